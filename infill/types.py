@@ -1,0 +1,151 @@
+"""The values that pass in and out of the engine, and the one seam to a network.
+
+Plain frozen values; texts are ``str`` (never bytes), offsets count code points.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from model.tokenizer import Tokenizer
+
+Verdict = Literal["valid", "unchecked"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Text with one hole: ``prefix`` | hole | ``suffix``. The whole buffer is ``prefix + suffix``."""
+
+    prefix: str
+    suffix: str = ""
+    language: str | None = None
+    """A name in ``infill.languages`` ("python", "tsx", ...) or None: answered, but unchecked."""
+    filename: str | None = None
+
+
+@dataclass(frozen=True)
+class InfillOptions:
+    """What one request may choose. ``None`` means the default of the loaded model, set by measurement.
+
+    Raises:
+        ValueError: names the option, its value and what is allowed.
+    """
+
+    n: int = 1
+    """How many alternatives to return at most."""
+    max_tokens: int = 64
+    """Longest answer in tokens; above the canvas it is written block after block."""
+    steps: int | None = None
+    """Denoising steps per canvas (1, 2, 4, ...)."""
+    policy: str | None = None
+    """A name in ``infill.policy.POLICIES``, or "causal" for the causal head decoding one token at a time."""
+    lengths: int | None = None
+    """How many hole lengths are tried side by side."""
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    budget_ms: float | None = None
+    """Time budget in milliseconds; when spent, the draft so far is gated and returned."""
+    one_line: bool | None = None
+    """True: answer ends at the line's end. None: decided from the text behind the cursor."""
+    repair_rounds: int = 2
+    hole_length: int | None = None
+    """The true length in tokens where it is known (evaluation): no length search."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What ``on_step`` is told after each denoising step: the best draft so far."""
+
+    index: int
+    ids: tuple[int, ...]
+    """Token ids of the hole of the leading canvas; the mask id where nothing is committed yet."""
+    confidence: tuple[float, ...]
+    """Probability of each committed token when it was committed, 0 where masked."""
+    phase: str
+    """"draft", "judge", "repair", "causal"."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    text: str
+    """What to insert at the hole, after post-processing and the syntax gate."""
+    score: float
+    """The judge's calibrated score; candidates are ordered by it, best first."""
+    confidence: float
+    """Geometric mean of the causal head's probability per token, 0..1."""
+    verdict: Verdict
+    tokens: int
+    origin: str
+    """"canvas", "causal", "repair" or "trimmed": where it came from, for measurements."""
+
+
+@dataclass(frozen=True)
+class Infill:
+    """The engine's answer. No candidate is a value, not an error: ``reason`` then says why."""
+
+    candidates: tuple[Candidate, ...]
+    steps: int
+    """Denoising steps (forward passes of canvases) that were run."""
+    passes: int
+    """All forward passes: context, canvases, judge, causal."""
+    timing_ms: dict[str, float] = field(default_factory=dict[str, float])
+    """Milliseconds by part: "context", "draft", "judge", "repair", "gate", "total"."""
+    reason: str | None = None
+    """Why there is no candidate: "cancelled", "budget", "empty", "syntax", "repetition", ..."""
+
+
+State = TypeVar("State", bound=ContextState)
+ShouldStop = Callable[[], bool]
+OnStep = Callable[[Step], None]
+
+
+class ContextState(Protocol):
+    """Keys and values of an encoded context; owned by whoever got it from ``Denoiser.encode``."""
+
+    @property
+    def ids(self) -> tuple[int, ...]: ...
+
+
+class Denoiser(Protocol[State]):
+    """The seam between engine and network: encode the context; given canvas ids, return logits.
+
+    K canvases share one context. N is the width of the widest canvas; shorter rows are filled up with
+    ``tokenizer.pad``, which nothing attends to. A row is hole tokens (``tokenizer.mask`` where open) followed by glue.
+    """
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def context(self) -> int:
+        """Most context tokens ``encode`` takes."""
+        ...
+
+    @property
+    def max_hole(self) -> int: ...
+    @property
+    def glue(self) -> int: ...
+
+    def encode(self, ids: Sequence[int], past: State | None = None) -> State:
+        """Context ids -> state. ``past`` is consumed: its keys and values are reused for the common beginning."""
+        ...
+
+    def next_logits(self, state: State) -> Tensor:
+        """Causal head: logits [V] of the token that follows the context."""
+        ...
+
+    def length_logprobs(self, state: State, *, line: bool = False) -> Tensor:
+        """log p(length) [max_hole + 2]: index L for L hole tokens up to where the suffix begins
+        (``line``: up to the end of the line), the last index for "longer than max_hole"."""
+        ...
+
+    def denoise(self, state: State, canvas: Tensor) -> Tensor:
+        """Canvas ids [K, N] (int64) -> logits [K, N, V] (float32) of the token at each place itself (no shift)."""
+        ...
+
+    def score(self, state: State, tokens: Tensor) -> Tensor:
+        """Causal head as judge: tokens [K, N] (pad at the end) -> log p [K, N] of each token given the context
+        and the tokens before it in its row, 0 at pads. End of text is scored when the caller appends it."""
+        ...

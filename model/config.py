@@ -1,0 +1,67 @@
+"""Sizes of the canvas model, and nothing else: no tensors, no text.
+
+One frozen dataclass holds every size. ``SIZES`` names the ones that are trained, from ``nano`` (tests) to ``gpt2s``
+(about 124M parameters, GPT-2 small's class).
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a canvas model is. What one request may choose is ``infill.types.InfillOptions``.
+
+    Raises:
+        ValueError: a size that cannot work, named together with what would.
+    """
+
+    vocab_size: int = 8192
+    d_model: int = 256
+    n_layers: int = 6
+    n_heads: int = 4
+    d_ff: int = 704
+    context: int = 512
+    """Most tokens of the causal stream (language, file hint, suffix, prefix and, in training, the middle)."""
+    max_hole: int = 64
+    """Most masked tokens in one canvas; the length head knows 0..max_hole and "longer"."""
+    glue: int = 8
+    """Most tokens of the text behind the hole that a canvas shows."""
+    rope_base: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) <= 0:
+                raise ValueError(f"{field.name} must be positive, not {getattr(self, field.name)}")
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}")
+        if self.head_dim % 2:
+            raise ValueError(f"head size {self.head_dim} must be even for rotary positions: change d_model or n_heads")
+
+    @property
+    def head_dim(self) -> int:
+        return self.d_model // self.n_heads
+
+    def has_value_embedding(self, layer: int) -> bool:
+        """Whether a layer adds a value looked up by token id: every other layer, the last one always (see network)."""
+        return layer % 2 == (self.n_layers - 1) % 2
+
+    def parameters(self) -> dict[str, int]:
+        """Parameter counts by part; ``total`` is what a checkpoint holds."""
+        value_layers = sum(self.has_value_embedding(i) for i in range(self.n_layers))
+        body = self.n_layers * (4 * self.d_model**2 + 3 * self.d_model * self.d_ff)
+        embedding = self.vocab_size * self.d_model
+        values = value_layers * self.vocab_size * self.d_model
+        return {"body": body, "embedding": embedding, "values": values, "total": body + embedding + values}
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+SIZES: dict[str, ModelConfig] = {
+    "nano": ModelConfig(d_model=64, n_layers=2, n_heads=2, d_ff=128, context=256),
+    "tiny": ModelConfig(),
+    "small": ModelConfig(d_model=384, n_layers=8, n_heads=6, d_ff=1024, context=1024),
+    "base": ModelConfig(d_model=512, n_layers=9, n_heads=8, d_ff=1408, context=1024),
+    "gpt2s": ModelConfig(vocab_size=16384, d_model=768, n_layers=12, n_heads=12, d_ff=2048, context=1024),
+}
