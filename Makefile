@@ -1,0 +1,57 @@
+# One command per chore, the same ones on a laptop and in CI. Each installs what it needs, once, into .venv.
+#   PYTHON=python3.12 make test      choose the interpreter (3.11 or newer; found by itself otherwise)
+#   PIP_INSTALL_FLAGS=...            handed to every pip install
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INSTALL_FLAGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check fix bench docs clean
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+install: $(VENV)/.installed-dev ## .venv with Hone and everything its tests need
+
+demo: $(VENV)/.installed ## fill holes in three real files
+	@$(BIN)/hone demo
+
+test: $(VENV)/.installed-dev ## the whole test suite
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev ## lint, format, types, direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_imports.py
+
+fix: $(VENV)/.installed-dev ## mend what can be mended by program
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev ## every benchmark; tables on the terminal
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+docs: $(VENV)/.installed-dev ## write the pages that are made from the code
+	@$(BIN)/python docs/reference.py
+
+clean: ## forget the installation and every cache
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "hone: Python 3.11 or newer is needed; install it, or set PYTHON=/path/to/python3" >&2; exit 2; }
+	@echo "making $(VENV) with $$($(PYTHON) --version)" >&2
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "hone: no venv module; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "installing hone into $(VENV); PyTorch is a large download the first time" >&2
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	@echo "installing hone and its test tools into $(VENV); PyTorch is a large download the first time" >&2
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
