@@ -4,6 +4,7 @@ Offsets count code points of ``text``. A request's hole is ``text[start:end]``; 
 are equal, and nothing is replaced.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -46,6 +47,18 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """The leading draft after a denoising step, for those who want to watch it sharpen."""
+
+    index: int
+    phase: str
+    tokens: tuple[str | None, ...]
+    """Text of each token of the hole, None where nothing is committed yet."""
+    confidence: tuple[float, ...]
+    """Probability of each committed token, 0 where there is none."""
+
+
+@dataclass(frozen=True)
 class CompletionResult:
     """No completion is a value: ``completions`` is empty and ``reason`` says why."""
 
@@ -56,7 +69,14 @@ class CompletionResult:
     reason: str | None = None
 
 
+ShouldStop = Callable[[], bool]
+"""Asked between steps; True ends the work with what there is."""
+OnDraft = Callable[[Draft], None]
+
+
 class Completer(Protocol):
     """Whoever completes: the assistant in this process, or a client of a daemon."""
 
-    def complete(self, request: CompletionRequest) -> CompletionResult: ...
+    def complete(
+        self, request: CompletionRequest, *, should_stop: ShouldStop | None = None, on_step: OnDraft | None = None
+    ) -> CompletionResult: ...

@@ -1,0 +1,153 @@
+"""Settings: defaults < file < environment < flags. Read once, converted once, frozen.
+
+A bad value is reported with its name and the place where it stands.
+
+The file is ``$XDG_CONFIG_HOME/hone/config.toml`` (``~/.config/hone/config.toml``), or what ``HONE_CONFIG`` says; its
+keys are the fields below. The environment has the same names in capitals behind ``HONE_``: ``HONE_BUDGET_MS=300``.
+"""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from assistant.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for every request unless the request says otherwise. ``None``: the default of the loaded model."""
+
+    model: Path | None = None
+    """A checkpoint folder; None for the embedded model."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    n: int = 1
+    max_tokens: int = 64
+    steps: int | None = None
+    policy: str | None = None
+    lengths: int | None = None
+    budget_ms: float | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+def load_settings(flags: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process; ``flags`` that are None or no setting are passed over.
+
+    Raises:
+        SettingError: names the key, the value, where it stands and what is allowed.
+    """
+    env = os.environ if env is None else env
+    values = _from_file(config_path(env), required="HONE_CONFIG" in env) | _from_environment(env)
+    for key, value in (flags or {}).items():
+        if key in READERS and value is not None:
+            values[key] = _read(key, value, f"--{key.replace('_', '-')}")
+    return Settings(**values)
+
+
+def config_path(env: Mapping[str, str]) -> Path:
+    if "HONE_CONFIG" in env:
+        return Path(env["HONE_CONFIG"]).expanduser()
+    base = env.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(base).expanduser() / "hone" / "config.toml"
+
+
+def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except FileNotFoundError:
+        if required:
+            raise SettingError(f"HONE_CONFIG names {path}, which does not exist") from None
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingError(f"{path} cannot be read: {error}") from error
+    unknown = sorted(table.keys() - READERS.keys())
+    if unknown:
+        raise SettingError(f"{path}: unknown setting {unknown[0]!r}; known are {', '.join(READERS)}")
+    return {key: _read(key, value, str(path)) for key, value in table.items()}
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    names = {f"HONE_{key.upper()}": key for key in READERS}
+    return {key: _read(key, env[name], name) for name, key in names.items() if env.get(name)}
+
+
+def _read(key: str, value: object, where: str) -> Any:
+    try:
+        return READERS[key](value)
+    except (ValueError, TypeError) as error:
+        raise SettingError(f"{where}: {key} {error}, not {value!r}") from None
+
+
+# Readers take what a flag, a variable or TOML holds and give the field's value, or raise ValueError: what is allowed.
+
+
+def whole(least: int, most: int) -> Callable[[object], int]:
+    allowed = f"must be a whole number from {least} to {most}"
+
+    def read(value: object) -> int:
+        try:
+            number = int(str(value))
+        except ValueError:
+            raise ValueError(allowed) from None
+        if not least <= number <= most:
+            raise ValueError(allowed)
+        return number
+
+    return read
+
+
+def real(least: float, most: float) -> Callable[[object], float]:
+    allowed = f"must be a number from {least:g} to {most:g}"
+
+    def read(value: object) -> float:
+        try:
+            number = float(str(value))
+        except ValueError:
+            raise ValueError(allowed) from None
+        if not least <= number <= most:  # refuses NaN and the infinities, too
+            raise ValueError(allowed)
+        return number
+
+    return read
+
+
+def name(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a name")
+    return value.strip()
+
+
+def device(value: object) -> str:
+    kind, _, index = name(value).partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
+        raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
+    return name(value)
+
+
+def folder(value: object) -> Path:
+    path = (value if isinstance(value, Path) else Path(name(value))).expanduser()
+    if not path.is_dir():
+        raise ValueError("must be the folder of a checkpoint that exists")
+    return path
+
+
+READERS: dict[str, Callable[[object], Any]] = {
+    "model": folder,
+    "device": device,
+    "n": whole(1, 64),
+    "max_tokens": whole(1, 4096),
+    "steps": whole(1, 1024),
+    "policy": name,
+    "lengths": whole(1, 64),
+    "budget_ms": real(1, 3_600_000),
+    "temperature": real(0, 10),
+    "top_p": real(0.01, 1),
+    "seed": whole(0, 2**63 - 1),
+}
+assert READERS.keys() == {field.name for field in fields(Settings)}

@@ -1,0 +1,129 @@
+"""The assistant in this process: a request in, completions out. Everything it knows about models is how to open one."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from assistant.config import Settings
+from assistant.errors import ModelError, PositionError, RequestError
+from assistant.types import Completion, CompletionRequest, CompletionResult, Draft, OnDraft, ShouldStop
+from infill.engine import Infiller
+from infill.languages import get, language_of
+from infill.types import Candidate, InfillOptions, OnStep, Prompt, Step
+from model.checkpoint import CheckpointError, load_denoiser
+from model.tokenizer import Tokenizer
+
+
+class Assistant:
+    """A ``Completer``. The model is opened by the first request, and once."""
+
+    def __init__(self, open_infiller: Callable[[], Infiller]) -> None:
+        self._open = open_infiller
+        self._infiller: Infiller | None = None
+
+    def complete(
+        self, request: CompletionRequest, *, should_stop: ShouldStop | None = None, on_step: OnDraft | None = None
+    ) -> CompletionResult:
+        """Fill the hole ``request.text[start:end]``.
+
+        Raises:
+            PositionError: the hole is not inside the text.
+            RequestError: an option or a language that does not exist, named.
+            ModelError: the model cannot be opened.
+        """
+        started = time.perf_counter()
+        request = _settled(request)
+        prompt, options = _prompt(request), _options(request)
+        infiller = self.open()
+        opened = time.perf_counter()
+        watch = _watcher(infiller.denoiser.tokenizer, on_step) if on_step else None
+        try:
+            infill = infiller.fill(prompt, options, should_stop=should_stop, on_step=watch)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        timing = infill.timing_ms | {"load": (opened - started) * 1000}
+        completions = tuple(_completion(candidate, request) for candidate in infill.candidates)
+        return CompletionResult(completions, infill.steps, infill.passes, timing, infill.reason)
+
+    def open(self) -> Infiller:
+        """Open the model if it is not open yet: what the first request would otherwise wait for.
+
+        Raises:
+            ModelError: the model cannot be opened.
+        """
+        if self._infiller is None:
+            self._infiller = self._open()
+        return self._infiller
+
+
+def open_infiller(settings: Settings) -> Infiller:
+    """The engine over the checkpoint that the settings name: the one place where the assistant touches ``model``.
+
+    Raises:
+        ModelError: no such checkpoint, a damaged one, or a device that is not there.
+    """
+    try:
+        return Infiller(load_denoiser(settings.model, device=settings.device))
+    except CheckpointError as error:
+        raise ModelError(f"{error}; `hone doctor` tells more") from error
+
+
+def _settled(request: CompletionRequest) -> CompletionRequest:
+    """The request with its hole checked, and moved off the two places that are one character to everybody else."""
+    text, start = request.text, request.start
+    end = start if request.end is None else request.end
+    if not 0 <= start <= end <= len(text):
+        raise PositionError(f"the hole {start}..{end} is outside of the text, which has offsets 0 to {len(text)}")
+    if text.startswith("\ufeff"):
+        start, end = max(start, 1), max(end, 1)
+    if text[start - 1 : start + 1] == "\r\n":
+        start -= 1
+    if text[end - 1 : end + 1] == "\r\n":
+        end -= 1 if end - 1 >= start else 0
+    language = request.language or language_of(request.filename)
+    if request.language is not None and get(request.language) is None:
+        raise RequestError(f"there is no language {request.language!r}")
+    return replace(request, start=start, end=end, language=language)
+
+
+def _prompt(request: CompletionRequest) -> Prompt:
+    return Prompt(request.text[: request.start], request.text[request.end :], request.language, request.filename)
+
+
+def _options(request: CompletionRequest) -> InfillOptions:
+    try:
+        return InfillOptions(
+            n=request.n,
+            max_tokens=request.max_tokens,
+            steps=request.steps,
+            policy=request.policy,
+            lengths=request.lengths,
+            temperature=request.temperature,
+            top_p=request.top_p,
+            seed=request.seed,
+            budget_ms=request.budget_ms,
+            one_line=request.one_line,
+        )
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+
+
+def _completion(candidate: Candidate, request: CompletionRequest) -> Completion:
+    return Completion(
+        text=candidate.text,
+        start=request.start,
+        end=request.start if request.end is None else request.end,
+        score=candidate.score,
+        confidence=candidate.confidence,
+        verdict=candidate.verdict,
+        tokens=candidate.tokens,
+        origin=candidate.origin,
+    )
+
+
+def _watcher(tokenizer: Tokenizer, on_draft: OnDraft) -> OnStep:
+    def watch(step: Step) -> None:
+        tokens = tuple(None if token == tokenizer.mask else tokenizer.decode([token]) for token in step.ids)
+        on_draft(Draft(step.index, step.phase, tokens, step.confidence))
+
+    return watch
