@@ -1,16 +1,22 @@
 """Run one program under limits: started by ``infill.sandbox`` as a script of its own, never imported by Hone.
 
 Reads one JSON job from stdin (``source``, ``seconds``, ``memory_mb``, ``word``), limits itself, runs the source as
-``__main__`` and writes one JSON report to stdout. The layers, outermost first: resource limits of the kernel, a network
-namespace without interfaces where the kernel permits one, and an audit hook that refuses sockets, new processes, foreign
-code and changes of files outside the working folder. That stops accidents of a model's programs. It is no defence
-against a program written to break out: for that, use a virtual machine.
+``__main__`` and writes one JSON report to stdout. The layers, outermost first: resource limits of the kernel, a
+network namespace without interfaces where the kernel permits one, and an audit hook that refuses sockets, new
+processes, foreign code and changes of files outside the working folder. That stops accidents of a model's programs. It
+is no defence against a program written to break out: for that, use a virtual machine.
 """
 
+import ctypes
 import json
 import os
 import sys
 from typing import Any
+
+try:
+    import resource
+except ImportError:
+    resource = None  # type: ignore[assignment]
 
 REFUSED = (
     "socket.",
@@ -75,10 +81,8 @@ def execute(source: str) -> tuple[str, str]:
 
 
 def limit(seconds: int, memory: int) -> None:
-    """Limits that the kernel keeps, also against C code. Without ``resource`` (Windows) only the caller's clock is left."""
-    try:
-        import resource
-    except ImportError:
+    """Limits that the kernel keeps, also against C code. Windows has none of them: there the caller's clock is left."""
+    if resource is None:
         return
     wanted = {
         "RLIMIT_AS": memory,
@@ -93,9 +97,9 @@ def limit(seconds: int, memory: int) -> None:
         if number is None:
             continue
         hard = resource.getrlimit(number)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
         try:
-            resource.setrlimit(number, (value, value))
+            resource.setrlimit(number, (allowed, allowed))
         except (OSError, ValueError):  # macOS refuses some limits; the others still hold.
             continue
 
@@ -104,8 +108,6 @@ def leave_network() -> bool:
     """Move into a network namespace that has no interface; False where the system has none or forbids it."""
     if not sys.platform.startswith("linux"):
         return False
-    import ctypes
-
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(DIE_WITH_PARENT, 9, 0, 0, 0)

@@ -1,9 +1,10 @@
 """Run a program that a model wrote: a process of its own, with limits on time and memory and without network.
 
-``run_program`` returns a verdict and never raises for what the program does. How the process is fenced in, and what that
-is worth, stands in ``infill.guard``.
+``run_program`` returns a verdict and never raises for what the program does. How the process is fenced in, and what
+that is worth, stands in ``infill.guard``.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -41,7 +42,7 @@ def run_program(source: str, *, seconds: int = 5, memory_mb: int = 1024) -> Verd
     word = secrets.token_hex(8)
     job = {"source": source, "seconds": seconds, "memory_mb": memory_mb, "word": word}
     with tempfile.TemporaryDirectory(prefix="hone-sandbox-") as folder:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own script
             [sys.executable, "-I", "-S", "-B", str(GUARD)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -75,9 +76,7 @@ def read_report(output: bytes, word: str, returncode: int) -> Verdict:
 def end(process: "subprocess.Popen[bytes]") -> None:
     """Kill the whole process group, also when the leader is already gone, and collect the leader."""
     if hasattr(os, "killpg"):
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
     process.kill()
     process.communicate()
