@@ -8,7 +8,7 @@ from assistant.config import Settings
 from assistant.errors import ModelError, PositionError, RequestError
 from assistant.types import Completion, CompletionRequest, CompletionResult, Draft, OnDraft, ShouldStop
 from infill.engine import Infiller
-from infill.languages import get, language_of
+from infill.languages import resolve
 from infill.types import Candidate, InfillOptions, OnStep, Prompt, Step
 from model.checkpoint import CheckpointError, load_denoiser
 from model.tokenizer import Tokenizer
@@ -28,7 +28,7 @@ class Assistant:
 
         Raises:
             PositionError: the hole is not inside the text.
-            RequestError: an option or a language that does not exist, named.
+            RequestError: an option with a value that it cannot have, named.
             ModelError: the model cannot be opened.
         """
         started = time.perf_counter()
@@ -79,10 +79,8 @@ def _settled(request: CompletionRequest) -> CompletionRequest:
     if text[start - 1 : start + 1] == "\r\n":
         start -= 1
     if text[end - 1 : end + 1] == "\r\n":
-        end -= 1 if end - 1 >= start else 0
-    language = request.language or language_of(request.filename)
-    if request.language is not None and get(request.language) is None:
-        raise RequestError(f"there is no language {request.language!r}")
+        end = max(end - 1, start)
+    language = resolve(request.language, request.filename, text)
     return replace(request, start=start, end=end, language=language)
 
 

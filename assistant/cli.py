@@ -1,0 +1,311 @@
+"""The command line: builds things and prints. The one place where every package may be imported, inside a command.
+
+Results go to stdout and everything else to stderr. Exit codes: 0 an answer, 1 none, 2 an error, 130 interrupted.
+Nothing heavy is imported before a command needs it, so that ``hone --help`` answers at once.
+"""
+
+import argparse
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from assistant import __version__
+from assistant.config import Settings, load_settings
+from assistant.errors import HoneError, RequestError, SourceError
+from assistant.source import Source, check_offset, offset_at, position_at, read_source, take_marker, write_source
+from assistant.types import Completion, CompletionRequest, CompletionResult
+
+ANSWER, NONE, ERROR, INTERRUPTED = 0, 1, 2, 130
+
+FORWARDED = {
+    "data": ("model.corpus", "build the corpus and the tokenizer, pack and unpack them"),
+    "train": ("model.train", "train a model"),
+    "eval": ("infill.evaluate", "measure a model on held-out code"),
+}
+"""Commands that are programs of their own: the module whose ``main(argv)`` reads the rest of the line."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        if arguments and arguments[0] in FORWARDED:
+            return _forward(arguments[0], arguments[1:])
+        options = build_parser().parse_args(arguments)
+        code = cast(Callable[[argparse.Namespace], int], options.run)(options)
+        sys.stdout.flush()
+    except HoneError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader has seen enough, as in `hone complete ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ANSWER
+    return code
+
+
+def _complain(message: str) -> int:
+    print("hone:", " ".join(message.split()), file=sys.stderr)
+    return ERROR
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(ERROR, f"hone: {message}; `{self.prog} --help` lists what there is\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="hone", description="Completes code with a diffusion model. Nothing leaves this machine.")
+    parser.add_argument("--version", action="version", version=f"hone {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_complete(commands)
+    _add_demo(commands)
+    _add_doctor(commands)
+    for name, (_, summary) in FORWARDED.items():
+        commands.add_parser(name, help=summary, description=summary, add_help=False)
+    return parser
+
+
+Commands = Any  # argparse keeps the type of add_subparsers() private
+
+
+def _forward(command: str, arguments: list[str]) -> int:
+    module = FORWARDED[command][0]
+    try:
+        program = cast(Callable[[Sequence[str]], int | None], import_module(module).main)
+    except ModuleNotFoundError as error:
+        raise HoneError(f"`hone {command}` needs {error.name}: pip install 'hone[train,eval]'") from error
+    return program(arguments) or ANSWER
+
+
+# --- complete
+
+
+def _add_complete(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "complete",
+        help="complete the code at a place in a file",
+        description="Complete the code at a place in FILE. The text to insert goes to stdout. "
+        "Exit codes: 0 an answer, 1 none (the reason is on stderr), 2 an error.",
+    )
+    parser.set_defaults(run=_complete)
+    parser.add_argument("file", metavar="FILE", help="the file, or - for stdin")
+    where = parser.add_argument_group("where").add_mutually_exclusive_group(required=True)
+    where.add_argument("--at", metavar="LINE:COL", help="the place, both counted from 1; columns are characters")
+    where.add_argument("--offset", metavar="N", help="the place, in characters from the beginning of the file")
+    where.add_argument("--marker", metavar="TEXT", help="the place where this text stands; it is taken out")
+    parser.add_argument("--stdin-filename", metavar="NAME", help="what stdin is to be taken for, for its language")
+    parser.add_argument("--language", metavar="NAME", help="python, tsx, ... instead of what the file's name says")
+    _add_answer_options(parser)
+    _add_model_options(parser)
+    _add_output_options(parser)
+
+
+def _add_answer_options(parser: argparse.ArgumentParser) -> None:
+    # Values stay strings here: assistant.config converts and checks them, wherever they come from.
+    group = parser.add_argument_group("the answer")
+    group.add_argument("--n", metavar="N", help="alternatives at most (1)")
+    group.add_argument("--max-tokens", metavar="N", help="longest answer in tokens (64)")
+    group.add_argument("--budget-ms", metavar="MS", help="time budget; once spent, the draft so far is the answer")
+    group.add_argument("--steps", metavar="N", help="denoising steps per canvas (the model's default)")
+    group.add_argument("--policy", metavar="NAME", help="which places are committed in a step (the model's default)")
+    group.add_argument("--lengths", metavar="K", help="how many lengths are tried side by side (the model's default)")
+    group.add_argument("--temperature", metavar="T", help="0 takes the likeliest token (0)")
+    group.add_argument("--top-p", metavar="P", help="share of the probability that is drawn from (1)")
+    group.add_argument("--seed", metavar="N", help="same seed, same answer (0)")
+    lines = group.add_mutually_exclusive_group()
+    lines.add_argument("--one-line", dest="one_line", action="store_true", default=None, help="stop at the line's end")
+    lines.add_argument("--multi-line", dest="one_line", action="store_false", help="go on behind the line's end")
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the model")
+    group.add_argument("--model", metavar="FOLDER", help="a checkpoint (the embedded model)")
+    group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps (auto)")
+
+
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the output")
+    form = group.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object per answer and line")
+    form.add_argument("--in-place", action="store_true", help="write the best answer into the file instead")
+    group.add_argument("--show-steps", action="store_true", help="watch the draft sharpen, on stderr")
+
+
+def _complete(options: argparse.Namespace) -> int:
+    settings = load_settings(vars(options))
+    if options.in_place and options.file == "-":
+        raise RequestError("--in-place needs a file to write to, not stdin")
+    source = read_source(options.file, stdin_filename=options.stdin_filename)
+    source, start = _locate(source, options)
+    request = _request(source, start, settings, options)
+    result = _answer(request, settings, watch=options.show_steps)
+    if not result.completions:
+        print(f"hone: no answer: {result.reason}", file=sys.stderr)
+        return NONE
+    if options.in_place:
+        _write_in_place(source, result.completions[0])
+    else:
+        _print_completions(source, result, as_json=options.json)
+    return ANSWER
+
+
+def _locate(source: Source, options: argparse.Namespace) -> tuple[Source, int]:
+    if options.marker is not None:
+        text, start = take_marker(source.text, options.marker)
+        return Source(text, source.name, source.path), start
+    if options.offset is not None:
+        return source, check_offset(source.text, _whole(options.offset, "--offset", "a whole number"))
+    line, _, column = options.at.partition(":")
+    form = "LINE:COL, two whole numbers from 1"
+    return source, offset_at(source.text, _whole(line, "--at", form), _whole(column, "--at", form))
+
+
+def _whole(text: str, flag: str, allowed: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18:  # what int() takes besides is a typing slip here
+        raise RequestError(f"{flag} must be {allowed}, not {text!r}")
+    return int(text)
+
+
+def _request(source: Source, start: int, settings: Settings, options: argparse.Namespace) -> CompletionRequest:
+    from infill.languages import LANGUAGES, get
+
+    if options.language is not None and get(options.language) is None:
+        known = ", ".join(row.name for row in LANGUAGES)
+        raise RequestError(f"--language {options.language!r} is not known; known are {known}")
+    return CompletionRequest(
+        source.text,
+        start,
+        filename=source.name or None,
+        language=options.language,
+        n=settings.n,
+        max_tokens=settings.max_tokens,
+        budget_ms=settings.budget_ms,
+        steps=settings.steps,
+        policy=settings.policy,
+        lengths=settings.lengths,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        seed=settings.seed,
+        one_line=options.one_line,
+    )
+
+
+def _answer(request: CompletionRequest, settings: Settings, *, watch: bool) -> CompletionResult:
+    from assistant.service import Assistant, open_infiller
+
+    assistant = Assistant(lambda: open_infiller(settings))
+    if not watch:
+        return assistant.complete(request)
+    from rich.console import Console
+
+    from assistant.render import Sharpening, summary
+
+    console = Console(stderr=True, highlight=False)
+    with Sharpening(console) as sharpening:
+        result = assistant.complete(request, on_step=sharpening)
+    console.print(summary(result), style="dim")
+    return result
+
+
+def _print_completions(source: Source, result: CompletionResult, *, as_json: bool) -> None:
+    for index, completion in enumerate(result.completions, start=1):
+        if as_json:
+            print(json.dumps(_as_object(source, completion, result), ensure_ascii=False))
+            continue
+        if len(result.completions) > 1:
+            sys.stdout.flush()
+            print(f"# {index} of {len(result.completions)}, score {completion.score:.2f}", file=sys.stderr, flush=True)
+        print(completion.text)
+
+
+def _as_object(source: Source, completion: Completion, result: CompletionResult) -> dict[str, object]:
+    line, column = position_at(source.text, completion.start)
+    return {
+        "text": completion.text,
+        "file": source.name,
+        "line": line,
+        "column": column,
+        "start": completion.start,
+        "end": completion.end,
+        "score": round(completion.score, 4),
+        "confidence": round(completion.confidence, 4),
+        "verdict": completion.verdict,
+        "tokens": completion.tokens,
+        "origin": completion.origin,
+        "steps": result.steps,
+        "passes": result.passes,
+        "ms": {part: round(spent, 1) for part, spent in result.timing_ms.items()},
+    }
+
+
+def _write_in_place(source: Source, completion: Completion) -> None:
+    if source.path is None:
+        raise SourceError("stdin cannot be written to")
+    line, column = position_at(source.text, completion.start)
+    write_source(source.path, source.text[: completion.start] + completion.text + source.text[completion.end :])
+    print(f"hone: {source.path}:{line}:{column}: {len(completion.text)} characters inserted", file=sys.stderr)
+
+
+# --- demo
+
+
+def _add_demo(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="fill holes in three real files, or in yours",
+        description="Fill the hole in each FILE and show it in its place. A hole is <CURSOR> in the text.",
+    )
+    parser.set_defaults(run=_demo)
+    parser.add_argument("files", metavar="FILE", nargs="*", help="files with <CURSOR> in them (three that come along)")
+    _add_model_options(parser)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from assistant.demo import SHOWN, Shown, run_demo
+    from assistant.service import Assistant, open_infiller
+
+    settings = load_settings(vars(options))
+    console = Console()
+    assistant = Assistant(lambda: open_infiller(settings))
+    shown = [Shown(Path(file), "your hole") for file in options.files] or SHOWN
+    answered = run_demo(assistant, shown, console)
+    return ANSWER if answered == len(shown) else NONE
+
+
+# --- doctor
+
+
+def _add_doctor(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="what is wrong with this installation, and the command that mends it",
+        description="Look at everything that Hone needs. Exit codes: 0 all is well, 1 something is broken, 2 an error.",
+    )
+    parser.set_defaults(run=_doctor)
+    parser.add_argument("--json", action="store_true", help="one JSON object per check and line")
+    _add_model_options(parser)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from assistant.doctor import examine
+
+    broken = False
+    for check in examine(vars(options)):
+        broken = broken or check.state == "broken"
+        if options.json:
+            print(json.dumps(check.as_object(), ensure_ascii=False), flush=True)
+        else:
+            print(check.as_text(), flush=True)
+    return NONE if broken else ANSWER
