@@ -3,11 +3,15 @@
 Plain frozen values; texts are ``str`` (never bytes), offsets count code points.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
+import torch
 from torch import Tensor
+
+from infill.policy import POLICIES
 
 from model.tokenizer import Tokenizer
 
@@ -54,6 +58,22 @@ class InfillOptions:
     hole_length: int | None = None
     """The true length in tokens where it is known (evaluation): no length search."""
 
+    def __post_init__(self) -> None:
+        for name in ("n", "max_tokens", "steps", "lengths", "hole_length"):
+            _require(name, value := getattr(self, name), value is None or value >= 1, "at least 1")
+        _require("repair_rounds", self.repair_rounds, self.repair_rounds >= 0, "at least 0")
+        _require("temperature", self.temperature, 0 <= self.temperature < math.inf, "at least 0 and finite")
+        _require("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1")
+        _require("seed", self.seed, 0 <= self.seed < 1 << 63, "from 0 to 2**63 - 1")
+        _require("budget_ms", self.budget_ms, self.budget_ms is None or self.budget_ms > 0, "above 0, or None")
+        known = self.policy is None or self.policy in (*POLICIES, "causal")
+        _require("policy", self.policy, known, f"one of {', '.join([*POLICIES, 'causal'])}")
+
+
+def _require(name: str, value: object, holds: bool, allowed: str) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {allowed}, not {value!r}")
+
 
 @dataclass(frozen=True)
 class Step:
@@ -92,12 +112,11 @@ class Infill:
     passes: int
     """All forward passes: context, canvases, judge, causal."""
     timing_ms: dict[str, float] = field(default_factory=dict[str, float])
-    """Milliseconds by part: "context", "draft", "judge", "repair", "gate", "total"."""
+    """Milliseconds by part: "context", "draft", "causal", "judge", "repair", "gate", "total"; only what ran."""
     reason: str | None = None
     """Why there is no candidate: "cancelled", "budget", "empty", "syntax", "repetition", ..."""
 
 
-State = TypeVar("State", bound=ContextState)
 ShouldStop = Callable[[], bool]
 OnStep = Callable[[Step], None]
 
@@ -109,6 +128,9 @@ class ContextState(Protocol):
     def ids(self) -> tuple[int, ...]: ...
 
 
+State = TypeVar("State", bound=ContextState)
+
+
 class Denoiser(Protocol[State]):
     """The seam between engine and network: encode the context; given canvas ids, return logits.
 
@@ -118,6 +140,11 @@ class Denoiser(Protocol[State]):
 
     @property
     def tokenizer(self) -> Tokenizer: ...
+    @property
+    def device(self) -> torch.device:
+        """Where canvases are built and logits arrive."""
+        ...
+
     @property
     def context(self) -> int:
         """Most context tokens ``encode`` takes."""

@@ -1,0 +1,124 @@
+"""The judge: drafts of different lengths are compared by the causal head of the same weights.
+
+The sum of log probabilities prefers short answers and the mean prefers long ones; a power of the length between the two
+is calibrated on held-out code, together with the weight of the length head and of the canvas's own confidence.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from infill.types import Denoiser, State
+
+FILE = "calibration.json"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Numbers that belong to one set of weights and were chosen by measurement.
+
+    Raises:
+        ValueError: names the number and what is allowed.
+    """
+
+    alpha: float = 0.7
+    """0: sum of log probabilities, 1: mean."""
+    beta: float = 0.3
+    """Weight of the length head's log probability."""
+    gamma: float = 0.0
+    """Weight of the mean log confidence with which the canvas wrote its tokens."""
+    min_confidence: float = 0.0
+    """Answers below this geometric mean probability are kept back."""
+    lengths: int = 8
+    steps: int = 2
+    policy: str = "confidence"
+    longer: float = 0.5
+    """From this probability of "longer than the canvas" on, a full block is written and the search goes on behind it."""
+    causal_candidate: bool = False
+    """Whether the causal head's greedy answer is one more candidate."""
+    causal_tokens: int = 16
+    """Most tokens of that candidate."""
+
+    def __post_init__(self) -> None:
+        for name in ("lengths", "steps", "causal_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"calibration: {name} must be at least 1, not {getattr(self, name)}")
+        for name in ("min_confidence", "longer"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"calibration: {name} must be from 0 to 1, not {getattr(self, name)}")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Calibration":
+        """What stands beside the weights in ``folder``; the defaults where nothing does.
+
+        Raises:
+            ValueError: the file is not a JSON object of known numbers.
+        """
+        path = Path(folder) / FILE
+        if not path.is_file():
+            return cls()
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from error
+        known = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or not set(values) <= known:
+            raise ValueError(f"{path} must be an object with some of: {', '.join(sorted(known))}")
+        return cls(**values)
+
+    def save(self, folder: Path) -> None:
+        (Path(folder) / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A finished draft with all that the judge knows of it."""
+
+    ids: tuple[int, ...]
+    """All hole tokens."""
+    kept: int
+    """How many of them, from the left, belong to blocks written before the last canvas."""
+    origin: str
+    """"canvas", "causal" or "repair"."""
+    ended: bool
+    """False: cut off by the limit or the budget, and the text does not end here."""
+    length_logp: float
+    """log p of the last canvas's length under the length head; 0 where the length was given."""
+    canvas_logp: float
+    """Mean log confidence of the canvas's tokens when they were committed."""
+    causal_logp: float
+    """Sum of log p under the causal head over the last canvas's tokens and the end."""
+
+    @property
+    def scored(self) -> int:
+        """How many terms ``causal_logp`` has."""
+        return len(self.ids) - self.kept + self.ended
+
+    @property
+    def confidence(self) -> float:
+        """Geometric mean of the causal head's probability per token."""
+        return math.exp(self.causal_logp / max(self.scored, 1))
+
+    def score(self, c: Calibration) -> float:
+        per_length: float = self.causal_logp / max(self.scored, 1) ** c.alpha
+        return per_length + c.beta * self.length_logp + c.gamma * self.canvas_logp
+
+
+def judge(
+    denoiser: Denoiser[State], state: State, rows: Sequence[Sequence[int]], ends: Sequence[int], device: torch.device
+) -> list[float]:
+    """One causal pass over all rows: the sum of log p of each row's tokens and its end.
+
+    ``ends`` are the tokens that can end a row (their probabilities add up); without any, the end is not scored.
+    """
+    variants = [[*row, end] for end in ends for row in rows] or [list(row) for row in rows]
+    width = max(len(row) for row in variants)
+    pad = denoiser.tokenizer.pad
+    tokens = torch.tensor([[*row, *[pad] * (width - len(row))] for row in variants], device=device)
+    sums: Tensor = denoiser.score(state, tokens).sum(1).view(-1, len(rows)).logsumexp(0)
+    return [float(x) for x in sums.tolist()]

@@ -1,0 +1,202 @@
+"""The one denoising loop and its step, and the causal head's loop beside it.
+
+Four things are kept apart: the schedule (how many places), the policy (which, ``infill.policy``), the step (one forward
+pass, one commit) and the loop (until settled, out of budget or cancelled). Shapes: K rows, N places, V vocabulary.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from infill.canvas import Canvas
+from infill.policy import JUDGED, POLICIES, Proposal
+from infill.types import Denoiser, ShouldStop, State
+from model.schedule import open_share
+
+Report = Callable[[Canvas], None]
+
+SCHEDULES: dict[str, Callable[[int, int], float]] = {
+    "linear": open_share,
+    "cosine": lambda step, steps: math.cos((step + 1) / steps * math.pi / 2),
+}
+"""Share of the places that are still open after step ``step`` (0-based) of ``steps``. Cosine begins with few places
+(MaskGIT, arXiv 2202.04200)."""
+
+
+class Cancelled(Exception):
+    """The caller's ``should_stop`` said yes; raised between steps, caught once in ``Infiller.fill``."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to denoise."""
+
+    steps: int
+    policy: str = "confidence"
+    schedule: str = "linear"
+    temperature: float = 0.0
+    top_p: float = 1.0
+    banned: Tensor | None = None
+    """[n] ids that may not be written, besides the special ones: line breaks where the answer is one line."""
+
+
+@dataclass
+class Pace:
+    """Time and cancelling, asked between steps; and a count of the work done."""
+
+    budget_ms: float | None = None
+    should_stop: ShouldStop | None = None
+    clock: Callable[[], float] = time.perf_counter
+    """Seconds."""
+    steps: int = 0
+    passes: int = 0
+    begun: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begun = self.clock()
+
+    def check(self) -> None:
+        """Raises ``Cancelled`` when the caller has lost interest."""
+        if self.should_stop is not None and self.should_stop():
+            raise Cancelled
+
+    def elapsed_ms(self) -> float:
+        return 1000 * (self.clock() - self.begun)
+
+    def tight(self, need_ms: float = 0.0) -> bool:
+        """Whether the budget does not hold ``need_ms`` more."""
+        return self.budget_ms is not None and self.elapsed_ms() + need_ms > self.budget_ms
+
+
+def refine(
+    denoiser: Denoiser[State],
+    state: State,
+    canvas: Canvas,
+    plan: Plan,
+    generator: torch.Generator,
+    pace: Pace,
+    report: Report | None = None,
+) -> Canvas:
+    """Denoises until no place is open. At least one step is run; when the budget does not hold another step and the
+    judge after it, all that is open is written at once from what the last step proposed.
+
+    Raises:
+        Cancelled: ``pace.should_stop`` said yes.
+    """
+    start = canvas
+    opened = canvas.open.sum(1)
+    for index in range(plan.steps):
+        pace.check()
+        began = pace.elapsed_ms()
+        canvas, proposal = step(denoiser, state, canvas, opened, index, plan, generator, pace)
+        settled = index + 1 == plan.steps or not canvas.open.any()
+        if not settled and pace.tight(2 * (pace.elapsed_ms() - began)):
+            canvas = canvas.commit(canvas.open, proposal.tokens, proposal.confidence)
+            settled = True
+        if report is not None:
+            report(canvas)
+        if settled:
+            break
+    assert canvas.agrees(start), "a fixed place was written"
+    return canvas
+
+
+def step(
+    denoiser: Denoiser[State],
+    state: State,
+    canvas: Canvas,
+    opened: Tensor,
+    index: int,
+    plan: Plan,
+    generator: torch.Generator,
+    pace: Pace,
+) -> tuple[Canvas, Proposal]:
+    """One forward pass and one commit. ``opened`` [K]: how many places were open at the first step."""
+    first = denoiser.tokenizer.n_special
+    logits = denoiser.denoise(state, canvas.ids)[..., first:]
+    if plan.banned is not None:
+        logits = logits.index_fill(-1, plan.banned - first, -torch.inf)
+    pace.steps += 1
+    pace.passes += 1
+    tokens = choose(logits, plan.temperature, plan.top_p, generator) + first
+    judged = None
+    if plan.policy in JUDGED:
+        judged = denoiser.score(state, torch.where(canvas.open, tokens, canvas.ids))
+        pace.passes += 1
+    target = (opened * SCHEDULES[plan.schedule](index, plan.steps) + 1e-4).floor().int()
+    now = canvas.open.sum(1)
+    share = torch.minimum((now - target).clamp_min(1), now)
+    proposal = Proposal(canvas, logits, tokens, first, share, 1 - (index + 1) / plan.steps, generator, judged)
+    keep = POLICIES[plan.policy](proposal)
+    written = canvas.commit(keep & canvas.open, tokens, proposal.confidence)
+    return written.remask(canvas.committed & ~keep), proposal
+
+
+def choose(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> Tensor:
+    """Logits [..., V] -> token per place [...]: the likeliest at temperature 0, else drawn from the nucleus
+    (Holtzman et al., arXiv 1904.09751)."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    p = (logits / temperature).softmax(-1)
+    if top_p < 1:
+        ordered, order = p.sort(dim=-1, descending=True)
+        ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= top_p, 0.0)
+        p = torch.zeros_like(p).scatter(-1, order, ordered)
+    return torch.multinomial(p.flatten(0, -2), 1, generator=generator).view(p.shape[:-1])
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the causal head wrote."""
+
+    ids: list[int]
+    log_p: float
+    """Sum over the tokens and, when ``ended``, the token that ended them."""
+    ended: bool
+
+
+def decode(
+    denoiser: Denoiser[State],
+    extend: Callable[[int], State],
+    state: State,
+    limit: int,
+    plan: Plan,
+    generator: torch.Generator,
+    pace: Pace,
+    *,
+    stop: Callable[[int], bool] = lambda token: False,
+    report: Callable[[Sequence[int]], None] | None = None,
+) -> Decoded:
+    """The causal head, one token at a time, until end of text, a token for which ``stop`` holds, or ``limit`` tokens.
+
+    ``extend`` appends a token to the context and gives the new state. When the budget runs out, what is there is
+    returned unended.
+
+    Raises:
+        Cancelled: ``pace.should_stop`` said yes.
+    """
+    tokenizer = denoiser.tokenizer
+    ids: list[int] = []
+    total = 0.0
+    while True:
+        pace.check()
+        log_p = denoiser.next_logits(state).log_softmax(-1)
+        allowed = log_p.clone()
+        allowed[: tokenizer.n_special] = -torch.inf
+        allowed[tokenizer.eot] = log_p[tokenizer.eot]
+        token = int(choose(allowed[None], plan.temperature, plan.top_p, generator))
+        if token == tokenizer.eot or stop(token):
+            return Decoded(ids, total + float(log_p[token]), ended=True)
+        if len(ids) == limit:
+            return Decoded(ids, total, ended=False)
+        total += float(log_p[token])
+        ids.append(token)
+        if report is not None:
+            report(ids)
+        if pace.tight():
+            return Decoded(ids, total, ended=False)
+        state = extend(token)
