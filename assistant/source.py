@@ -47,8 +47,8 @@ def read_source(file: str, *, stdin_filename: str | None = None) -> Source:
             raise SourceError(f"{file} is not a file" if path.exists() else f"{file} does not exist")
         with path.open("rb") as handle:
             data = handle.read(LARGEST + 1)
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise SourceError(f"{file!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise SourceError(f"{file} cannot be read: {error.strerror}") from error
     return Source(_decode(data, file), stdin_filename or file, path)
 
 
