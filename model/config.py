@@ -18,7 +18,7 @@ class ModelConfig:
 
     vocab_size: int = 8192
     d_model: int = 256
-    n_layers: int = 6
+    n_layers: int = 5
     n_heads: int = 4
     d_ff: int = 704
     context: int = 512

@@ -1,0 +1,293 @@
+"""Files -> training batches: streams with one true hole each, and canvases hung into them at many cursors.
+
+One encoded stream carries many honest problems: because it ends where its suffix begins, every position before its end
+is a cursor whose middle is the rest of the stream. Batch ``i`` is a pure function of the seed and ``i``, so a run can be
+resumed anywhere, on any number of workers.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import tree_sitter
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from model.config import ModelConfig
+from model.corpus import Corpus
+from model.layout import encode_context
+from model.loss import Batch
+from model.network import Canvases
+from model.schedule import training_ratio
+from model.spans import Example, draw, python_parser
+from model.tokenizer import Tokenizer
+
+END_WEIGHT = 5.0
+"""Loss weight of the end-of-text token: one token in hundreds, and it carries the joint with the suffix."""
+CLEAN_WEIGHT = 0.1
+"""Loss weight of canvas tokens that are visible and right: learn to keep them, without drowning the rest."""
+REPLACED = 0.15
+"""Share of the visible canvas tokens that are replaced by wrong ones."""
+BALANCE = 0.6
+"""Packages are drawn by (bytes ** BALANCE), so that a few giants do not set the style."""
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass
+class Stream:
+    """One causal stream: ``ids[start:end]`` is the true middle, ``ids[end]`` is <eot>."""
+
+    ids: Ints
+    prefix: int
+    """Where the prefix begins: cursors are drawn from here on."""
+    start: int
+    end: int
+    suffix: Ints
+    """What follows the middle in the file; glue is taken from it."""
+
+
+class Batches(Dataset[Batch]):
+    """Batch ``i`` of ``count``; ``rank`` of ``world`` takes every world-th one."""
+
+    def __init__(
+        self,
+        source: Corpus,
+        tokenizer: Tokenizer,
+        config: ModelConfig,
+        *,
+        streams: int,
+        canvas: int,
+        seed: int,
+        first: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if config.vocab_size != tokenizer.vocab_size:
+            raise ValueError(f"model has {config.vocab_size} tokens, tokenizer {tokenizer.vocab_size}: train it anew")
+        self.source, self.tokenizer, self.config = source, tokenizer, config
+        self.streams, self.canvas, self.seed = streams, canvas, seed
+        self.first, self.rank, self.world = first, rank, world
+        sizes = np.array([row.end - row.start for row in source.rows], dtype=np.float64)
+        names = np.array([row.package for row in source.rows])
+        total = {name: sizes[names == name].sum() for name in np.unique(names)}
+        weights = sizes * np.array([total[name] ** (BALANCE - 1) for name in names])
+        self.cumulated: list[float] = np.cumsum(weights / weights.sum()).tolist()
+        newline = [tokenizer.token_bytes(i).startswith(b"\n") for i in range(tokenizer.vocab_size)]
+        self.newline = np.array(newline)
+        self._parser: tree_sitter.Parser | None = None  # made where it is used: it cannot be sent to a worker
+
+    def __len__(self) -> int:
+        return 1 << 40
+
+    def __getitem__(self, index: int) -> Batch:
+        rng = np.random.default_rng([self.seed, (self.first + index) * self.world + self.rank])
+        return self.collate([self.stream(rng) for _ in range(self.streams)], rng)
+
+    def stream(self, rng: np.random.Generator) -> Stream:
+        """Draws files and holes until one fits."""
+        self._parser = self._parser or python_parser()
+        while True:
+            index = min(bisect_right(self.cumulated, float(rng.random())), len(self.source) - 1)
+            example = draw(rng, self.source.text(index), self._parser)
+            if (stream := self.layout(rng, example, self.source.path(index))) is not None:
+                return stream
+
+    def layout(self, rng: np.random.Generator, example: Example, path: str) -> Stream | None:
+        """Token ids of one example, or None when its middle is too long for the context."""
+        tokenizer, context = self.tokenizer, self.config.context
+        if len(example.middle) > 4 * context:
+            return None
+        middle = tokenizer.encode(example.middle)
+        if not middle or len(middle) > context // 3:
+            return None
+        laid = encode_context(
+            tokenizer,
+            example.before,
+            example.after,
+            language="python" if rng.random() < 0.95 else None,
+            filename=path if rng.random() < 0.85 else None,
+            context=context,
+            glue=self.config.glue,
+            reserve=len(middle) + 1,
+            suffix_tokens=int(np.exp(rng.uniform(np.log(16), np.log(0.4 * context)))) if rng.random() < 0.7 else None,
+        )
+        ids = np.array([*laid.ids, *middle, tokenizer.eot], dtype=np.int64)
+        return Stream(
+            ids=ids,
+            prefix=laid.ids.index(tokenizer.pre) + 1,
+            start=len(laid.ids),
+            end=len(ids) - 1,
+            suffix=np.array(laid.glue, dtype=np.int64),
+        )
+
+    def collate(self, streams: Sequence[Stream], rng: np.random.Generator) -> Batch:
+        count, length, width = len(streams), self.config.context, self.canvas
+        rows = Rows(count, length, width)
+        for row, stream in enumerate(streams):
+            self._stream_row(rows, row, stream)
+            self._canvas_row(rows, row, stream, rng)
+        return rows.batch()
+
+    def _stream_row(self, rows: "Rows", row: int, stream: Stream) -> None:
+        n = len(stream.ids)
+        rows.ids[row, :n] = stream.ids
+        rows.targets[row, : n - 1] = stream.ids[1:]
+        rows.weights[row, : n - 1] = 1.0
+        rows.weights[row, stream.end - 1] = END_WEIGHT
+        # The state at position i stands at the cursor before token i + 1.
+        longest = self.config.max_hole + 1
+        cursor = np.arange(n - 1) + 1
+        rows.lengths[row, : n - 1, 0] = np.minimum(stream.end - cursor, longest)
+        fill = rows.length_weights[row, : n - 1, 0]
+        fill[(cursor >= stream.prefix) & (stream.end - cursor <= longest)] = 0.1
+        fill[cursor > stream.start] = 0.5
+        fill[stream.start - 1] = 4.0
+        ends = np.append(np.flatnonzero(self.newline[stream.ids[: stream.end]]), stream.end)
+        line = ends[np.searchsorted(ends, cursor[:-1])] - cursor[:-1] if n > 2 else cursor[:0]
+        rows.lengths[row, : n - 2, 1] = np.minimum(line, longest)
+        inside = cursor[:-1] >= stream.prefix
+        # The last line's end is only known where the suffix begins a new one.
+        known = cursor[:-1] <= (ends[-2] if len(ends) > 1 else 0)
+        joins = len(stream.suffix) > 0 and bool(self.newline[stream.suffix[0]])
+        rows.length_weights[row, : n - 2, 1] = inside & (known | joins)
+
+    def _canvas_row(self, rows: "Rows", row: int, stream: Stream, rng: np.random.Generator) -> None:
+        used, segment = 0, 0
+        text = np.concatenate([stream.ids[: stream.end], stream.suffix])
+        while used < rows.width - 2:
+            hole = self._hole(stream, rng, first=segment == 0)
+            start, end = hole
+            room = rows.width - used
+            glue = self._glue(text, stream, end, rng)
+            if end - start > room:
+                if segment and room < 16:
+                    break
+                end, glue = start + room, glue[:0]
+            glue = glue[: room - (end - start)]
+            self._damage(rows, row, used, stream, (start, end), glue, segment, rng)
+            used += end - start + len(glue)
+            segment += 1
+
+    def _hole(self, stream: Stream, rng: np.random.Generator, *, first: bool) -> tuple[int, int]:
+        """Start and end in the stream: the true hole, one that also ends at the suffix, or one amid the prefix."""
+        longest = self.config.max_hole
+        if first and 0 < stream.end - stream.start <= longest:
+            return stream.start, stream.end
+        chance = rng.random()
+        low = max(stream.prefix, 1)
+        if chance < 0.35 or stream.end - low < 4:
+            length = int(np.exp(rng.uniform(0, np.log(longest + 1))))
+            return max(stream.end - length, low, 1), stream.end
+        start = int(rng.integers(low, stream.end))
+        if chance < 0.7:  # the rest of this line
+            ends = np.flatnonzero(self.newline[stream.ids[start + 1 : min(start + 1 + longest, stream.end)]])
+            if len(ends):
+                return start, start + 1 + int(ends[0])
+        return start, min(start + int(np.exp(rng.uniform(0, np.log(longest + 1)))), stream.end)
+
+    def _glue(self, text: Ints, stream: Stream, end: int, rng: np.random.Generator) -> Ints:
+        """What stands behind a hole that ends at ``end``: mostly all that may be shown, sometimes less, or "line ends"."""
+        most = self.config.glue
+        glue = text[end : end + most]
+        chance = rng.random()
+        if chance < 0.2 and len(glue) and self.newline[glue[0]]:
+            return np.array([self.tokenizer.eol], dtype=np.int64)
+        return glue if chance < 0.75 else glue[: int(rng.integers(0, most + 1))]
+
+    def _damage(
+        self,
+        rows: "Rows",
+        row: int,
+        used: int,
+        stream: Stream,
+        hole: tuple[int, int],
+        glue: Ints,
+        segment: int,
+        rng: np.random.Generator,
+    ) -> None:
+        start, end = hole
+        n, width = end - start, end - start + len(glue)
+        truth = stream.ids[start:end]
+        place = slice(used, used + n)
+        masked = rng.random(n) < training_ratio(rng)
+        replaced = ~masked & (rng.random(n) < REPLACED)
+        shown = truth.copy()
+        shown[replaced] = self._wrong(stream, truth, replaced, start, rng)
+        replaced &= shown != truth
+        shown[masked] = self.tokenizer.mask
+        rows.canvas_ids[row, place] = shown
+        rows.canvas_ids[row, used + n : used + width] = glue
+        rows.previous[row, used] = stream.ids[start - 1]
+        rows.previous[row, used + 1 : used + width] = rows.canvas_ids[row, used : used + width - 1]
+        rows.position[row, used : used + width] = start + np.arange(width)
+        rows.anchor[row, used : used + width] = start
+        rows.segment[row, used : used + width] = segment
+        rows.canvas_targets[row, place] = truth
+        rows.canvas_weights[row, place] = np.where(masked | replaced, 1.0, CLEAN_WEIGHT)
+        rows.masked[row, place] = masked
+
+    def _wrong(self, stream: Stream, truth: Ints, replaced: npt.NDArray[np.bool_], start: int, rng: np.random.Generator) -> Ints:
+        """Wrong tokens for the replaced places: plausible ones (what follows the same token elsewhere in this text),
+        ones of the same text, and any."""
+        n = int(replaced.sum())
+        wrong = rng.integers(self.tokenizer.n_special, self.config.vocab_size, n)
+        nearby = stream.ids[rng.integers(stream.prefix - 1, stream.end, n)]
+        usable = nearby >= self.tokenizer.n_special
+        chance = rng.random(n)
+        wrong = np.where((chance < 0.7) & usable, nearby, wrong)
+        for i, place in enumerate(np.flatnonzero(replaced)):
+            if chance[i] < 0.4:
+                left = stream.ids[start + place - 1]
+                others = np.flatnonzero(stream.ids[stream.prefix : stream.end - 1] == left) + stream.prefix + 1
+                if len(others):
+                    wrong[i] = stream.ids[others[int(rng.integers(len(others)))]]
+        return wrong
+
+
+class Rows:
+    """The arrays of one batch while they are filled."""
+
+    def __init__(self, count: int, length: int, width: int) -> None:
+        self.width = width
+        self.ids, self.targets = (np.zeros((count, length), dtype=np.int64) for _ in range(2))
+        self.weights = np.zeros((count, length), dtype=np.float32)
+        self.lengths = np.zeros((count, length, 2), dtype=np.int64)
+        self.length_weights = np.zeros((count, length, 2), dtype=np.float32)
+        self.canvas_ids, self.previous, self.position, self.canvas_targets = (
+            np.zeros((count, width), dtype=np.int64) for _ in range(4)
+        )
+        self.anchor = np.ones((count, width), dtype=np.int64)
+        self.segment = np.full((count, width), -1, dtype=np.int64)
+        self.canvas_weights = np.zeros((count, width), dtype=np.float32)
+        self.masked = np.zeros((count, width), dtype=np.bool_)
+
+    def batch(self) -> Batch:
+        t = torch.from_numpy
+        canvases = Canvases(t(self.canvas_ids), t(self.previous), t(self.position), t(self.anchor), t(self.segment))
+        return Batch(
+            ids=t(self.ids),
+            targets=t(self.targets),
+            weights=t(self.weights),
+            canvases=canvases,
+            canvas_targets=t(self.canvas_targets),
+            canvas_weights=t(self.canvas_weights),
+            lengths=t(self.lengths),
+            length_weights=t(self.length_weights),
+            masked=t(self.masked),
+        )
+
+
+def to(batch: Batch, device: torch.device) -> Batch:
+    """The same batch on a device."""
+    moved: dict[str, Tensor | Canvases] = {}
+    for name, value in vars(batch).items():
+        if isinstance(value, Canvases):
+            moved[name] = Canvases(*(v.to(device, non_blocking=True) for v in vars(value).values()))
+        else:
+            moved[name] = value.to(device, non_blocking=True)
+    return Batch(**moved)  # type: ignore[arg-type]

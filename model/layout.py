@@ -1,0 +1,116 @@
+"""How a text with a hole becomes token ids: the same function for training and for use, so that they cannot drift.
+
+The causal stream is ``[language][<file> name][<suf> suffix [<eof>]][<pre> [<bof>] prefix]``: suffix first and prefix
+last, so that typing only appends and the keys and values of everything before stay exact. There is no marker between
+prefix and middle for the same reason. In training the middle and ``<eot>`` follow.
+"""
+
+from dataclasses import dataclass
+
+from model.tokenizer import Tokenizer
+
+GRID = 4
+"""A long prefix is cut at line numbers divisible by this: the cut stays put while a few lines are typed."""
+HINT = 8
+"""Most tokens of the file's name."""
+_CHARS = 12
+"""Characters looked at per token of budget; code averages 4, so only runs of spaces make this too few."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    ids: list[int]
+    """Context ids, the causal stream up to the cursor."""
+    glue: list[int]
+    """The first tokens of the suffix, which a canvas shows behind its hole."""
+
+
+def encode_context(
+    tokenizer: Tokenizer,
+    prefix: str,
+    suffix: str,
+    *,
+    language: str | None,
+    filename: str | None,
+    context: int,
+    glue: int,
+    reserve: int = 0,
+    suffix_tokens: int | None = None,
+) -> Layout:
+    """Lays out one prompt in at most ``context - reserve`` tokens.
+
+    The suffix gets ``suffix_tokens`` (default: a quarter of the context), or what a short prefix leaves over. Only the
+    text near the hole is read, so a file of any length costs the same.
+    """
+    head = [tokenizer.language(language)]
+    if filename:
+        head += [tokenizer.file, *tokenizer.encode(_hint(filename))[:HINT]]
+    room = context - reserve - len(head) - 4  # <suf> <eof> <pre> <bof>
+    share = room // 3 if suffix_tokens is None else min(suffix_tokens, room)
+    prefix_ids, whole = _prefix(tokenizer, prefix, room - min(share, _most(suffix)))
+    if suffix_tokens is None:
+        share = room - len(prefix_ids)
+    suffix_ids, ends = _suffix(tokenizer, suffix, share)
+    ids = [*head, tokenizer.suf, *suffix_ids]
+    if ends:
+        ids.append(tokenizer.eof)
+    ids.append(tokenizer.pre)
+    if whole:
+        ids.append(tokenizer.bof)
+    ids += prefix_ids
+    return Layout(ids, suffix_ids[:glue] if suffix_ids else [tokenizer.eof])
+
+
+def _hint(filename: str) -> str:
+    return "/".join(filename.replace("\\", "/").split("/")[-2:])
+
+
+def _most(text: str) -> int:
+    """No text has more tokens than bytes."""
+    return min(4 * len(text), 1 << 30)
+
+
+def _prefix(tokenizer: Tokenizer, prefix: str, budget: int) -> tuple[list[int], bool]:
+    """The end of the prefix in at most ``budget`` tokens, and whether it is all of it."""
+    if len(prefix) <= budget * _CHARS:
+        ids = tokenizer.encode(prefix)
+        if len(ids) <= budget:
+            return ids, True
+    near = max(0, len(prefix) - budget * _CHARS)
+    line = prefix.count("\n", 0, near)
+    cuts: list[int] = []
+    at = near
+    while (at := prefix.find("\n", at) + 1) > 0:
+        line += 1
+        if line % GRID == 0:
+            cuts.append(at)
+    pieces = [prefix[a:b] for a, b in zip(cuts, [*cuts[1:], len(prefix)], strict=True)]
+    total, start = 0, None
+    for cut, ids in zip(reversed(cuts), reversed(tokenizer.encode_batch(pieces)), strict=True):
+        total += len(ids)
+        if total > budget:
+            break
+        start = cut
+    if start is not None and len(ids := tokenizer.encode(prefix[start:])) <= budget:
+        return ids, False
+    # Lines too long for the grid: a cut at a round character position is as stable.
+    step = max(1, budget)
+    at = -(-max(0, len(prefix) - 3 * budget) // step) * step
+    while at < len(prefix) and len(ids := tokenizer.encode(prefix[at:])) > budget:
+        at += step
+    return (ids, False) if at < len(prefix) else (tokenizer.encode(prefix[-max(budget // 4, 1) :])[-budget:], False)
+
+
+def _suffix(tokenizer: Tokenizer, suffix: str, budget: int) -> tuple[list[int], bool]:
+    """The beginning of the suffix in at most ``budget`` tokens, and whether it reaches the file's end."""
+    if budget <= 0:
+        return [], False
+    window = suffix[: budget * _CHARS]
+    ids = tokenizer.encode(window)
+    if len(ids) <= budget:
+        return ids, len(window) == len(suffix)
+    ids = ids[:budget]
+    newlines = [i for i, token in enumerate(ids) if tokenizer.token_bytes(token).startswith(b"\n")]
+    if newlines and newlines[-1] > budget // 2:
+        ids = ids[: newlines[-1]]
+    return ids, False

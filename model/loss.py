@@ -1,0 +1,110 @@
+"""The training loss as pure functions: next token on the stream, restoration on the canvases, lengths at the cursors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.network import Canvases, Network
+
+CHUNK = 512
+"""Rows whose logits exist at once."""
+LENGTH_SHARE = 0.1
+
+
+@dataclass
+class Batch:
+    """Streams [B, T], canvases [B, C], and what to predict where. Weight 0 means: no loss here."""
+
+    ids: Tensor
+    targets: Tensor
+    """[B, T]: the next token."""
+    weights: Tensor
+    """[B, T] float32."""
+    canvases: Canvases
+    canvas_targets: Tensor
+    canvas_weights: Tensor
+    lengths: Tensor
+    """[B, T, 2]: tokens from here up to the suffix, and up to the line's end."""
+    length_weights: Tensor
+    """[B, T, 2] float32."""
+    masked: Tensor
+    """[B, C] bool: hidden (not merely replaced) places, for reporting and for the model's own samples."""
+
+
+@dataclass
+class Losses:
+    """Sums for reporting are detached; ``total`` is what is minimised."""
+
+    total: Tensor
+    stream: Tensor
+    """Mean nats per token of the causal head."""
+    canvas: Tensor
+    """Mean nats per masked or replaced token."""
+    fill: Tensor
+    line: Tensor
+    """Mean nats of the two length distributions."""
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Weighted sum of cross-entropies through a tied head, never holding all logits: the gradient is formed in the
+    forward pass (the idea of Liger and Apple's cut cross-entropy)."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        grad_hidden = torch.empty_like(hidden)
+        grad_table = torch.zeros(table.shape, dtype=torch.float32, device=table.device)
+        nll = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+        for start in range(0, hidden.shape[0], CHUNK):
+            rows = slice(start, start + CHUNK)
+            h, target = hidden[rows], targets[rows, None]
+            logits = h @ table.T
+            top = logits.amax(-1, keepdim=True).float()
+            right = logits.gather(1, target).float()
+            gradient = logits.float().sub_(top).exp_()
+            total = gradient.sum(-1, keepdim=True)
+            nll[rows] = (total.log() + top - right).squeeze(1)
+            gradient.mul_(weights[rows, None] / total).scatter_add_(1, target, -weights[rows, None])
+            small = gradient.to(h.dtype)
+            grad_hidden[rows] = small @ table
+            grad_table += (small.T @ h).float()
+        ctx.save_for_backward(grad_hidden, grad_table.to(table.dtype))
+        ctx.mark_non_differentiable(nll)
+        return (nll * weights).sum(), nll
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad_hidden, grad_table = ctx.saved_tensors
+        return grad_hidden * grads[0].to(grad_hidden.dtype), grad_table * grads[0].to(grad_table.dtype), None, None
+
+
+def cross_entropy(hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """hidden [n, D], table [V, D], targets [n], weights [n] -> weighted sum, and nats per row [n] (no gradient)."""
+    total, nll = _CrossEntropy.apply(hidden, table, targets, weights)  # type: ignore[no-untyped-call]
+    return total, nll
+
+
+def losses(network: Network, hidden: tuple[Tensor, Tensor], batch: Batch) -> Losses:
+    """Hidden states of ``network.forward`` -> losses. Rows without weight never reach the vocabulary."""
+    stream, canvas = hidden
+    parts: list[Tensor] = []
+    means: list[Tensor] = []
+    for h, targets, weights in (
+        (stream, batch.targets, batch.weights),
+        (canvas, batch.canvas_targets, batch.canvas_weights),
+    ):
+        chosen = weights > 0
+        w = weights[chosen]
+        total, nll = cross_entropy(h[chosen], network.embedding.weight, targets[chosen], w / w.sum())
+        parts.append(total)
+        plain = w >= 1.0  # the hard ones: not the clean visible tokens of a canvas
+        means.append(nll[plain].mean())
+    logits = network.length_head(stream[batch.length_weights.sum(-1) > 0]).float()
+    chosen = batch.length_weights.sum(-1) > 0
+    nll = functional.cross_entropy(logits.flatten(0, 1), batch.lengths[chosen].flatten(), reduction="none").view(-1, 2)
+    w = batch.length_weights[chosen]
+    length = (nll * w).sum(0) / w.sum(0).clamp_min(1e-6)
+    total = parts[0] + parts[1] + LENGTH_SHARE * length.sum()
+    return Losses(total, means[0].detach(), means[1].detach(), length[0].detach(), length[1].detach())

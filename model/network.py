@@ -1,0 +1,222 @@
+"""The canvas model: one Transformer that is causal on its stream and bidirectional on canvases hung into it.
+
+It knows ids and positions, not text. Smallest module first. Shapes: B batch, T stream, C canvas positions (several
+canvases side by side, told apart by ``Canvases.segment``), K canvases over one cached context, N canvas width,
+D model width, H heads, V vocabulary.
+
+Ingredients and where they come from: rotary positions (RoFormer), RMSNorm without gain, QK-norm and SwiGLU as in
+Llama and Qwen3, value embeddings and residual scalars (modded-nanogpt, nanochat), token shift at the embedding (RWKV).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model import attention
+from model.config import ModelConfig
+
+GATE_INPUTS = 32
+"""Channels of the residual stream that gate the value embedding."""
+
+
+@dataclass
+class Canvases:
+    """Canvases of one training batch, packed side by side behind each stream. All tensors are [B, C]."""
+
+    ids: Tensor
+    previous: Tensor
+    """Id to the left: the canvas's own, or the stream's last visible one for the first place of a canvas."""
+    position: Tensor
+    """Place in the text: the anchor, anchor + 1, ..."""
+    anchor: Tensor
+    """How many stream positions the canvas sees."""
+    segment: Tensor
+    """Which canvas a position belongs to; -1 for unused positions."""
+
+    def allowed(self, length: int) -> Tensor:
+        """[B, 1, C, T + C]: the stream before the anchor, and the own canvas."""
+        stream = torch.arange(length, device=self.ids.device)
+        far = stream < self.anchor[:, :, None]
+        near = self.segment[:, :, None] == self.segment[:, None, :]
+        return torch.cat([far, near], dim=2)[:, None]
+
+
+def norm(x: Tensor) -> Tensor:
+    return functional.rms_norm(x, (x.shape[-1],))
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x [..., D] with cos and sin broadcastable to [..., D/2]."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        d = config.d_model
+        self.heads = config.n_heads
+        # QK-norm gives every query and key the length sqrt(D): the largest logit is 12, sharp enough to copy.
+        self.scale = 12.0 / config.head_dim
+        self.query = nn.Linear(d, d, bias=False)
+        self.key = nn.Linear(d, d, bias=False)
+        self.value = nn.Linear(d, d, bias=False)
+        self.out = nn.Linear(d, d, bias=False)
+        self.value_embedding = nn.Embedding(config.vocab_size, d) if config.has_value_embedding(layer) else None
+        self.value_gate = nn.Linear(GATE_INPUTS, self.heads, bias=False) if self.value_embedding else None
+
+    def project(self, x: Tensor, ids: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x [B, L, D], ids [B, L] -> q, k, v [B, H, L, head size]."""
+        shape = (*x.shape[:2], self.heads, -1)
+        q, k, v = (w(x).view(shape) for w in (self.query, self.key, self.value))
+        if self.value_embedding is not None and self.value_gate is not None:
+            gate = 2 * torch.sigmoid(self.value_gate(x[..., :GATE_INPUTS]))
+            v = v + gate[..., None] * self.value_embedding(ids).view(shape)
+        q, k = (rotate(norm(y).transpose(1, 2), cos, sin) for y in (q, k))
+        return q, k, v.transpose(1, 2)
+
+    def merge(self, y: Tensor) -> Tensor:
+        """[B, H, L, head size] -> [B, L, D]."""
+        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return out
+
+
+class FeedForward(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.up = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.down(functional.silu(self.gate(x)) * self.up(x))
+        return out
+
+
+class Block(nn.Module):
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.attention = Attention(config, layer)
+        self.feed_forward = FeedForward(config)
+        self.residual = nn.Parameter(torch.tensor([1.0, 0.0]))
+        """Weights of the residual stream and of the embedding (x0) at the block's door."""
+
+
+class LengthHead(nn.Module):
+    """Hidden state at the cursor -> two length distributions: up to the suffix, and up to the line's end."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.classes = config.max_hole + 2
+        self.up = nn.Linear(config.d_model, config.d_model, bias=False)
+        self.down = nn.Linear(config.d_model, 2 * self.classes, bias=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[..., D] -> logits [..., 2, max_hole + 2]."""
+        return torch.unflatten(self.down(functional.silu(self.up(hidden))), -1, (2, self.classes))
+
+
+class Network(nn.Module):
+    """Token ids in, hidden states and logits out."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.shift = nn.Parameter(torch.zeros(config.d_model))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+        self.length_head = LengthHead(config)
+        cos, sin = _rotary(config)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def reset_rotary(self) -> None:
+        """Computes the rotary tables anew, for a network whose memory was not initialised."""
+        cos, sin = _rotary(self.config)
+        self.cos.copy_(cos)
+        self.sin.copy_(sin)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Random weights: every matrix that writes to the residual stream starts at zero (muP-like)."""
+        for name, p in self.named_parameters():
+            with torch.no_grad():
+                if name.endswith(("out.weight", "feed_forward.down.weight", "value_gate.weight", "length_head.down.weight")):
+                    p.zero_()
+                elif "embedding" in name:
+                    p.normal_(0, 0.02, generator=generator)
+                elif p.ndim == 2:
+                    p.uniform_(-(bound := (3 / p.shape[1]) ** 0.5), bound, generator=generator)
+
+    def embed(self, ids: Tensor, previous: Tensor) -> Tensor:
+        """ids, previous [B, L] -> [B, L, D]: the token, and channel by channel a share of its left neighbour."""
+        return norm(norm(self.embedding(ids)) + self.shift * norm(self.embedding(previous)))
+
+    def forward(self, ids: Tensor, canvases: Canvases) -> tuple[Tensor, Tensor]:
+        """Training: streams [B, T] and their canvases -> hidden states [B, T, D] and [B, C, D], normed."""
+        length = ids.shape[1]
+        allowed = canvases.allowed(length)
+        previous = functional.pad(ids[:, :-1], (1, 0))
+        both = torch.cat([ids, canvases.ids], dim=1)
+        x = x0 = self.embed(both, torch.cat([previous, canvases.previous], dim=1))
+        position = torch.cat([torch.arange(length, device=ids.device).expand_as(ids), canvases.position], dim=1)
+        cos, sin = self.cos[position][:, None], self.sin[position][:, None]
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            x = block.residual[0] * x + block.residual[1] * x0
+            q, k, v = block.attention.project(norm(x), both, cos, sin)
+            scale = block.attention.scale
+            stream = attention.causal(q[:, :, :length], k[:, :, :length], v[:, :, :length], scale)
+            canvas = attention.masked(q[:, :, length:], k, v, allowed, scale)
+            x = x + block.attention.merge(torch.cat([stream, canvas], dim=2))
+            x = x + block.feed_forward(norm(x))
+        x = norm(x)
+        return x[:, :length], x[:, length:]
+
+    def extend(self, ids: Tensor, previous: Tensor, allowed: Tensor, cache: "Cache", *, keep: bool) -> Tensor:
+        """Use: rows [K, N] behind a cached context -> hidden states [K, N, D], normed.
+
+        ``allowed`` [K or 1, 1, N, N] says what the rows see of themselves (causal, or a whole canvas); ``keep`` appends
+        the keys and values of the one row to the cache.
+        """
+        start, width = cache.length, ids.shape[1]
+        x = x0 = self.embed(ids, previous)
+        cos, sin = self.cos[start : start + width], self.sin[start : start + width]
+        for layer, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            x = block.residual[0] * x + block.residual[1] * x0
+            q, k, v = block.attention.project(norm(x), ids, cos, sin)
+            past_k, past_v = cache.keys[layer, :, :start], cache.values[layer, :, :start]
+            y = attention.shared(q, past_k, past_v, k, v, allowed, block.attention.scale)
+            if keep:
+                cache.keys[layer, :, start : start + width] = k[0]
+                cache.values[layer, :, start : start + width] = v[0]
+            x = x + block.attention.merge(y)
+            x = x + block.feed_forward(norm(x))
+        return norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., D] -> [..., V] through the tied embedding."""
+        return hidden @ self.embedding.weight.T
+
+
+class Cache:
+    """Keys and values of one context: [layers, H, context, head size] each, ``length`` positions in use."""
+
+    def __init__(self, config: ModelConfig, *, device: torch.device, dtype: torch.dtype) -> None:
+        shape = (config.n_layers, config.n_heads, config.context, config.head_dim)
+        self.keys = torch.empty(shape, device=device, dtype=dtype)
+        self.values = torch.empty(shape, device=device, dtype=dtype)
+        self.length = 0
+
+
+def _rotary(config: ModelConfig) -> tuple[Tensor, Tensor]:
+    """cos, sin [context + max_hole + glue + 1, head size / 2]: positions up to the last canvas's end."""
+    half = config.head_dim // 2
+    speed = config.rope_base ** (-torch.arange(half, dtype=torch.float32) / half)
+    angle = torch.arange(config.context + 2 * (config.max_hole + config.glue) + 1, device=speed.device)[:, None] * speed
+    return angle.cos(), angle.sin()

@@ -1,0 +1,400 @@
+"""The training run, to be read downwards: settings, setup, loop, save. ``hone train`` or ``python -m model.train``.
+
+Runs on CPU, CUDA and MPS, on one device or under ``torchrun``. Weights are bf16 with fp32 masters. Batches are a
+function of seed and step, and all state is saved, so a run that is stopped goes on exactly where it was.
+"""
+
+import argparse
+import csv
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from model.checkpoint import save_model, save_tensors, write_json
+from model.config import SIZES, ModelConfig
+from model.corpus import Corpus
+from model.data import Batches, to
+from model.loss import Batch, Losses, losses
+from model.network import Network
+from model.optim import Optimiser
+from model.schedule import learning_rate
+from model.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is asked to do. Exactly one of ``minutes`` and ``steps`` ends it.
+
+    Raises:
+        ValueError: names the setting.
+    """
+
+    size: str
+    data: Path
+    out: Path
+    minutes: float | None = None
+    steps: int | None = None
+    streams: int = 8
+    """Streams per step and process; each has ``context`` tokens."""
+    canvas: int = 256
+    """Canvas tokens behind each stream."""
+    matrix_rate: float = 0.02
+    other_rate: float = 0.003
+    weight_decay: float = 0.0
+    warm: float = 0.01
+    decay: float = 0.25
+    average: float = 0.998
+    clip: float = 1.0
+    own: float = 0.0
+    """Share of the steps (in the second half) whose damage is the model's own samples."""
+    seed: int = 1
+    device: str = "auto"
+    compile: bool = False
+    workers: int = 0
+    save_minutes: float = 5.0
+    check_minutes: float = 5.0
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size not in SIZES:
+            raise ValueError(f"size {self.size!r} is unknown: choose one of {', '.join(SIZES)}")
+        if (self.minutes is None) == (self.steps is None):
+            raise ValueError("give either --minutes or --steps")
+        for name in ("streams", "canvas", "save_minutes", "check_minutes"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+
+
+def train(settings: Settings) -> dict[str, float]:
+    """Runs to the end and returns the last check on held-out code. Progress goes to stderr."""
+    run = Run(settings)
+    if settings.resume:
+        run.load()
+    with run.progress:
+        for batch in run.batches():
+            run.step(batch)
+            if run.done:
+                break
+    result = run.check()
+    run.save(final=True)
+    if run.world > 1:
+        dist.destroy_process_group()
+    return result
+
+
+class Run:
+    """One process of a training run."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.rank, self.world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        self.device = _device(settings.device, int(os.environ.get("LOCAL_RANK", "0")))
+        if self.world > 1:
+            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        self.tokenizer = Tokenizer.load(settings.data / "tokenizer")
+        self.config = ModelConfig(**{**SIZES[settings.size].to_dict(), "vocab_size": self.tokenizer.vocab_size})
+        network = Network(self.config)
+        network.initialise(torch.Generator().manual_seed(settings.seed))
+        self.network = network.to(self.device, torch.bfloat16)
+        self.optimiser = Optimiser(
+            self.network,
+            matrix_rate=settings.matrix_rate,
+            other_rate=settings.other_rate,
+            decay=settings.weight_decay,
+            average=settings.average,
+        )
+        self.body = torch.compile(self.network.forward) if settings.compile else self.network.forward
+        self.index, self.seconds, self.tokens = 0, 0.0, 0
+        self.logs = Logs(settings.out) if self.rank == 0 else None
+        self.peak = _peak(self.device)
+        self.last_save = self.last_check = time.monotonic()
+        self.started = time.monotonic()
+        self.progress = _progress(self.rank == 0)
+        self.bar = self.progress.add_task("train", total=1.0, shown="")
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, 0 to 1."""
+        if self.settings.steps is not None:
+            return self.index / self.settings.steps
+        return self.seconds / 60 / (self.settings.minutes or 1.0)
+
+    @property
+    def done(self) -> bool:
+        return self.share >= 1.0
+
+    def batches(self) -> Iterator[Batch]:
+        s = self.settings
+        source = Corpus.open(s.data / "train")
+        data = Batches(
+            source, self.tokenizer, self.config, streams=s.streams, canvas=s.canvas, seed=s.seed,
+            first=self.index, rank=self.rank, world=self.world,
+        )  # fmt: skip
+        if s.workers == 0:
+            return (data[i] for i in range(len(data)))
+        return iter(
+            DataLoader(
+                data, batch_size=None, sampler=range(1 << 40), num_workers=s.workers, prefetch_factor=4,
+                pin_memory=self.device.type == "cuda", worker_init_fn=_one_thread,
+            )
+        )  # fmt: skip
+
+    def step(self, batch: Batch) -> None:
+        begun = time.monotonic()
+        batch = to(batch, self.device)
+        rng = np.random.default_rng([self.settings.seed, self.index, 7])
+        if self.share > 0.5 and rng.random() < self.settings.own:
+            self.own_damage(batch, rng)
+        result = losses(self.network, self.body(batch.ids, batch.canvases), batch)
+        result.total.backward()  # type: ignore[no-untyped-call]
+        self.reduce()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
+        factor = learning_rate(min(self.share, 1.0), self.settings.warm, self.settings.decay)
+        self.optimiser.step(self.index, factor)
+        self.network.zero_grad(set_to_none=True)
+        self.index += 1
+        self.tokens += batch.ids.numel() * self.world
+        if self.index > 3:  # the first steps compile
+            self.seconds += time.monotonic() - begun
+        self.report(result, factor, time.monotonic() - begun)
+
+    def own_damage(self, batch: Batch, rng: np.random.Generator) -> None:
+        """Puts the model's own guesses into some of the masked places: the errors it will have to mend itself.
+
+        Guesses that are wrong get the full weight of damage, right ones that of visible tokens (on-policy training as
+        in DMax and Seed Diffusion).
+        """
+        with torch.no_grad():
+            _, hidden = self.body(batch.ids, batch.canvases)
+            rows = batch.masked.nonzero(as_tuple=True)
+            guesses = torch.cat([self.network.logits(h).argmax(-1) for h in hidden[rows].split(1024)])
+        chosen = torch.from_numpy(rng.random(len(guesses)) < 0.5).to(self.device)
+        rows = (rows[0][chosen], rows[1][chosen])
+        ids, previous = batch.canvases.ids, batch.canvases.previous
+        ids[rows] = guesses[chosen]
+        right = ids[rows] == batch.canvas_targets[rows]
+        batch.canvas_weights[rows] = torch.where(right, 0.1, 1.0)
+        segment = batch.canvases.segment
+        follows = torch.zeros_like(segment, dtype=torch.bool)
+        follows[:, 1:] = (segment[:, 1:] == segment[:, :-1]) & (segment[:, 1:] >= 0)
+        previous[:, 1:] = torch.where(follows[:, 1:], ids[:, :-1], previous[:, 1:])
+
+    def reduce(self) -> None:
+        if self.world == 1:
+            return
+        for p in self.network.parameters():
+            if p.grad is not None:
+                dist.all_reduce(p.grad)
+                p.grad /= self.world
+
+    def report(self, result: Losses, factor: float, took: float) -> None:
+        if self.logs is None:
+            return
+        if self.index % 10 == 0 or self.done:
+            rate = self.settings.streams * (self.config.context + self.settings.canvas) / took
+            share = rate * _flops(self.config, self.settings.canvas) / self.peak
+            row = {
+                "stream": float(result.stream), "canvas": float(result.canvas), "fill": float(result.fill),
+                "line": float(result.line), "tokens_per_s": rate, "peak_share": share, "rate": factor,
+            }  # fmt: skip
+            self.logs.row("train", self.index, self.seconds / 60, self.tokens, row)
+            left = self.seconds / max(self.share, 1e-6) - self.seconds
+            shown = (
+                f"step {self.index} | nats {row['stream']:.3f} causal {row['canvas']:.3f} canvas | "
+                f"{rate:,.0f} tok/s {share:.0%} of peak | {left / 60:.0f} min left"
+            )
+            self.progress.update(self.bar, completed=min(self.share, 1.0), shown=shown)
+        now = time.monotonic()
+        if now - self.last_check > 60 * self.settings.check_minutes:
+            self.check()
+        if now - self.last_save > 60 * self.settings.save_minutes:
+            self.save()
+
+    @torch.no_grad()
+    def check(self) -> dict[str, float]:
+        """Losses on fixed batches of held-out packages, with the averaged weights and the present ones."""
+        source = Corpus.open(self.settings.data / "valid")
+        data = Batches(source, self.tokenizer, self.config, streams=8, canvas=256, seed=12345)
+        result: dict[str, float] = {}
+        present = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+        for label, weights in (("average", self.optimiser.averages), ("present", present)):
+            self.put(weights)
+            result |= {f"{label}.{k}": v for k, v in self.measure([data[i] for i in range(6)]).items()}
+        self.put(present)
+        self.last_check = time.monotonic()
+        if self.logs is not None:
+            self.logs.row("check", self.index, self.seconds / 60, self.tokens, result)
+        return result
+
+    def measure(self, batches: list[Batch]) -> dict[str, float]:
+        rows: list[Losses] = []
+        size = tokens = 0
+        for batch in batches:
+            moved = to(batch, self.device)
+            rows.append(losses(self.network, self.network(moved.ids, moved.canvases), moved))
+            seen = batch.targets[batch.weights > 0].tolist()
+            size, tokens = size + sum(len(self.tokenizer.token_bytes(t)) for t in seen), tokens + len(seen)
+        mean = {k: float(torch.stack([getattr(r, k) for r in rows]).mean()) for k in ("stream", "canvas", "fill", "line")}
+        return mean | {"bits_per_byte": mean["stream"] / math.log(2) * tokens / size}
+
+    @torch.no_grad()
+    def put(self, weights: dict[str, Tensor]) -> None:
+        for name, p in self.network.named_parameters():
+            p.copy_(weights[name])
+
+    def save(self, *, final: bool = False) -> None:
+        """The averaged weights as a model folder, and everything needed to go on."""
+        self.last_save = time.monotonic()
+        if self.rank != 0:
+            return
+        out = self.settings.out
+        save_model(out / "average", self.network, self.tokenizer, self.optimiser.averages)
+        save_model(out / "present", self.network, self.tokenizer, self.optimiser.masters)
+        state = {name: value.cpu() for name, value in self.optimiser.state().items()}
+        save_tensors(out / "state.safetensors", state | {"index": torch.tensor(self.index)})
+        settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.settings).items()}
+        progress = {"index": self.index, "seconds": self.seconds, "tokens": self.tokens, "final": final}
+        write_json(out / "run.json", progress | {"settings": settings, "model": self.config.to_dict()})
+
+    def load(self) -> None:
+        path = self.settings.out / "run.json"
+        if not path.is_file():
+            return
+        saved = json.loads(path.read_text("utf-8"))
+        if saved["model"] != self.config.to_dict():
+            raise ValueError(f"{path} is a run of another size: give another --out, or the --size it was begun with")
+        state = load_file(self.settings.out / "state.safetensors", device="cpu")
+        # Weights and progress are two files: the tensor says which step the weights are of.
+        self.index = int(state.pop("index"))
+        self.seconds, self.tokens = saved["seconds"], saved["tokens"]
+        self.optimiser.load(state)
+
+
+class Logs:
+    """One CSV per kind of row, and TensorBoard's format beside it where that is installed."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self.board: Any = None
+        else:
+            self.board = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+
+    def row(self, kind: str, step: int, minutes: float, tokens: int, values: dict[str, float]) -> None:
+        path = self.folder / f"{kind}.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(["step", "minutes", "tokens", *values])
+            writer.writerow([step, f"{minutes:.3f}", tokens, *(f"{v:.5g}" for v in values.values())])
+        if self.board is not None:
+            for name, value in values.items():
+                self.board.add_scalar(f"{kind}/{name}", value, step)
+
+
+def _device(name: str, local: int) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return torch.device(name, local) if name == "cuda" else torch.device(name)
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _flops(config: ModelConfig, canvas: int) -> float:
+    """Floating-point operations per token (stream and canvas), forward and backward: 6 per weight, and attention."""
+    parts = config.parameters()
+    both = config.context + canvas
+    columns = (config.context * config.context / 2 + canvas * both) / both
+    return 6 * (parts["body"] + parts["embedding"]) + 12 * config.n_layers * config.d_model * columns
+
+
+def _peak(device: torch.device) -> float:
+    """Measured bf16 matrix-product rate of this machine, in operations per second."""
+    n = 8192 if device.type == "cuda" else 1024
+    a = torch.randn(n, n, device=device, dtype=torch.bfloat16)
+    best = math.inf
+    for _ in range(5):
+        begun = time.perf_counter()
+        a @ a
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - begun)
+    return 2 * n**3 / best
+
+
+def _progress(shown: bool) -> Progress:
+    console = Console(stderr=True)
+    columns = (BarColumn(20), TimeElapsedColumn(), TextColumn("{task.fields[shown]}"))
+    return Progress(*columns, console=console, disable=not shown, refresh_per_second=1)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``hone train``: one for each field of ``Settings``."""
+    parser.add_argument("--size", default="tiny", help="named size: " + ", ".join(SIZES))
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of `hone data build`")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and logs")
+    parser.add_argument("--minutes", type=float, help="training time")
+    parser.add_argument("--steps", type=int, help="training steps")
+    for name, kind, text in (
+        ("streams", int, "streams per step and process"),
+        ("canvas", int, "canvas tokens per stream"),
+        ("matrix-rate", float, "learning rate of Muon"),
+        ("other-rate", float, "learning rate of Adam"),
+        ("weight-decay", float, "weight decay of the matrices"),
+        ("warm", float, "share of the run that warms up"),
+        ("decay", float, "share of the run that decays"),
+        ("average", float, "decay of the moving average of weights"),
+        ("clip", float, "largest gradient norm"),
+        ("own", float, "share of late steps damaged by the model's own samples"),
+        ("seed", int, "seed of weights and data"),
+        ("workers", int, "processes that prepare batches"),
+        ("save-minutes", float, "minutes between checkpoints"),
+        ("check-minutes", float, "minutes between checks on held-out code"),
+    ):
+        default = getattr(Settings, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default {default})")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    parser.add_argument("--compile", action="store_true", help="torch.compile the network's body")
+    parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
+
+
+def settings_from(arguments: argparse.Namespace) -> Settings:
+    names = Settings.__dataclass_fields__
+    return Settings(**{k: v for k, v in vars(arguments).items() if k in names})
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m model.train", description="Train a canvas model.")
+    add_arguments(parser)
+    try:
+        result = train(settings_from(parser.parse_args(argv)))
+    except (ValueError, FileNotFoundError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write(json.dumps(result) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
