@@ -118,7 +118,7 @@ def from_corpus(folder: Path, split: str) -> list[Source]:
 
     Raises: FileNotFoundError with the command that builds it.
     """
-    from model.corpus import Corpus
+    from model.corpus import Corpus  # noqa: PLC0415 - needs the extras of building a corpus, which --source does not
 
     if not (folder / split / "index.jsonl").exists():
         raise FileNotFoundError(f"no {split} split in {folder}: build it with `hone data build`")

@@ -1,0 +1,207 @@
+"""``hone eval --calibrate``: the judge's numbers, and how many lengths and steps, chosen on held-out code.
+
+Every task is drafted once per policy and step count with the most lengths; all smaller settings follow from these
+drafts by arithmetic, because the rows of a batch do not see each other. Chosen is what gets the most exact answers
+within the time that the causal head of the same weights takes; edit similarity decides between equals.
+
+Shapes: T tasks, C drafts of a task (its likeliest length first, padded).
+"""
+
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rapidfuzz.distance import Levenshtein
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from infill.engine import Infiller
+from infill.evaluate import EvalOptions, tasks_of
+from infill.judge import Calibration, Draft
+from infill.metrics import mean
+from infill.systems import prompt_of
+from infill.tasks import Task
+from infill.trial import load
+from infill.types import InfillOptions
+from model.checkpoint import DEFAULT_WEIGHTS
+
+ALPHAS = tuple(i / 10 for i in range(11))
+BETAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+GAMMAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
+LENGTHS = (1, 2, 4, 6, 8, 12, 16)
+TIMED = 24
+"""Tasks on which each setting is timed."""
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """The drafts of one task, likeliest length first, and what each would be worth as the answer."""
+
+    drafts: Sequence[Draft]
+    exact: Sequence[bool]
+    similarity: Sequence[float]
+    accepted: Sequence[bool]
+    """Whether the syntax gate lets it through."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One setting, the best judge for it, and what it reaches."""
+
+    calibration: Calibration
+    exact: float
+    error: float
+    similarity: float
+    ms: float
+    """Median milliseconds of an answer with the context cached."""
+
+
+def run(options: EvalOptions) -> int:
+    """Measure, print the grid, write ``calibration.json`` beside the weights. Returns the exit code."""
+    log = Console(stderr=True)
+    denoiser = load(options)
+    folder = options.model or DEFAULT_WEIGHTS
+    infiller = Infiller(denoiser, calibration=Calibration.load(folder))
+    made = tasks_of(options, lambda text: len(denoiser.tokenizer.encode(text)), denoiser.max_hole)
+    tasks = [task for kind in made.values() for task in kind]
+    policies = options.policies or ("confidence",)
+    limit = times(infiller, tasks, InfillOptions(policy="causal"))
+    choices: list[Choice] = []
+    for policy, steps in itertools.product(policies, options.steps):
+        asked = InfillOptions(policy=policy, steps=steps, lengths=max(LENGTHS))
+        found = [drafted(infiller, task, asked) for task in track(tasks, f"{policy}, {steps} steps", console=log)]
+        choices += fit(infiller, tasks, found, replace(infiller.calibration, policy=policy, steps=steps))
+    chosen = choose(choices, limit)
+    chosen.calibration.save(folder)
+    show(choices, chosen, limit, folder, as_json=options.json)
+    return 0
+
+
+def drafted(infiller: Infiller, task: Task, options: InfillOptions) -> Drafted:
+    prompt = prompt_of(task)
+    found = infiller.drafts(prompt, replace(options, one_line=task.one_line or None))
+    found.sort(key=lambda pair: pair[0].length_logp, reverse=True)
+    gate = infiller.gate(prompt.prefix, prompt.suffix, prompt.language)
+    return Drafted(
+        [draft for draft, _ in found],
+        [text == task.middle for _, text in found],
+        [Levenshtein.normalized_similarity(text, task.middle) for _, text in found],
+        [gate.accepts(text) for _, text in found],
+    )
+
+
+def times(infiller: Infiller, tasks: Sequence[Task], options: InfillOptions) -> float:
+    """Median milliseconds of an answer on a few tasks, evenly chosen, with the context encoded before."""
+    every = max(1, len(tasks) // TIMED)
+    taken = []
+    for task in tasks[::every][:TIMED]:
+        asked = replace(options, one_line=task.one_line or None)
+        infiller.fill(prompt_of(task), replace(asked, policy=None, steps=1, lengths=1))
+        timing = infiller.fill(prompt_of(task), asked).timing_ms
+        taken.append(timing["total"] - timing.get("context", 0.0))
+    return median(taken)
+
+
+def fit(infiller: Infiller, tasks: Sequence[Task], found: Sequence[Drafted], base: Calibration) -> Iterator[Choice]:
+    """The best judge for each number of lengths."""
+    table = Numbers.of(found)
+    for count in LENGTHS:
+        alpha, beta, gamma = fit_judge(table, count)
+        calibration = replace(base, lengths=count, alpha=alpha, beta=beta, gamma=gamma)
+        picked = table.pick(count, alpha, beta, gamma)
+        exact = mean(table.worth(table.exact, picked).tolist())
+        similarity = float(table.worth(table.similarity, picked).mean())
+        asked = InfillOptions(policy=base.policy, steps=base.steps, lengths=count)
+        yield Choice(calibration, exact.value, exact.error, similarity, times(infiller, tasks, asked))
+
+
+def fit_judge(table: "Numbers", count: int) -> tuple[float, float, float]:
+    """alpha, beta, gamma with the most exact answers among the ``count`` likeliest lengths; of equals the ones with
+    the highest similarity, of these the smallest."""
+
+    def worth(numbers: tuple[float, float, float]) -> tuple[float, float]:
+        picked = table.pick(count, *numbers)
+        exact, similarity = table.worth(table.exact, picked).sum(), table.worth(table.similarity, picked).sum()
+        return float(exact), round(float(similarity), 6)
+
+    return max(itertools.product(ALPHAS, BETAS, GAMMAS), key=worth)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What the judge knows of all drafts, as tensors [T, C]."""
+
+    causal: Tensor
+    terms: Tensor
+    prior: Tensor
+    own: Tensor
+    exact: Tensor
+    similarity: Tensor
+    accepted: Tensor
+    """0 where a task has no further draft."""
+
+    @classmethod
+    def of(cls, found: Sequence[Drafted]) -> "Numbers":
+        width = max([1, *(len(one.drafts) for one in found)])
+
+        def grid(rows: Sequence[Sequence[float]]) -> Tensor:
+            return torch.tensor([[*map(float, row), *[0.0] * (width - len(row))] for row in rows], dtype=torch.float64)
+
+        return cls(
+            grid([[draft.causal_logp for draft in one.drafts] for one in found]),
+            grid([[draft.scored for draft in one.drafts] for one in found]).clamp_min(1),
+            grid([[draft.length_logp for draft in one.drafts] for one in found]),
+            grid([[draft.canvas_logp for draft in one.drafts] for one in found]),
+            grid([one.exact for one in found]),
+            grid([one.similarity for one in found]),
+            grid([one.accepted for one in found]),
+        )
+
+    def pick(self, count: int, alpha: float, beta: float, gamma: float) -> Tensor:
+        """[T]: the draft that becomes the answer, as in ``Draft.score`` and the gate behind it; -1 for none."""
+        score = self.causal / self.terms**alpha + beta * self.prior + gamma * self.own
+        score = score.masked_fill(self.accepted == 0, -torch.inf)[:, :count]
+        best = score.max(dim=1)
+        return best.indices.masked_fill(best.values == -torch.inf, -1)
+
+    def worth(self, value: Tensor, picked: Tensor) -> Tensor:
+        """[T]: ``value`` of the picked drafts, 0 where there is none."""
+        return value.gather(1, picked.clamp_min(0)[:, None])[:, 0].masked_fill(picked < 0, 0.0)
+
+
+def choose(choices: Sequence[Choice], limit: float) -> Choice:
+    """The most exact within ``limit`` milliseconds; the fastest of all when none is that fast."""
+    within = [choice for choice in choices if choice.ms <= limit]
+    if not within:
+        return min(choices, key=lambda choice: choice.ms)
+    return max(within, key=lambda choice: (choice.exact, choice.similarity, -choice.ms))
+
+
+def show(choices: Sequence[Choice], chosen: Choice, limit: float, folder: Path, *, as_json: bool) -> None:
+    if as_json:
+        rows: list[dict[str, Any]] = [asdict(choice) for choice in choices]
+        sys.stdout.write(json.dumps({"limit_ms": limit, "chosen": asdict(chosen), "grid": rows}) + "\n")
+        return
+    table = Table(title=f"exact match by lengths and steps; at most {limit:.1f} ms (causal head)", title_justify="left")
+    for name in ("policy", "steps", "lengths", "alpha", "beta", "gamma", "exact %", "similarity %", "ms"):
+        table.add_column(name, justify="right")
+    for choice in choices:
+        c = choice.calibration
+        numbers = [
+            f"{c.alpha:g}",
+            f"{c.beta:g}",
+            f"{c.gamma:g}",
+            f"{100 * choice.exact:.1f} ± {100 * choice.error:.1f}",
+        ]
+        row = [c.policy, str(c.steps), str(c.lengths), *numbers, f"{100 * choice.similarity:.1f}", f"{choice.ms:.1f}"]
+        table.add_row(*row, style="bold green" if choice is chosen else None)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    sys.stdout.write(f"written to {folder}\n")

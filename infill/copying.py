@@ -1,0 +1,91 @@
+"""The baseline without a model: find the longest text before the cursor that occurs elsewhere, copy what followed it.
+
+Looks in the prefix first (the most recent place) and then in the suffix (the nearest one). When the longest match is
+followed by nothing to copy, the next place and then shorter matches are tried.
+"""
+
+from collections.abc import Iterator
+
+LONGEST = 400
+"""Longest match in characters."""
+PLACES = 20
+"""Places tried for one length of match."""
+LINES = 4
+OPEN, CLOSE = "([{", ")]}"
+
+
+def copied(prefix: str, suffix: str, kind: str) -> str:
+    """What to insert between prefix and suffix; "" when no character before the cursor occurs elsewhere.
+
+    kind: a kind of ``infill.tasks``; it says where the copy ends, as it does for every other system.
+    """
+    for length in _lengths(prefix, suffix):
+        for rest in _places(prefix, suffix, length):
+            answer = _cut(rest, suffix, kind)
+            if answer.strip():
+                return answer
+    return ""
+
+
+def _lengths(prefix: str, suffix: str) -> Iterator[int]:
+    """The length of the longest match (by bisection: its shorter endings occur as well) and all below it."""
+    low, high = 0, min(LONGEST, len(prefix))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if next(_places(prefix, suffix, middle), None) is None:
+            high = middle - 1
+        else:
+            low = middle
+    yield from range(low, 0, -1)
+
+
+def _places(prefix: str, suffix: str, length: int) -> Iterator[str]:
+    """What followed each occurrence of the last ``length`` characters: backwards in the prefix, then in the suffix."""
+    key = prefix[-length:]
+    end = len(prefix) - 1
+    for _ in range(PLACES):
+        at = prefix.rfind(key, 0, end)
+        if at < 0:
+            break
+        yield prefix[at + length :]
+        end = at + length - 1
+    at = -1
+    for _ in range(PLACES):
+        at = suffix.find(key, at + 1)
+        if at < 0:
+            return
+        yield suffix[at + length :]
+
+
+def _cut(rest: str, suffix: str, kind: str) -> str:
+    if kind in ("expression", "arguments"):
+        return _balanced(rest, commas=kind == "arguments")
+    if kind in ("lines", "block"):
+        return _until_suffix(rest, suffix)
+    return rest.split("\n", 1)[0].rstrip("\r")
+
+
+def _balanced(rest: str, *, commas: bool) -> str:
+    """Up to the bracket that closes what is open at the cursor, a line's end or (unless ``commas``) a comma."""
+    depth = 0
+    for i, character in enumerate(rest[:2000]):
+        if character in OPEN:
+            depth += 1
+        elif character in CLOSE:
+            depth -= 1
+            if depth < 0:
+                return rest[:i]
+        elif depth == 0 and (character == "\n" or (character in ",:" and not commas)):
+            return rest[:i]
+    return rest[:2000]
+
+
+def _until_suffix(rest: str, suffix: str) -> str:
+    """Whole lines up to the first line of the suffix that is not blank, and not more than a few."""
+    stop = next((line.strip() for line in suffix.split("\n") if line.strip()), None)
+    lines: list[str] = []
+    for line in rest.split("\n", LINES)[:LINES]:
+        if lines and line.strip() == stop:
+            break
+        lines.append(line.rstrip("\r"))
+    return "\n".join(lines).rstrip()

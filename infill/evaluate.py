@@ -1,0 +1,191 @@
+"""``hone eval``: how good are the answers, and how long do they take? On code that the model has never seen.
+
+Every system answers the same tasks in the same run, one task after the other, so that what else the machine does
+disturbs all of them alike. Each judged answer is appended to a journal at once: a run that was stopped goes on where it
+was. Importing this module does not import torch.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from infill.tasks import KINDS, Task, from_corpus, from_folder, from_humaneval, from_quixbugs, make_tasks
+
+TREE_KINDS = ("rest", "line", "lines", "expression", "arguments", "block")
+QUICK = 60
+DATA = Path("data")
+BENCH = Path("../shared/bench")
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """What one evaluation may choose.
+
+    Raises:
+        ValueError: names the option, its value and what is allowed.
+    """
+
+    model: Path | None = None
+    """A checkpoint's folder; None for the embedded weights."""
+    data: Path = DATA
+    split: str = "valid"
+    source: Path | None = None
+    """A folder of Python files instead of the corpus."""
+    n: int = 500
+    """Tasks of each kind."""
+    kinds: tuple[str, ...] = TREE_KINDS
+    steps: tuple[int, ...] = (1, 2, 4, 8, 16)
+    policies: tuple[str, ...] = ()
+    """Empty: all of them."""
+    true_length: str = "default"
+    bench: Path | None = None
+    bench_n: int | None = None
+    """Tasks of each benchmark at most; None for all."""
+    longest: int | None = None
+    """Most tokens of a middle; None: what one canvas holds."""
+    seed: int = 0
+    quick: bool = False
+    one_line: bool = True
+    json: bool = False
+    plot: Path | None = None
+    resume: Path | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    calibrate: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [kind for kind in self.kinds if kind not in KINDS]
+        if unknown:
+            raise ValueError(f"--kinds: unknown kind {unknown[0]!r}; there are {', '.join(KINDS)}")
+        if self.split not in ("valid", "test"):
+            raise ValueError(f"--split must be valid or test, not {self.split!r}")
+        if self.n < 1:
+            raise ValueError(f"--n must be at least 1, not {self.n}")
+        if any(count < 1 for count in self.steps):
+            raise ValueError(f"--steps must be at least 1 each, not {min(self.steps)}")
+        if self.true_length not in ("default", "all", "none"):
+            raise ValueError(f"--true-length must be default, all or none, not {self.true_length!r}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``hone eval``; their names are those of ``EvalOptions``."""
+    add = parser.add_argument
+    where = parser.add_argument_group("what is measured")
+    where.add_argument("--model", type=Path, metavar="FOLDER", help="a checkpoint (default: the embedded weights)")
+    where.add_argument("--data", type=Path, metavar="FOLDER", default=DATA, help="a built corpus (default: data)")
+    where.add_argument(
+        "--split", default="valid", choices=["valid", "test"], help="held-out packages to choose by or to report"
+    )
+    where.add_argument("--source", type=Path, metavar="FOLDER", help="any folder of Python files instead of the corpus")
+    where.add_argument("--kinds", type=words, default=TREE_KINDS, metavar="A,B", help=f"of {','.join(KINDS)}")
+    where.add_argument("--n", type=int, default=500, help="tasks of each kind (default: 500)")
+    where.add_argument("--longest", type=int, metavar="TOKENS", help="longest middle (default: what one canvas holds)")
+    where.add_argument(
+        "--bench",
+        type=Path,
+        metavar="FOLDER",
+        help="HumanEval-Infilling and QuixBugs (default: ../shared/bench if there)",
+    )
+    where.add_argument("--bench-n", type=int, metavar="N", help="tasks of each benchmark at most")
+    how = parser.add_argument_group("who is asked")
+    how.add_argument("--policies", type=words, default=(), metavar="A,B", help="of infill.policy (default: all)")
+    how.add_argument("--steps", type=numbers, default=(1, 2, 4, 8, 16), metavar="1,2,4", help="denoising steps")
+    how.add_argument(
+        "--true-length",
+        default="default",
+        choices=["default", "all", "none"],
+        help="policies that are also told the true length: the first one, all, none",
+    )
+    how.add_argument(
+        "--free", dest="one_line", action="store_false", help="do not tell one-line kinds that one line is wanted"
+    )
+    how.add_argument("--device", default="auto")
+    how.add_argument("--dtype", default="auto")
+    how.add_argument("--seed", type=int, default=0)
+    how.add_argument("--quick", action="store_true", help=f"{QUICK} tasks, one policy, two step counts, two kinds")
+    add(
+        "--calibrate",
+        action="store_true",
+        help="choose the judge's numbers on this split and write calibration.json beside the weights",
+    )
+    add("--json", action="store_true", help="JSON on stdout instead of tables")
+    add("--plot", type=Path, metavar="FILE.png", help="quality against time")
+    add("--resume", type=Path, metavar="FILE.jsonl", help="journal of answers: appended to, and not asked again")
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in words(text))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m infill.evaluate``: exit code 0, or 2 with one line that names what is wrong."""
+    parser = argparse.ArgumentParser(prog="hone eval", description=(__doc__ or "").split("\n", 1)[0])
+    add_arguments(parser)
+    try:
+        return run(options_of(parser.parse_args(argv)))
+    except (ValueError, FileNotFoundError) as error:
+        sys.stderr.write(f"hone eval: {error}\n")
+        return 2
+
+
+def options_of(arguments: argparse.Namespace) -> EvalOptions:
+    """Raises: ValueError for a value that is not allowed."""
+    names = {field.name for field in fields(EvalOptions)}
+    chosen = EvalOptions(**{name: value for name, value in vars(arguments).items() if name in names})
+    return quick(chosen) if chosen.quick else chosen
+
+
+def quick(options: EvalOptions) -> EvalOptions:
+    """A first impression in a minute or so: not enough tasks for a verdict."""
+    policies = options.policies or ("confidence",)
+    return replace(options, n=min(options.n, QUICK), kinds=("rest", "line"), steps=(1, 4), policies=policies)
+
+
+def run(options: EvalOptions) -> int:
+    """Measure and print; everything but the result goes to stderr. Returns the exit code: 0, or 130 when interrupted.
+
+    Raises:
+        ValueError, FileNotFoundError: a flag, a folder or a journal that cannot be used; the message names it.
+        model.checkpoint.CheckpointError: the model cannot be loaded.
+    """
+    from infill import calibrate, trial  # noqa: PLC0415 - torch comes in here, so that the help text need not wait for it
+
+    return calibrate.run(options) if options.calibrate else trial.run(options)
+
+
+def tasks_of(options: EvalOptions, count: Callable[[str], int], longest: int) -> dict[str, list[Task]]:
+    """The held-out tasks of each kind that was asked for.
+
+    Raises: FileNotFoundError when there is no corpus; ValueError when a kind finds no task.
+    """
+    sources = from_folder(options.source) if options.source else from_corpus(options.data, options.split)
+    longest = options.longest or longest
+    made = {
+        kind: make_tasks(sources, kind, options.n, seed=options.seed, longest=longest, count=count)
+        for kind in options.kinds
+    }
+    empty = [kind for kind, tasks in made.items() if not tasks]
+    if empty:
+        raise ValueError(f"no task of kind {empty[0]!r} in {options.source or options.data / options.split}")
+    return made
+
+
+def bench_tasks(options: EvalOptions) -> dict[str, list[Task]]:
+    """Tasks with a test to run; without ``--bench`` only when the usual folder exists."""
+    folder = options.bench or (BENCH if BENCH.is_dir() else None)
+    if folder is None or (options.quick and options.bench is None):
+        return {}
+    return {
+        "humaneval": from_humaneval(folder)[: options.bench_n],
+        "quixbugs": from_quixbugs(folder)[: options.bench_n],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
