@@ -9,6 +9,7 @@ import io
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -43,11 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except HoneError as error:
         return _complain(str(error))
+    except ModuleNotFoundError as error:
+        return _complain(f"{error.name} is missing; `hone doctor` says how to get it")
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader has seen enough, as in `hone complete ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ANSWER
+    except Exception:  # noqa: BLE001 - our mistake: all of it is shown, and it must not look like "no answer"
+        traceback.print_exc()
+        return ERROR
     return code
 
 
@@ -79,12 +85,11 @@ Commands = Any  # argparse keeps the type of add_subparsers() private
 
 
 def _forward(command: str, arguments: list[str]) -> int:
-    module = FORWARDED[command][0]
     try:
-        program = cast(Callable[[Sequence[str]], int | None], import_module(module).main)
+        module = import_module(FORWARDED[command][0])
     except ModuleNotFoundError as error:
-        raise HoneError(f"`hone {command}` needs {error.name}: pip install 'hone[train,eval]'") from error
-    return program(arguments) or ANSWER
+        raise HoneError(f"`hone {command}` needs {error.name}: {sys.executable} -m pip install {error.name}") from error
+    return cast(Callable[[Sequence[str]], int], module.main)(arguments)
 
 
 # --- complete
