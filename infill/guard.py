@@ -13,10 +13,8 @@ import os
 import sys
 from typing import Any
 
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:
-    resource = None  # type: ignore[assignment]
 
 REFUSED = (
     "socket.",
@@ -82,7 +80,7 @@ def execute(source: str) -> tuple[str, str]:
 
 def limit(seconds: int, memory: int) -> None:
     """Limits that the kernel keeps, also against C code. Windows has none of them: there the caller's clock is left."""
-    if resource is None:
+    if sys.platform == "win32":
         return
     wanted = {
         "RLIMIT_AS": memory,

@@ -171,8 +171,8 @@ def knowing(tasks: list[Task]) -> tuple[Asker, Knowing]:
 def test_every_policy_stands_at_every_step_count_beside_the_baselines() -> None:
     rows = systems(["confidence", "random"], (1, 2))
     assert [row.name for row in rows] == [
-        "hone", "hone, true length", "causal", "copy", "copy, near",
-        "confidence 1", "confidence 1, true length", "confidence 2", "confidence 2, true length", "random 1", "random 2",
+        "hone", "hone, true length", "causal", "copy", "copy, near", "confidence 1", "confidence 1, true length",
+        "confidence 2", "confidence 2, true length", "random 1", "random 2",
     ]  # fmt: skip
     assert len(systems(["confidence", "random"], (1, 2), true_length="all")) == 13
     with pytest.raises(ValueError, match="unknown policy 'best'"):
@@ -273,7 +273,12 @@ def test_options_name_what_is_wrong(capsys: pytest.CaptureFixture[str], tmp_path
 
 def test_quick_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[EvalOptions] = []
-    monkeypatch.setattr(trial, "run", lambda options: seen.append(options) or 0)
+
+    def run(options: EvalOptions) -> int:
+        seen.append(options)
+        return 0
+
+    monkeypatch.setattr(trial, "run", run)
     assert main(["--quick"]) == 0
     assert (seen[0].n, seen[0].kinds, seen[0].steps) == (60, ("rest", "line"), (1, 4))
     assert main(["--policies", "random", "--steps", "2,4", "--kinds", "rest"]) == 0

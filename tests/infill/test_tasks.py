@@ -32,8 +32,8 @@ class Shelf(object):
 SOURCES = [Source(package, f"{name}.py", CODE) for package in ("a", "b", "c") for name in ("x", "y")]
 
 
-def check(kind: str, n: int = 24, **options: int) -> list[Task]:
-    made = make_tasks(SOURCES, kind, n, **options)
+def check(kind: str, n: int = 24) -> list[Task]:
+    made = make_tasks(SOURCES, kind, n)
     assert made
     for task in made:
         assert task.prefix + task.middle + task.suffix == task.text
