@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.config import ModelConfig
+from model.denoiser import NetworkDenoiser
 from model.network import Network
 from model.tokenizer import Tokenizer
 
@@ -86,6 +87,48 @@ def load_model(folder: Path, *, device: torch.device, dtype: torch.dtype) -> tup
         raise CheckpointError(f"{folder}: {len(wanted)} tensors are missing, {min(wanted)} first")
     network.reset_rotary()
     return network.eval(), tokenizer
+
+
+def load_denoiser(folder: Path | None = None, *, device: str = "auto", dtype: str = "auto") -> NetworkDenoiser:
+    """The embedded model, or the one in ``folder``, ready for the engine.
+
+    ``device``: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:1", "mps". ``dtype``: "auto" (bf16 where the
+    hardware multiplies it, else float32), "bfloat16", "float32".
+
+    Raises:
+        CheckpointError: see ``load_model``; also a device that is not there.
+    """
+    place = choose_device(device)
+    kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32, "auto": _best_dtype(place)}
+    if dtype not in kinds:
+        raise CheckpointError(f"dtype {dtype!r} is unknown: choose one of {', '.join(kinds)}")
+    network, tokenizer = load_model(folder or DEFAULT_WEIGHTS, device=place, dtype=kinds[dtype])
+    return NetworkDenoiser(network, tokenizer)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name.
+
+    Raises:
+        CheckpointError: it is unknown or not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise CheckpointError(f"device {name!r} is unknown: choose auto, cpu, cuda or mps") from error
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type, False):
+        raise CheckpointError(f"device {name!r} is not available here: choose auto or cpu")
+    return device
+
+
+def _best_dtype(device: torch.device) -> torch.dtype:
+    if device.type != "cpu":
+        return torch.bfloat16
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if fast else torch.float32
 
 
 def read_config(folder: Path) -> ModelConfig:

@@ -141,6 +141,16 @@ class Network(nn.Module):
         self.cos.copy_(cos)
         self.sin.copy_(sin)
 
+    @property
+    def capacity(self) -> int:
+        """Most positions of a context in use: the trained ones, and a last answer written token by token."""
+        return self.config.context + self.config.max_hole
+
+    @property
+    def positions(self) -> int:
+        """Positions that have rotary tables: a full context and a canvas behind it."""
+        return self.cos.shape[0]
+
     def initialise(self, generator: torch.Generator) -> None:
         """Random weights: every matrix that writes to the residual stream starts at zero (muP-like)."""
         for name, p in self.named_parameters():
@@ -205,17 +215,17 @@ class Network(nn.Module):
 
 
 class Cache:
-    """Keys and values of one context: [layers, H, context, head size] each, ``length`` positions in use."""
+    """Keys and values of one context: [layers, H, capacity, head size] each, ``length`` positions in use."""
 
-    def __init__(self, config: ModelConfig, *, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (config.n_layers, config.n_heads, config.context, config.head_dim)
+    def __init__(self, config: ModelConfig, capacity: int, *, device: torch.device, dtype: torch.dtype) -> None:
+        shape = (config.n_layers, config.n_heads, capacity, config.head_dim)
         self.keys = torch.empty(shape, device=device, dtype=dtype)
         self.values = torch.empty(shape, device=device, dtype=dtype)
         self.length = 0
 
 
 def _rotary(config: ModelConfig) -> tuple[Tensor, Tensor]:
-    """cos, sin [context + max_hole + glue + 1, head size / 2]: positions up to the last canvas's end."""
+    """cos, sin [positions, head size / 2]: up to the end of a canvas behind a full context."""
     half = config.head_dim // 2
     speed = config.rope_base ** (-torch.arange(half, dtype=torch.float32) / half)
     angle = torch.arange(config.context + 2 * (config.max_hole + config.glue) + 1, device=speed.device)[:, None] * speed

@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from model.checkpoint import save_model, save_tensors, write_json
+from model.checkpoint import choose_device, save_model, save_tensors, write_json
 from model.config import SIZES, ModelConfig
 from model.corpus import Corpus
 from model.data import Batches, to
@@ -103,7 +103,8 @@ class Run:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.rank, self.world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-        self.device = _device(settings.device, int(os.environ.get("LOCAL_RANK", "0")))
+        local = os.environ.get("LOCAL_RANK")
+        self.device = choose_device(settings.device if local is None else f"{settings.device}:{local}")
         if self.world > 1:
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
         self.tokenizer = Tokenizer.load(settings.data / "tokenizer")
@@ -309,12 +310,6 @@ class Logs:
         if self.board is not None:
             for name, value in values.items():
                 self.board.add_scalar(f"{kind}/{name}", value, step)
-
-
-def _device(name: str, local: int) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    return torch.device(name, local) if name == "cuda" else torch.device(name)
 
 
 def _one_thread(worker: int) -> None:
