@@ -24,7 +24,7 @@ from assistant.types import Completion, CompletionRequest, CompletionResult
 ANSWER, NONE, ERROR, INTERRUPTED = 0, 1, 2, 130
 
 FORWARDED = {
-    "data": ("model.corpus", "build the corpus and the tokenizer, pack and unpack them"),
+    "data": ("model.build", "build the corpus and the tokenizer, pack and unpack them"),
     "train": ("model.train", "train a model"),
     "eval": ("infill.evaluate", "measure a model on held-out code"),
 }

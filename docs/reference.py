@@ -3,9 +3,10 @@
 import argparse
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
-from assistant.cli import build_parser
+from assistant.cli import FORWARDED, build_parser
 
 PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# The command line
@@ -36,8 +37,13 @@ def walk(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
     if not nested:
         yield parser
+        return
     for action in nested:
-        for command in action.choices.values():
+        for name, command in action.choices.items():
+            if name in FORWARDED and parser.prog == "hone":
+                # A program of its own: its module adds its options.
+                command.add_argument("--help", action="help", help=argparse.SUPPRESS)
+                import_module(FORWARDED[name][0]).add_arguments(command)
             yield from walk(command)
 
 

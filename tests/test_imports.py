@@ -41,7 +41,7 @@ def violations(path: str, source: str) -> list[str]:
     """What a file of ours imports that it may not, as "line: name"."""
     package = path.split("/", maxsplit=1)[0]
     tree = ast.parse(source)
-    at_the_top = {node for node in tree.body if isinstance(node, ast.stmt)}
+    at_the_top = set(tree.body)
     wrong = []
     for node, name in imports(tree):
         target = name.split(".")[0]

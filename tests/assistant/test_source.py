@@ -99,7 +99,7 @@ def test_a_failed_write_leaves_the_old_text(tmp_path: Path, monkeypatch: pytest.
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(source.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(SourceError, match="cannot be written: No space left on device"):
         write_source(path, "new")
     assert path.read_text() == "old"
