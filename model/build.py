@@ -334,6 +334,8 @@ def show(report: Report) -> None:
     stages = Table("stage", *(Column(name, justify="right") for name in ("files", "MB", "M tokens", "bytes/token")))
     for name, stage in report["stages"].items():
         tokens = f"{stage['tokens'] / 1e6:.2f}" if "tokens" in stage else ""
+        if "tokens_estimated" in stage:
+            tokens = f"about {stage['tokens_estimated'] / 1e6:.1f}"
         stages.add_row(name, str(stage["files"]), _megabytes(stage), tokens, str(stage.get("bytes_per_token", "")))
     rejected = Table("left out because", Column("files", justify="right"), Column("MB", justify="right"))
     for reason, size in report["rejected"].items():

@@ -186,7 +186,7 @@ def significant_lines(content: bytes) -> list[bytes]:
 
 
 def shingle(lines: Sequence[bytes]) -> Hashes:
-    """One 32-bit hash for every three lines in a row, sorted, each once; for every line when there are no more than that."""
+    """A 32-bit hash for every three lines in a row, or for every line of a shorter text; sorted, each once."""
     hashes = np.fromiter(map(zlib.crc32, lines), np.uint64, len(lines))
     if len(lines) > SHINGLE:
         with np.errstate(over="ignore"):

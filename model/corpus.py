@@ -1,4 +1,4 @@
-"""The training text on disk: how it lies in a data folder, how it is read and written, and what the tokenizer learns from.
+"""The training text on disk: how it lies in a data folder, is read and written, and feeds the tokenizer.
 
     train/text.bin    the kept files, one after the other, UTF-8, LF
     train/index.jsonl one line per file: start and end byte in text.bin, package, path
@@ -139,9 +139,12 @@ def train_tokenizer(folder: Path, vocab_size: int = 8192, *, sample_bytes: int =
     for split in SPLITS:
         stages[split]["tokens"] = count_tokens(Corpus.open(folder / split), tokenizer)
     stages["free of duplicates"]["tokens"] = sum(stages[split]["tokens"] for split in SPLITS)
+    density = stages["free of duplicates"]["bytes"] / max(1, stages["free of duplicates"]["tokens"])
     for stage in stages.values():
-        if stage.get("tokens"):
-            stage["bytes_per_token"] = round(stage["bytes"] / stage["tokens"], 4)
+        if "tokens" in stage:
+            stage["bytes_per_token"] = round(stage["bytes"] / max(1, stage["tokens"]), 4)
+        else:  # what was left out is not kept, so its tokens are reckoned from its bytes
+            stage["tokens_estimated"] = round(stage["bytes"] / density) if density else 0
     write_report(folder, report)
     return tokenizer
 
