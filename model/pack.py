@@ -136,7 +136,8 @@ def unpack(paths: Sequence[Path], folder: Path) -> Manifest:
 def _fill(corpus: Corpus, first: int, room: int, ratio: float, jobs: int) -> tuple[list[int], list[Part]]:
     """The next files, as many as are likely to fit, and their parts. Takes fewer until they do fit."""
     while True:
-        files, total = [], 0
+        files: list[int] = []
+        total = 0
         for i in range(first, len(corpus)):
             total += corpus.size(i)
             if total > room * ratio and files:
