@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from assistant.cli import FORWARDED, build_parser
 
@@ -37,14 +38,20 @@ def walk(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
     if not nested:
         yield parser
-        return
     for action in nested:
         for name, command in action.choices.items():
-            if name in FORWARDED and parser.prog == "hone":
-                # A program of its own: its module adds its options.
-                command.add_argument("--help", action="help", help=argparse.SUPPRESS)
-                import_module(FORWARDED[name][0]).add_arguments(command)
-            yield from walk(command)
+            forwarded = parser.prog == "hone" and name in FORWARDED
+            yield from walk(forwarded_parser(name) if forwarded else command)
+
+
+def forwarded_parser(command: str) -> argparse.ArgumentParser:
+    """The parser of a command that is a program of its own."""
+    module = import_module(FORWARDED[command][0])
+    if hasattr(module, "build_parser"):
+        return cast(argparse.ArgumentParser, module.build_parser())
+    parser = argparse.ArgumentParser(prog=f"hone {command}", description=FORWARDED[command][1])
+    module.add_arguments(parser)
+    return parser
 
 
 def _section(parser: argparse.ArgumentParser) -> list[str]:

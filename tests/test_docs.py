@@ -1,18 +1,17 @@
 """What the documents say is true: their commands parse, their links lead somewhere, made pages are current."""
 
-import argparse
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from assistant.cli import FORWARDED, build_parser
+from docs.reference import forwarded_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "model").rglob("*.md")])
@@ -48,9 +47,7 @@ def parse(arguments: list[str]) -> None:
     if arguments[0] not in FORWARDED:
         build_parser().parse_args([word for word in arguments if word != "--help"])
     elif "--help" not in arguments:
-        parser = argparse.ArgumentParser()
-        import_module(FORWARDED[arguments[0]][0]).add_arguments(parser)
-        parser.parse_args(arguments[1:])
+        forwarded_parser(arguments[0]).parse_args(arguments[1:])
 
 
 def test_a_command_that_does_not_exist_is_noticed() -> None:
