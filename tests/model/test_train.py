@@ -1,0 +1,129 @@
+"""The training command itself, small: it learns, stops, goes on exactly, and leaves folders that load."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from model.checkpoint import CheckpointError, load_denoiser, load_model, save_model
+from model.network import Network
+from model.optim import orthogonalise
+from model.tokenizer import Tokenizer
+from model.train import Settings, main, train
+
+
+def settings(data: Path, out: Path, steps: int, *, resume: bool = False) -> Settings:
+    return Settings(
+        size="nano", data=data, out=out, steps=steps, streams=2, canvas=64, own=1.0, device="cpu", resume=resume
+    )
+
+
+def test_it_learns(data: Path, tmp_path: Path) -> None:
+    train(settings(data, tmp_path, 80))
+    with (tmp_path / "train.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["stream"]) < float(rows[0]["stream"]) - 1.0
+    assert float(rows[-1]["canvas"]) < float(rows[0]["canvas"]) - 0.3
+    denoiser = load_denoiser(tmp_path / "average")
+    assert denoiser.next_logits(denoiser.encode([70, 71])).isfinite().all()
+
+
+def test_stop_and_resume_is_bit_identical(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(settings(data, tmp_path / "whole", 12))
+    # The same run, killed after six steps: the schedule belongs to twelve.
+    monkeypatch.setattr("model.train.Run.done", property(lambda run: run.index >= 6))
+    train(settings(data, tmp_path / "parts", 12))
+    monkeypatch.undo()
+    train(settings(data, tmp_path / "parts", 12, resume=True))
+    whole, parts = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "parts"))
+    assert int(whole["index"]) == int(parts["index"]) == 12
+    for name, value in whole.items():
+        assert torch.equal(value, parts[name]), name
+
+
+def test_two_processes_train_as_one(data: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "model.train",
+        "--size=nano", f"--data={data}", f"--out={tmp_path}", "--steps=3", "--streams=1", "--canvas=32", "--device=cpu",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(load_file(tmp_path / "state.safetensors")["index"]) == 3
+
+
+def test_bad_settings_are_named(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="size 'huge' is unknown: choose one of nano"):
+        Settings(size="huge", data=data, out=tmp_path, steps=1)
+    with pytest.raises(ValueError, match="either --minutes or --steps"):
+        Settings(size="nano", data=data, out=tmp_path)
+    assert main(["--size=nano", "--steps=1", f"--data={tmp_path}/none", f"--out={tmp_path}/out"]) == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_a_run_of_another_size_is_not_resumed(data: Path, tmp_path: Path) -> None:
+    train(settings(data, tmp_path, 1))
+    with pytest.raises(ValueError, match="run of another size"):
+        train(Settings(size="tiny", data=data, out=tmp_path, steps=2, streams=1, device="cpu", resume=True))
+
+
+def test_momentum_is_made_orthogonal() -> None:
+    g = torch.randn(3, 40, 64, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalise(g).float())
+    assert values.min() > 0.5
+    assert values.max() < 1.4
+
+
+class TestCheckpoint:
+    def test_round_trip(self, network: Network, tokenizer: Tokenizer, tmp_path: Path) -> None:
+        save_model(tmp_path, network, tokenizer)
+        loaded, _ = load_model(tmp_path, device=torch.device("cpu"), dtype=torch.float32)
+        for (name, a), b in zip(network.named_parameters(), loaded.parameters(), strict=True):
+            assert torch.equal(a.bfloat16().float(), b), name
+        assert torch.equal(loaded.cos, network.cos)
+
+    def test_shards(self, network: Network, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("model.checkpoint.SHARD", 100_000)
+        save_model(tmp_path, network, tokenizer)
+        assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+        load_model(tmp_path, device=torch.device("cpu"), dtype=torch.float32)
+
+    def test_what_is_wrong_is_said(self, network: Network, tokenizer: Tokenizer, tmp_path: Path) -> None:
+        with pytest.raises(CheckpointError, match="holds no config.json"):
+            load_denoiser(tmp_path)
+        save_model(tmp_path, network, tokenizer)
+        with pytest.raises(CheckpointError, match="device 'tpu9' is unknown"):
+            load_denoiser(tmp_path, device="tpu9")
+        with pytest.raises(CheckpointError, match="dtype 'int3' is unknown"):
+            load_denoiser(tmp_path, dtype="int3")
+        some = {n: p.detach() for n, p in network.named_parameters() if n != "shift"}
+        save_model(tmp_path, network, tokenizer, some)
+        with pytest.raises(CheckpointError, match="1 tensors are missing, shift first"):
+            load_denoiser(tmp_path)
+        save_model(tmp_path, network, tokenizer, {**some, "shift": torch.zeros(3)})
+        with pytest.raises(CheckpointError, match=r"network.shift has shape \(3,\), not \(64,\)"):
+            load_denoiser(tmp_path)
+        file = tmp_path / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:1000])
+        with pytest.raises(CheckpointError, match=r"model.safetensors is damaged"):
+            load_denoiser(tmp_path)
+
+    def test_transformers_opens_it(self, network: Network, tokenizer: Tokenizer, tmp_path: Path) -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        from model.pretrained import HoneCanvasModel
+
+        save_model(tmp_path / "ours", network, tokenizer)
+        opened = AutoModel.from_pretrained(tmp_path / "ours", dtype=torch.float32)
+        assert isinstance(opened, HoneCanvasModel)
+        reference, _ = load_model(tmp_path / "ours", device=torch.device("cpu"), dtype=torch.float32)
+        for (name, a), b in zip(reference.named_parameters(), opened.network.parameters(), strict=True):
+            assert torch.equal(a, b), name
+        opened.save_pretrained(tmp_path / "theirs")
+        tokenizer.save(tmp_path / "theirs")
+        load_model(tmp_path / "theirs", device=torch.device("cpu"), dtype=torch.float32)
+        text = "def f(x):\n    return x\n"
+        assert AutoTokenizer.from_pretrained(tmp_path / "ours")(text)["input_ids"] == tokenizer.encode(text)
