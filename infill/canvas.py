@@ -26,7 +26,9 @@ class Canvas:
     mask: int
 
     @classmethod
-    def of_lengths(cls, lengths: Sequence[int], glue: Sequence[int], tokenizer: Tokenizer, device: torch.device) -> "Canvas":
+    def of_lengths(
+        cls, lengths: Sequence[int], glue: Sequence[int], tokenizer: Tokenizer, device: torch.device
+    ) -> "Canvas":
         """One row of open places per length."""
         return cls.of_rows([[tokenizer.mask] * length for length in lengths], glue, tokenizer, device)
 

@@ -38,7 +38,7 @@ class Calibration:
     steps: int = 2
     policy: str = "confidence"
     longer: float = 0.5
-    """From this probability of "longer than the canvas" on, a full block is written and the search goes on behind it."""
+    """Above this probability of "longer than the canvas" a full block is written, and the search goes on behind it."""
     causal_candidate: bool = False
     """Whether the causal head's greedy answer is one more candidate."""
     causal_tokens: int = 16
@@ -93,6 +93,8 @@ class Draft:
     """Mean log confidence of the canvas's tokens when they were committed."""
     causal_logp: float
     """Sum of log p under the causal head over the last canvas's tokens and the end."""
+    token_logp: tuple[float, ...]
+    """The same for each of the last canvas's tokens, without the end."""
 
     @property
     def scored(self) -> int:
@@ -111,8 +113,8 @@ class Draft:
 
 def judge(
     denoiser: Denoiser[State], state: State, rows: Sequence[Sequence[int]], ends: Sequence[int], device: torch.device
-) -> list[float]:
-    """One causal pass over all rows: the sum of log p of each row's tokens and its end.
+) -> list[tuple[float, tuple[float, ...]]]:
+    """One causal pass over all rows: the sum of log p of each row's tokens and its end, and log p of each token.
 
     ``ends`` are the tokens that can end a row (their probabilities add up); without any, the end is not scored.
     """
@@ -120,5 +122,7 @@ def judge(
     width = max(len(row) for row in variants)
     pad = denoiser.tokenizer.pad
     tokens = torch.tensor([[*row, *[pad] * (width - len(row))] for row in variants], device=device)
-    sums: Tensor = denoiser.score(state, tokens).sum(1).view(-1, len(rows)).logsumexp(0)
-    return [float(x) for x in sums.tolist()]
+    log_p = denoiser.score(state, tokens)
+    sums: Tensor = log_p.sum(1).view(-1, len(rows)).logsumexp(0)
+    each = log_p[: len(rows)].tolist()
+    return [(total, tuple(p[: len(row)])) for total, p, row in zip(sums.tolist(), each, rows, strict=True)]

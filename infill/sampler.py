@@ -27,7 +27,7 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = {
 (MaskGIT, arXiv 2202.04200)."""
 
 
-class Cancelled(Exception):
+class Cancelled(Exception):  # noqa: N818 (nothing went wrong)
     """The caller's ``should_stop`` said yes; raised between steps, caught once in ``Infiller.fill``."""
 
 
@@ -154,9 +154,9 @@ class Decoded:
     """What the causal head wrote."""
 
     ids: list[int]
-    log_p: float
-    """Sum over the tokens and, when ``ended``, the token that ended them."""
-    ended: bool
+    token_logp: list[float]
+    end_logp: float | None
+    """log p of the token that ended them; None when the limit or the budget did."""
 
 
 def decode(
@@ -168,7 +168,7 @@ def decode(
     generator: torch.Generator,
     pace: Pace,
     *,
-    stop: Callable[[int], bool] = lambda token: False,
+    stop: Callable[[int], bool] = lambda _token: False,
     report: Callable[[Sequence[int]], None] | None = None,
 ) -> Decoded:
     """The causal head, one token at a time, until end of text, a token for which ``stop`` holds, or ``limit`` tokens.
@@ -181,7 +181,7 @@ def decode(
     """
     tokenizer = denoiser.tokenizer
     ids: list[int] = []
-    total = 0.0
+    sure: list[float] = []
     while True:
         pace.check()
         log_p = denoiser.next_logits(state).log_softmax(-1)
@@ -190,13 +190,13 @@ def decode(
         allowed[tokenizer.eot] = log_p[tokenizer.eot]
         token = int(choose(allowed[None], plan.temperature, plan.top_p, generator))
         if token == tokenizer.eot or stop(token):
-            return Decoded(ids, total + float(log_p[token]), ended=True)
+            return Decoded(ids, sure, float(log_p[token]))
         if len(ids) == limit:
-            return Decoded(ids, total, ended=False)
-        total += float(log_p[token])
+            return Decoded(ids, sure, None)
+        sure.append(float(log_p[token]))
         ids.append(token)
         if report is not None:
             report(ids)
         if pace.tight():
-            return Decoded(ids, total, ended=False)
+            return Decoded(ids, sure, None)
         state = extend(token)

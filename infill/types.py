@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from infill.policy import POLICIES
-
 from model.tokenizer import Tokenizer
 
 Verdict = Literal["valid", "unchecked"]

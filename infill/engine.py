@@ -1,0 +1,456 @@
+"""The engine: text with a hole in, text without one out.
+
+One request is one straight line: context -> lengths -> canvases -> judge -> clean-up -> syntax gate -> candidates, and
+repair where nothing passes the gate. Knows text, tokens and time; the network is behind ``infill.types.Denoiser``.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+
+from infill.canvas import Canvas
+from infill.contexts import Contexts
+from infill.judge import Calibration, Draft, judge
+from infill.languages import language_of
+from infill.lengths import beyond_line, likeliest
+from infill.postprocess import Situation, one_line_mode, postprocess
+from infill.repair import blamed, doubted, starts, variants
+from infill.sampler import Cancelled, Decoded, Pace, Plan, decode, refine
+from infill.syntax import SyntaxGate
+from infill.types import Candidate, Denoiser, Infill, InfillOptions, OnStep, Prompt, ShouldStop, Step, Verdict
+from model.layout import Layout, encode_context
+from model.tokenizer import Tokenizer
+
+REPAIRED = 3
+"""Drafts that a repair round works on, the best first."""
+TRIMMED = 3
+"""Drafts whose longest valid beginning is looked for."""
+SAMPLES = 32
+"""Most rows of a batch when alternatives are sampled."""
+
+
+class Gate(Protocol):
+    """What the engine asks of ``infill.syntax.SyntaxGate``."""
+
+    @property
+    def checked(self) -> bool: ...
+    def accepts(self, middle: str) -> bool: ...
+    def errors(self, middle: str) -> list[tuple[int, int]]: ...
+    def longest_valid(self, middle: str) -> str: ...
+
+
+class Infiller:
+    """Fills holes with one network. Not for use by several threads at once: one thread owns the model."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser[Any],
+        *,
+        calibration: Calibration | None = None,
+        gate: Callable[[str, str, str | None], Gate] = SyntaxGate,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """``gate`` is replaced only to measure what the syntax gate is worth; ``clock`` gives seconds."""
+        self.denoiser = denoiser
+        self.calibration = calibration or Calibration()
+        self.gate = gate
+        self.clock = clock
+        self.contexts: Contexts[Any] = Contexts(denoiser)
+        self.breaks = _line_breaks(denoiser.tokenizer).to(denoiser.device)
+
+    def fill(
+        self,
+        prompt: Prompt,
+        options: InfillOptions = InfillOptions(),  # noqa: B008 (frozen)
+        *,
+        should_stop: ShouldStop | None = None,
+        on_step: OnStep | None = None,
+    ) -> Infill:
+        """The best candidates for the hole, best first; every one passes the syntax gate.
+
+        ``should_stop`` is asked between steps. When ``options.budget_ms`` is spent, the draft so far is finished at
+        once, checked and returned: an answer, late by one forward pass at most.
+        """
+        pace = Pace(options.budget_ms, should_stop, self.clock)
+        request = _Request(self, prompt, options, pace, on_step)
+        with torch.inference_mode():
+            try:
+                candidates = request.answer()
+            except Cancelled:
+                candidates, request.reason = (), "cancelled"
+        timing = request.timing | {"total": pace.elapsed_ms()}
+        reason = None if candidates else request.reason
+        return Infill(candidates, pace.steps, pace.passes, timing, reason)
+
+    def drafts(self, prompt: Prompt, options: InfillOptions = InfillOptions()) -> list[tuple[Draft, str]]:  # noqa: B008
+        """Every draft with its cleaned text, best first, before the gate: what a calibration is fitted on."""
+        request = _Request(self, prompt, options, Pace(options.budget_ms, None, self.clock), None)
+        with torch.inference_mode():
+            return request.cleaned(request.drafts())
+
+
+@dataclass
+class _Request:
+    """One call of ``fill``: its settings, the context it stands on, and what it has cost."""
+
+    infiller: Infiller
+    prompt: Prompt
+    options: InfillOptions
+    pace: Pace
+    on_step: OnStep | None
+    timing: dict[str, float] = field(default_factory=dict[str, float])
+    reason: str = "empty"
+    kept: list[int] = field(default_factory=list[int])
+    """Blocks that are written already, when the answer is longer than a canvas."""
+
+    def __post_init__(self) -> None:
+        self.denoiser = self.infiller.denoiser
+        self.tokenizer = self.denoiser.tokenizer
+        self.generator = torch.Generator(self.denoiser.device).manual_seed(self.options.seed)
+        prefix, suffix = self.prompt.prefix, self.prompt.suffix
+        self.language = self.prompt.language or language_of(self.prompt.filename)
+        chosen = self.options.one_line
+        one_line = one_line_mode(prefix, suffix) if chosen is None else chosen
+        self.situation = Situation(prefix, suffix, self.language, one_line)
+        self.limit = self.options.hole_length or self.options.max_tokens
+        self.longest = max(self.limit, self.options.max_tokens)
+        self.plan = self._plan()
+
+    def _plan(self) -> Plan:
+        c, o = self.infiller.calibration, self.options
+        banned = self.infiller.breaks if self.situation.one_line else None
+        policy = o.policy or c.policy
+        return Plan(o.steps or c.steps, policy, temperature=o.temperature, top_p=o.top_p, banned=banned)
+
+    @cached_property
+    def gate(self) -> Gate:
+        with self.timed("gate"):
+            return self.infiller.gate(self.prompt.prefix, self.prompt.suffix, self.language)
+
+    # The way of the request.
+
+    def answer(self) -> tuple[Candidate, ...]:
+        ranked = self.cleaned(self.drafts())
+        if not ranked:
+            return ()
+        self.reason = "syntax"
+        return self.passing(ranked) or self.repair(ranked) or self.trim(ranked)
+
+    def drafts(self) -> list[Draft]:
+        """Finished drafts, best first."""
+        self.pace.check()
+        with self.timed("context"):
+            self.lay_out("")
+        found = self.causal() if self.plan.policy == "causal" else self.canvases()
+        return sorted(found, key=self.score, reverse=True)
+
+    def score(self, draft: Draft) -> float:
+        return draft.score(self.infiller.calibration)
+
+    def cleaned(self, drafts: Sequence[Draft]) -> list[tuple[Draft, str]]:
+        """Drafts with their texts after the filters; empty ones and repeated ones are left out."""
+        found: dict[str, Draft] = {}
+        least = self.infiller.calibration.min_confidence
+        for draft in drafts:
+            text = self.text(draft)
+            if text is None or not (text := postprocess(text, self.situation)):
+                continue
+            if draft.confidence < least:
+                self.reason = "confidence"
+            else:
+                found.setdefault(text, draft)
+        return [(draft, text) for text, draft in found.items()]
+
+    def passing(self, ranked: Sequence[tuple[Draft, str]]) -> tuple[Candidate, ...]:
+        """The first n that pass the gate. Out of budget, the first one must do."""
+        found: list[Candidate] = []
+        gate = self.gate
+        with self.timed("gate"):
+            for draft, text in ranked:
+                if len(found) == self.options.n or (found and self.pace.tight()):
+                    break
+                self.pace.check()
+                if gate.accepts(text):
+                    found.append(self.candidate(draft, text, draft.origin))
+        return tuple(found)
+
+    def candidate(self, draft: Draft, text: str, origin: str) -> Candidate:
+        verdict: Verdict = "valid" if self.gate.checked else "unchecked"
+        return Candidate(text, self.score(draft), draft.confidence, verdict, len(draft.ids), origin)
+
+    # Context.
+
+    def lay_out(self, written: str) -> None:
+        """Encodes the context of a hole behind the prefix and what is ``written`` already."""
+        prefix = self.prompt.prefix.removeprefix("\ufeff").replace("\r\n", "\n") + written
+        self.layout: Layout = encode_context(
+            self.tokenizer,
+            prefix,
+            self.prompt.suffix.replace("\r\n", "\n"),
+            language=self.language,
+            filename=self.prompt.filename,
+            context=self.denoiser.context,
+            glue=self.denoiser.glue,
+            reserve=min(self.longest, self.denoiser.context // 2),
+        )
+        self.glue = self.layout.glue
+        self.ids = list(self.layout.ids)
+        self.state = self.infiller.contexts.encode(self.ids)
+        self.pace.passes += 1
+
+    def extend(self, tokens: Sequence[int]) -> Any:
+        """Appends tokens to the context; the state before is used up."""
+        self.ids += tokens
+        self.state = self.infiller.contexts.extend(self.ids)
+        self.pace.passes += 1
+        return self.state
+
+    # Drafting by canvas.
+
+    def canvases(self) -> list[Draft]:
+        """A batch of canvases, one per likely length; before it, full blocks while the answer is longer than one."""
+        found: list[Draft] = []
+        if self.infiller.calibration.causal_candidate and self.options.hole_length is None:
+            found = [draft for draft in self.causal() if draft.ended]
+        while True:
+            room = min(self.denoiser.max_hole, self.limit - len(self.kept))
+            with self.timed("draft"):
+                search, line = self.lengths(room)
+            if search is not None:
+                return found + self.search(search, line)
+            block = self.block(room)
+            if len(self.kept) + room == self.limit or self.pace.tight():
+                return [*found, block]
+            self.kept = list(block.ids)
+            self.advance(block.ids[-room:])
+
+    def lengths(self, room: int) -> tuple[list[tuple[int, float]] | None, bool]:
+        """The lengths to try with their log p, or None for a full block; and whether they end with the line.
+
+        The honest hole reaches up to the suffix. Only where one line is wanted, the cursor stands at the line's end and
+        the text up to the suffix is likely longer than the line, it ends with the line instead.
+        """
+        c = self.infiller.calibration
+        if self.options.hole_length is not None:
+            return (None if self.limit - len(self.kept) > room else [(room, 0.0)]), False
+        fill = self.denoiser.length_logprobs(self.state).float().cpu()
+        at_end = not self.prompt.suffix.split("\n", 1)[0].strip()
+        if self.situation.one_line and at_end:
+            line = self.denoiser.length_logprobs(self.state, line=True).float().cpu()
+            if beyond_line(fill, line):
+                return likeliest(line, self.count, room, math.inf), True
+        longer = math.inf if self.situation.one_line else c.longer
+        return likeliest(fill, self.count, room, longer), False
+
+    @property
+    def count(self) -> int:
+        return max(self.options.lengths or self.infiller.calibration.lengths, self.options.n)
+
+    def search(self, search: Sequence[tuple[int, float]], line: bool) -> list[Draft]:
+        """Fills all lengths as one batch and has them judged."""
+        copies = 1
+        if self.plan.temperature > 0 and self.options.n > 1:
+            copies = min(-(-2 * self.options.n // len(search)), max(1, SAMPLES // len(search)))
+        lengths, priors = zip(*(pair for pair in search for _ in range(copies)), strict=True)
+        if line:
+            self.glue = [self.tokenizer.eol]
+        with self.timed("draft"):
+            canvas = Canvas.of_lengths(lengths, self.glue, self.tokenizer, self.denoiser.device)
+            canvas = self.refine(canvas, "draft")
+        return self.judged(canvas, priors, self.ends(line), "canvas")
+
+    def block(self, room: int) -> Draft:
+        """A full block without glue: more text follows it."""
+        with self.timed("draft"):
+            canvas = Canvas.of_lengths([room], [], self.tokenizer, self.denoiser.device)
+            canvas = self.refine(canvas, "draft")
+        return self.judged(canvas, [0.0], [], "canvas")[0]
+
+    def advance(self, block: Sequence[int]) -> None:
+        """Moves the cursor behind a block; the context is cut anew when it has no room left."""
+        with self.timed("context"):
+            if len(self.ids) + len(block) + self.denoiser.max_hole <= self.denoiser.context:
+                self.extend(block)
+            else:
+                self.lay_out(self.tokenizer.decode(self.kept))
+
+    def refine(self, canvas: Canvas, phase: str) -> Canvas:
+        report = None
+        if self.on_step is not None:
+            report = self._reporter(self.on_step, phase)
+        return refine(self.denoiser, self.state, canvas, self.plan, self.generator, self.pace, report)
+
+    def _reporter(self, on_step: OnStep, phase: str) -> Callable[[Canvas], None]:
+        def report(canvas: Canvas) -> None:
+            ids = canvas.ids[0][canvas.hole[0]].tolist()
+            sure = canvas.confidence[0][canvas.hole[0]].tolist()
+            known = [1.0] * len(self.kept)
+            on_step(Step(self.pace.steps, (*self.kept, *ids), (*known, *sure), phase))
+
+        return report
+
+    # Judging.
+
+    def ends(self, line: bool) -> list[int]:
+        """Tokens that can end the answer: end of text, and where only the line ends, a line break too."""
+        if not line:
+            return [self.tokenizer.eot]
+        current = self.prompt.prefix.rsplit("\n", 1)[-1]
+        indent = current[: len(current) - len(current.lstrip())]
+        return [self.tokenizer.eot, self.tokenizer.encode("\n" + indent)[0]]
+
+    def judged(self, canvas: Canvas, priors: Sequence[float], ends: Sequence[int], origin: str) -> list[Draft]:
+        self.pace.check()
+        with self.timed("repair" if origin == "repair" else "judge"):
+            rows = canvas.rows()
+            verdicts = judge(self.denoiser, self.state, rows, ends, self.denoiser.device)
+            sure = canvas.mean_log_confidence().tolist()
+        self.pace.passes += 1
+        special = self.tokenizer.n_special
+        assert all(token >= special for row in rows for token in row), "a special token in an answer"
+        return [
+            Draft((*self.kept, *row), len(self.kept), origin, bool(ends), prior, own, total, each)
+            for row, prior, own, (total, each) in zip(rows, priors, sure, verdicts, strict=True)
+        ]
+
+    # Drafting by the causal head.
+
+    def causal(self) -> list[Draft]:
+        """What the causal head writes token by token; as many samples as alternatives are wanted."""
+        sampled = self.plan.temperature > 0
+        limit = min(self.limit, self.denoiser.context - len(self.ids))
+        if self.plan.policy != "causal":
+            limit = min(limit, self.infiller.calibration.causal_tokens)
+        with self.timed("causal"):
+            base = list(self.ids)
+            found: list[Draft] = []
+            for _ in range(self.options.n if sampled and self.plan.policy == "causal" else 1):
+                self.rewind(base)
+                decoded = self.decode(limit)
+                if decoded.ids:
+                    found.append(_causal_draft(decoded))
+            if self.plan.policy != "causal":
+                self.rewind(base)
+        return found
+
+    def decode(self, limit: int) -> Decoded:
+        breaks = set(self.infiller.breaks.tolist()) if self.situation.one_line else set()
+        report = self._teller(self.on_step) if self.on_step is not None else None
+        return decode(
+            self.denoiser,
+            lambda token: self.extend([token]),
+            self.state,
+            limit,
+            self.plan,
+            self.generator,
+            self.pace,
+            stop=breaks.__contains__,
+            report=report,
+        )
+
+    def _teller(self, on_step: OnStep) -> Callable[[Sequence[int]], None]:
+        return lambda ids: on_step(Step(len(ids), tuple(ids), (1.0,) * len(ids), "causal"))
+
+    def rewind(self, ids: list[int]) -> None:
+        """Back to the context ``ids``, which the present one begins with."""
+        if len(ids) < len(self.ids):
+            self.ids = list(ids)
+            self.extend([])
+
+    # When nothing passes the gate.
+
+    def repair(self, ranked: Sequence[tuple[Draft, str]]) -> tuple[Candidate, ...]:
+        """Masks the tokens to blame and a margin again and denoises them in what is left of the budget, in rows of
+        several lengths. The first round takes those among them that the causal head doubts too, later ones all, with a
+        margin that grows."""
+        seen = {text for _, text in ranked}
+        for margin in range(1, self.options.repair_rounds + 1):
+            if self.pace.tight():
+                break
+            rows = [row for draft, text in ranked[:REPAIRED] for row in self.reopened(draft, text, margin)]
+            if not rows:
+                continue
+            mended = sorted(self.mended(rows), key=self.score, reverse=True)
+            fresh = [(draft, text) for draft, text in self.cleaned(mended) if text not in seen]
+            if found := self.passing(fresh):
+                return found
+            seen |= {text for _, text in fresh}
+            ranked = fresh or ranked
+        return ()
+
+    def reopened(self, draft: Draft, text: str, margin: int) -> list[list[int]]:
+        """Rows of the last canvas with the tokens to blame open again. The filters mostly cut the end off, so spans in
+        the cleaned text are spans in the draft where that begins with it; else the draft itself is blamed."""
+        if draft.kept != len(self.kept):
+            return []
+        raw = self.text(draft) or ""
+        with self.timed("gate"):
+            spans = self.gate.errors(text if raw.startswith(text) else raw)
+        offsets = starts(draft.ids, self.decoded)
+        tail = [place - draft.kept for place in blamed(offsets, spans) if place >= draft.kept]
+        if margin == 1:
+            tail = doubted(tail, draft.token_logp)
+        return variants(draft.ids[draft.kept :], tail, margin, self.tokenizer.mask, self.denoiser.max_hole)
+
+    def mended(self, rows: Sequence[list[int]]) -> list[Draft]:
+        if self.plan.policy == "causal":
+            self.plan = replace(self.plan, policy=self.infiller.calibration.policy)
+            self.rewind(list(self.layout.ids))
+        with self.timed("repair"):
+            canvas = Canvas.of_rows(rows, self.glue, self.tokenizer, self.denoiser.device)
+            canvas = self.refine(canvas, "repair")
+        return self.judged(canvas, [0.0] * len(rows), self.ends(self.glue == [self.tokenizer.eol]), "repair")
+
+    def trim(self, ranked: Sequence[tuple[Draft, str]]) -> tuple[Candidate, ...]:
+        """The longest valid beginning of one of the best drafts."""
+        gate = self.gate
+        with self.timed("gate"):
+            for draft, text in ranked[:TRIMMED]:
+                self.pace.check()
+                beginning = postprocess(gate.longest_valid(text), self.situation)
+                if beginning.strip() and gate.accepts(beginning):
+                    return (self.candidate(draft, beginning, "trimmed"),)
+        return ()
+
+    # Text.
+
+    def text(self, draft: Draft) -> str | None:
+        """The text of a draft; None when it is not UTF-8. A cut-off one goes up to its last whole line."""
+        try:
+            text = self.tokenizer.decode_bytes(draft.ids).decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        if not draft.ended and self.options.hole_length is None and "\n" in text:
+            text = text[: text.rindex("\n")]
+        return text
+
+    def decoded(self, ids: Sequence[int]) -> str:
+        """The text of a draft's beginning; a character that is not whole yet does not count."""
+        return self.tokenizer.decode_bytes(ids).decode("utf-8", errors="ignore")
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Adds the time of a part; parts are not nested."""
+        began = self.pace.elapsed_ms()
+        try:
+            yield
+        finally:
+            self.timing[part] = self.timing.get(part, 0.0) + self.pace.elapsed_ms() - began
+
+
+def _causal_draft(decoded: Decoded) -> Draft:
+    total = sum(decoded.token_logp) + (decoded.end_logp or 0.0)
+    ended = decoded.end_logp is not None
+    return Draft(tuple(decoded.ids), 0, "causal", ended, 0.0, 0.0, total, tuple(decoded.token_logp))
+
+
+def _line_breaks(tokenizer: Tokenizer) -> torch.Tensor:
+    """[n]: the tokens that contain a line break."""
+    ids = [i for i in range(tokenizer.n_special, tokenizer.vocab_size) if b"\n" in tokenizer.token_bytes(i)]
+    return torch.tensor(ids, dtype=torch.int64)
