@@ -1,0 +1,392 @@
+"""The engine end to end, over a denoiser that knows the answer."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from infill.engine import Infiller
+from infill.judge import Calibration
+from infill.policy import POLICIES
+from infill.types import Infill, InfillOptions, Prompt, Step
+from tests.fakes import ScriptedDenoiser, byte_tokenizer, byte_tokens, small_tokenizer
+
+BEFORE = "def first(self, index):\n    "
+ANSWER = "return self.values[index]"
+AFTER = "\n\n\ndef second(self):\n    return True\n"
+
+BYTES = byte_tokens(byte_tokenizer())
+
+
+def fill(
+    prefix: str,
+    answer: str,
+    suffix: str,
+    options: InfillOptions | None = None,
+    *,
+    calibration: Calibration | None = None,
+    language: str | None = "python",
+    should_stop: Callable[[], bool] | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    **denoiser: object,
+) -> tuple[Infill, ScriptedDenoiser]:
+    scripted = ScriptedDenoiser(prefix, answer, **denoiser)  # type: ignore[arg-type]
+    infiller = Infiller(scripted, calibration=calibration)
+    prompt = Prompt(prefix, suffix, language)
+    return infiller.fill(prompt, options or InfillOptions(), should_stop=should_stop, on_step=on_step), scripted
+
+
+def texts(found: Infill) -> list[str]:
+    return [candidate.text for candidate in found.candidates]
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("policy", [*POLICIES, "causal"])
+def test_every_policy_answers(policy: str, steps: int) -> None:
+    found, _ = fill(BEFORE, ANSWER, AFTER, InfillOptions(policy=policy, steps=steps))
+    assert texts(found) == [ANSWER]
+    best = found.candidates[0]
+    assert best.origin == ("causal" if policy == "causal" else "canvas")
+    assert best.verdict == "valid"
+    assert best.tokens == len(small_tokenizer().encode(ANSWER))
+    assert found.reason is None
+
+
+def test_the_answer_is_found_among_wrong_lengths() -> None:
+    """The length head errs by two tokens; the judge does not."""
+    true = len(small_tokenizer().encode(ANSWER))
+    found, denoiser = fill(BEFORE, ANSWER, AFTER, InfillOptions(lengths=5), guess=true + 2)
+    assert texts(found) == [ANSWER]
+    assert denoiser.widths[0][0] == 5
+    alone, _ = fill(BEFORE, ANSWER, AFTER, InfillOptions(lengths=1, repair_rounds=0), guess=true + 2)
+    assert [candidate.origin for candidate in alone.candidates] == ["trimmed"]
+
+
+def test_a_known_length_is_not_searched() -> None:
+    true = len(small_tokenizer().encode(ANSWER))
+    found, denoiser = fill(BEFORE, ANSWER, AFTER, InfillOptions(hole_length=true), guess=3)
+    assert texts(found) == [ANSWER]
+    assert denoiser.calls["lengths"] == 0
+    assert {rows for rows, _ in denoiser.widths} == {1}
+
+
+def test_work_is_counted_truthfully() -> None:
+    found, denoiser = fill(BEFORE, ANSWER, AFTER, InfillOptions(steps=3), sharp=2.0)
+    calls = denoiser.calls
+    assert found.steps == calls["denoise"] == 3
+    assert found.passes == calls["encode"] + calls["encode with past"] + calls["denoise"] + calls["score"] == 5
+    assert set(found.timing_ms) == {"context", "draft", "judge", "gate", "total"}
+    parts = sum(found.timing_ms.values()) - found.timing_ms["total"]
+    assert 0 < parts <= found.timing_ms["total"]
+
+
+def test_a_keystroke_reuses_the_context() -> None:
+    denoiser = ScriptedDenoiser(BEFORE, ANSWER)
+    infiller = Infiller(denoiser)
+    for typed in range(3):
+        found = infiller.fill(Prompt(BEFORE + ANSWER[:typed], AFTER, "python"))
+        assert texts(found) == [ANSWER[typed:]]
+    other = Prompt("# another document\n" + BEFORE, AFTER[:3], "python")
+    denoiser.prefix = other.prefix
+    infiller.fill(other)
+    denoiser.prefix = BEFORE
+    infiller.fill(Prompt(BEFORE + ANSWER[:3], AFTER, "python"))
+    assert denoiser.calls["encode"] == 2  # one for each document
+    assert denoiser.calls["encode with past"] == 3
+
+
+def test_alternatives_are_distinct_and_ordered() -> None:
+    found, _ = fill("total = ", "1 + 2 + 3", "\n", InfillOptions(n=4, lengths=8), guess=4)
+    assert len(found.candidates) > 1
+    assert len(set(texts(found))) == len(found.candidates) <= 4
+    scores = [candidate.score for candidate in found.candidates]
+    assert scores == sorted(scores, reverse=True)
+    sampled, denoiser = fill("total = ", "1 + 2 + 3", "\n", InfillOptions(n=4, lengths=2, temperature=2.0), sharp=4.0)
+    assert denoiser.widths[0][0] == 8  # several samples of each length
+    assert len(set(texts(sampled))) == len(sampled.candidates)
+
+
+@pytest.mark.parametrize("policy", ["confidence", "maskgit", "causal"])
+def test_the_seed_decides(policy: str) -> None:
+    def answers(seed: int) -> list[str]:
+        options = InfillOptions(n=3, temperature=1.3, seed=seed, policy=policy, steps=3)
+        return texts(fill("x = [", "1, 2, 3, 4, 5", "]\n", options, sharp=12.0, language=None)[0])
+
+    assert answers(7) == answers(7)
+    assert len({tuple(answers(seed)) for seed in range(12)}) > 1
+
+
+def test_cancelling_stops_at_the_next_step() -> None:
+    stop_after = 2
+    calls: list[str] = []
+    options = InfillOptions(steps=20)
+    found, denoiser = fill(
+        BEFORE,
+        ANSWER,
+        AFTER,
+        options,
+        sharp=1.0,
+        on_call=calls.append,
+        should_stop=lambda: calls.count("denoise") == stop_after,
+    )
+    assert found.candidates == ()
+    assert found.reason == "cancelled"
+    assert denoiser.calls["denoise"] == found.steps == stop_after
+    assert denoiser.calls["score"] == 0
+
+
+def test_a_cancelled_request_leaves_the_context_usable() -> None:
+    denoiser = ScriptedDenoiser(BEFORE, ANSWER)
+    infiller = Infiller(denoiser)
+    prompt = Prompt(BEFORE, AFTER, "python")
+    for policy in ("confidence", "causal"):
+        denoiser.calls.clear()
+        stopped = infiller.fill(
+            prompt,
+            InfillOptions(steps=9, policy=policy),
+            should_stop=lambda: denoiser.calls["denoise"] + denoiser.calls["next_logits"] > 0,
+        )
+        assert stopped.reason == "cancelled"
+        assert texts(infiller.fill(prompt)) == [ANSWER]
+
+
+def test_a_spent_budget_still_answers() -> None:
+    """Each forward pass takes 10 ms of a clock of our own; the answer comes late by one pass at most."""
+    time = 0.0
+
+    def forward(_name: str) -> None:
+        nonlocal time
+        time += 0.010
+
+    denoiser = ScriptedDenoiser(BEFORE, ANSWER, sharp=2.0, on_call=forward)
+    options = InfillOptions(steps=30, budget_ms=65)
+    found = Infiller(denoiser, clock=lambda: time).fill(Prompt(BEFORE, AFTER, "python"), options)
+    assert texts(found) == [ANSWER]
+    assert 1 < denoiser.calls["denoise"] < 5
+    assert found.timing_ms["total"] <= 65 + 10
+
+
+def test_on_step_sees_the_canvas_sharpen() -> None:
+    seen: list[Step] = []
+    fill(BEFORE, ANSWER, AFTER, InfillOptions(steps=4), sharp=2.0, on_step=seen.append)
+    mask = small_tokenizer().mask
+    opened = [sum(token == mask for token in step.ids) for step in seen]
+    assert opened == sorted(opened, reverse=True)
+    assert opened[0] > 0
+    assert opened[-1] == 0
+    assert [step.index for step in seen] == [1, 2, 3, 4]
+    for step in seen:
+        assert [sure == 0 for sure in step.confidence] == [token == mask for token in step.ids]
+
+
+def test_the_causal_head_shows_its_steps_too() -> None:
+    seen: list[Step] = []
+    fill(BEFORE, ANSWER, AFTER, InfillOptions(policy="causal"), on_step=seen.append)
+    assert [len(step.ids) for step in seen] == list(range(1, len(small_tokenizer().encode(ANSWER)) + 1))
+    assert {step.phase for step in seen} == {"causal"}
+
+
+# Long answers.
+
+BODY = "".join(f"    value_{i} = compute(index, {i})\n" for i in range(12)) + "    return value_3"
+
+
+@pytest.mark.parametrize("context", [512, 192])
+def test_a_long_answer_goes_on_block_after_block(context: int) -> None:
+    """With a context of 192 tokens there is no room behind the prefix: the context is cut anew on the way."""
+    prefix = "def compute_all(index):\n"
+    options = InfillOptions(max_tokens=400)
+    found, denoiser = fill(prefix, BODY, "\n", options, context=context, max_hole=32, sharp=12.0)
+    assert texts(found) == [BODY]
+    tokens = len(small_tokenizer().encode(BODY))
+    assert tokens > 5 * 32
+    assert found.candidates[0].tokens == tokens
+    assert (1, 32) in denoiser.widths  # a full block without glue
+
+
+def test_a_long_answer_stops_at_the_limit_with_whole_lines() -> None:
+    found, _ = fill("def compute_all(index):\n", BODY, "\n", InfillOptions(max_tokens=100), max_hole=32, sharp=12.0)
+    assert found.candidates[0].tokens == 100
+    text = found.candidates[0].text
+    assert text.count("\n") >= 2
+    assert BODY.startswith(text + "\n")
+
+
+def test_a_known_length_beyond_the_canvas() -> None:
+    tokens = len(small_tokenizer().encode(BODY))
+    options = InfillOptions(hole_length=tokens, max_tokens=16)
+    found, denoiser = fill("def compute_all(index):\n", BODY, "\n", options, context=1024, max_hole=32)
+    assert texts(found) == [BODY]
+    assert denoiser.calls["lengths"] == 0
+
+
+def test_the_causal_head_may_be_one_more_candidate() -> None:
+    """The canvas errs everywhere; with the causal candidate the answer is right all the same."""
+
+    def slip(target: list[int], row: list[int]) -> list[int]:
+        return [BYTES[ord("1")]] * len(target)
+
+    for causal, right in ((True, True), (False, False)):
+        calibration = Calibration(causal_candidate=causal, causal_tokens=40)
+        found, _ = fill(BEFORE, ANSWER, AFTER, calibration=calibration, slip=slip, tokenizer=byte_tokenizer())
+        assert (texts(found) == [ANSWER]) is right
+    short = Calibration(causal_candidate=True, causal_tokens=5)
+    found, _ = fill(BEFORE, ANSWER, AFTER, calibration=short, slip=slip, tokenizer=byte_tokenizer())
+    assert all(candidate.origin != "causal" for candidate in found.candidates)  # cut off, so it is no answer
+
+
+# One line.
+
+
+def test_one_line_where_text_follows_the_cursor() -> None:
+    found, _ = fill("x = foo(", "alpha, beta", ") + tail\n")
+    assert texts(found) == ["alpha, beta"]
+
+
+@pytest.mark.parametrize("policy", ["confidence", "causal"])
+def test_one_line_of_a_longer_hole(policy: str) -> None:
+    """Three lines are missing and one is wanted: the line's own length is searched, and no line break is written."""
+    answer = "first = read(index)\n    second = write(first)\n    third = close(second)"
+    prefix = "def f(index):\n    "
+    found, denoiser = fill(prefix, answer, "\n    return True\n", InfillOptions(one_line=True, policy=policy))
+    assert texts(found) == [answer.split("\n", maxsplit=1)[0]]
+    if policy == "confidence":
+        assert denoiser.calls["line lengths"] == 1
+    whole, _ = fill(prefix, answer, "\n    return True\n", InfillOptions(policy=policy))
+    assert texts(whole) == [answer]
+
+
+def test_one_line_is_filled_up_to_the_suffix_where_that_is_the_line() -> None:
+    """Then the canvas shows the suffix as glue, which is worth more than the line's end alone."""
+    rows: list[list[int]] = []
+
+    def spy(target: list[int], row: list[int]) -> list[int]:
+        rows.append(row)
+        return target
+
+    fill(BEFORE, ANSWER, AFTER, InfillOptions(one_line=True), slip=spy)
+    eol = small_tokenizer().eol
+    assert all(eol not in row for row in rows)
+    rows.clear()
+    fill(BEFORE, ANSWER + "\n    " + ANSWER + "\n    " + ANSWER, AFTER, InfillOptions(one_line=True), slip=spy)
+    assert all(eol in row for row in rows)
+
+
+# The gate, repair, trimming.
+
+
+def test_repair_mends_what_does_not_parse() -> None:
+    """The first draft has a bracket too many; asked again about it with its neighbours in place, the model is right."""
+    tokenizer = byte_tokenizer()
+    answer = "return values[index]"
+    place = answer.index("[")
+
+    def slip(target: list[int], row: list[int]) -> list[int]:
+        return [*target[:place], BYTES[ord(")")], *target[place + 1 :]] if row[0] == tokenizer.mask else target
+
+    options = InfillOptions(lengths=1, steps=1)
+    found, denoiser = fill(BEFORE, answer, AFTER, options, slip=slip, tokenizer=tokenizer)
+    assert texts(found) == [answer]
+    assert found.candidates[0].origin == "repair"
+    assert found.timing_ms["repair"] > 0
+    assert denoiser.calls["denoise"] == found.steps > 1
+    without, _ = fill(BEFORE, answer, AFTER, replace(options, repair_rounds=0), slip=slip, tokenizer=tokenizer)
+    assert texts(without) != [answer]
+    assert all(candidate.origin == "trimmed" for candidate in without.candidates)
+
+
+def test_repair_finds_a_missing_token() -> None:
+    """The draft is one token too short: the row that grows by one mends it."""
+    tokenizer = byte_tokenizer()
+    answer = "print(index)"
+    found, _ = fill(BEFORE, answer, AFTER, InfillOptions(lengths=1), guess=len(answer) - 1, tokenizer=tokenizer)
+    assert texts(found) == [answer]
+    assert found.candidates[0].origin == "repair"
+
+
+def test_trimming_is_the_last_resort() -> None:
+    answer = "first = 1\n    second = = 2"
+    found, _ = fill(BEFORE, answer, AFTER, InfillOptions(lengths=1))
+    assert texts(found) == ["first = 1"]
+    assert found.candidates[0].origin == "trimmed"
+    assert found.candidates[0].verdict == "valid"
+
+
+def test_nothing_is_answered_rather_than_an_error() -> None:
+    found, _ = fill(BEFORE, "))))", AFTER, InfillOptions(lengths=2))
+    assert found.candidates == ()
+    assert found.reason == "syntax"
+
+
+def test_the_best_valid_candidate_is_taken() -> None:
+    """The judge prefers the whole answer, which does not parse; a shorter draft does."""
+    options = InfillOptions(lengths=3, repair_rounds=0)
+    found, _ = fill("value = ", "1 + 2)", "\n", options, tokenizer=byte_tokenizer())
+    assert texts(found) == ["1 + 2"]
+    assert found.candidates[0].origin == "canvas"
+
+
+def test_without_a_grammar_the_answer_is_unchecked() -> None:
+    found, _ = fill("))) ", "((( ]]", " {{{\n", language=None)
+    assert texts(found) == ["((( ]]"]
+    assert found.candidates[0].verdict == "unchecked"
+
+
+def test_bytes_that_are_no_text_are_dropped() -> None:
+    def slip(target: list[int], row: list[int]) -> list[int]:
+        return [byte_tokenizer().encode("é")[0]] * len(target)
+
+    found, _ = fill(BEFORE, ANSWER, AFTER, slip=slip, tokenizer=byte_tokenizer())
+    assert found.candidates == ()
+    assert found.reason == "empty"
+
+
+def test_a_doubtful_answer_is_kept_back() -> None:
+    found, _ = fill(BEFORE, ANSWER, AFTER, calibration=Calibration(min_confidence=0.99))
+    assert found.candidates == ()
+    assert found.reason == "confidence"
+    assert fill(BEFORE, ANSWER, AFTER, calibration=Calibration(min_confidence=0.5))[0].candidates
+
+
+# The cursor in the middle of a word.
+
+WORDS = "    return self.encoding or enumerate(index_values, beginning=ValueError) # naïve → 数据"
+
+
+@pytest.mark.parametrize("policy", ["confidence", "causal"])
+def test_every_split_of_many_words(policy: str) -> None:
+    """``ret|`` is answered by ``urn x``: prefix, answer and suffix always join to the line, wherever it is cut."""
+    start = WORDS.index("return")
+    prefix = "def f(self, index_values):\n"
+    denoiser = ScriptedDenoiser(prefix, WORDS, sharp=20.0)
+    infiller = Infiller(denoiser)
+    for cut in range(start, len(WORDS) - 1):
+        prompt = Prompt(prefix + WORDS[:cut], "\n\n\nx = 1\n", "python")
+        found = infiller.fill(prompt, InfillOptions(policy=policy))
+        assert [WORDS[:cut] + text for text in texts(found)] == [WORDS]
+
+
+# Options.
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n", 0),
+        ("max_tokens", 0),
+        ("steps", 0),
+        ("lengths", 0),
+        ("hole_length", 0),
+        ("repair_rounds", -1),
+        ("temperature", -0.1),
+        ("temperature", float("nan")),
+        ("top_p", 0.0),
+        ("top_p", 1.1),
+        ("seed", -1),
+        ("budget_ms", 0.0),
+        ("policy", "best"),
+    ],
+)
+def test_a_bad_option_is_named(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"{name} must be .*{value!r}"):
+        InfillOptions(**{name: value})  # type: ignore[arg-type]
