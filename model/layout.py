@@ -84,7 +84,7 @@ def _prefix(tokenizer: Tokenizer, prefix: str, budget: int) -> tuple[list[int], 
         line += 1
         if line % GRID == 0:
             cuts.append(at)
-    pieces = [prefix[a:b] for a, b in zip(cuts, [*cuts[1:], len(prefix)], strict=True)]
+    pieces = [prefix[a:b] for a, b in zip(cuts, [*cuts[1:], len(prefix)], strict=False)]
     total, start = 0, None
     for cut, ids in zip(reversed(cuts), reversed(tokenizer.encode_batch(pieces)), strict=True):
         total += len(ids)
