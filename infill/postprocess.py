@@ -1,0 +1,299 @@
+"""Ordered pure filters over one candidate: text in, text out, "" drops it.
+
+The order and the idea of one small filter per habit of a model follow tabby (tabby-agent, codeCompletion/postprocess).
+A filter mends what models do wrong; it must leave a right answer as it is, so each acts only on evidence from the text
+around the hole. No filter parses: the syntax gate has the last word.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from infill import languages
+from infill.brackets import due, unmatched
+
+_NEAR = 8 * 1024
+"""How many characters before and behind the hole the filters look at."""
+_NOT_TEXT = " \t\r\f\v)]}:;,"
+_CLOSING = (")", "]", "}", "</", "end", "fi", "done", "esac")
+_CODE = {row.name for row in languages.LANGUAGES} - {"html", "css", "json", "yaml", "toml", "markdown"}
+"""Languages whose blocks are code; data and documents step back and forth freely."""
+_LOOP_LINES = 3
+_LOOP_WORDS = 5
+_LOOP_LENGTH = 20
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Where a candidate goes: ``prefix`` | candidate | ``suffix``."""
+
+    prefix: str
+    suffix: str
+    language: str | None = None
+    one_line: bool = False
+
+    @property
+    def line_before(self) -> str:
+        """The part of the cursor's line in front of it."""
+        return self.prefix[self.prefix.rfind("\n") + 1 :]
+
+    @property
+    def line_behind(self) -> str:
+        """The part of the cursor's line behind it, without the line's end."""
+        return self.suffix[:_NEAR].partition("\n")[0].rstrip("\r")
+
+    @property
+    def lines_behind(self) -> list[str]:
+        """The lines after the cursor's line, up to a limit, without blank ones at the beginning."""
+        lines = [line.rstrip() for line in self.suffix[:_NEAR].split("\n")[1:]]
+        first = next((index for index, line in enumerate(lines) if line), len(lines))
+        return lines[first:]
+
+    @property
+    def row(self) -> languages.Language | None:
+        return languages.get(self.language)
+
+
+def one_line_mode(prefix: str, suffix: str) -> bool:
+    """True when text follows the cursor on its line, other than white space, closing brackets and ``: ; ,``."""
+    return bool(Situation(prefix[-1:], suffix).line_behind.strip(_NOT_TEXT))
+
+
+def postprocess(text: str, situation: Situation) -> str:
+    """The candidate after all ``FILTERS``, "" when one of them drops it."""
+    for apply in FILTERS:
+        text = apply(text, situation)
+        if not text:
+            return ""
+    return text
+
+
+def line_endings(text: str, situation: Situation) -> str:
+    """Line ends as in the buffer: those of the nearest line, before the cursor if there is one."""
+    at = situation.prefix.rfind("\n")
+    if at >= 0:
+        crlf = situation.prefix[:at].endswith("\r")
+    else:
+        crlf = situation.suffix.partition("\n")[0].endswith("\r") and "\n" in situation.suffix
+    plain = text.replace("\r\n", "\n")
+    return plain.replace("\n", "\r\n") if crlf else plain
+
+
+def one_line(text: str, situation: Situation) -> str:
+    """Only the first line, where text follows the cursor on its line."""
+    return text.partition("\n")[0].removesuffix("\r") if situation.one_line else text
+
+
+def indent_signs(text: str, situation: Situation) -> str:
+    """Tabs or spaces in front of a line, whichever the buffer uses; unchanged where it uses both or neither."""
+    near = situation.prefix[-_NEAR:] + "\n" + situation.suffix[:_NEAR]
+    tabs, spaces = re.search(r"^\t", near, re.MULTILINE), re.search(r"^[ ]{2,}\S", near, re.MULTILINE)
+    first = "" if situation.line_before.strip() else r"\A|"
+    if tabs and not spaces:
+        unit = _unit(text) or 4
+        return re.sub(rf"(?:{first}(?<=\n))[ ]+", lambda match: "\t" * (len(match[0]) // unit) or match[0], text)
+    if spaces and not tabs:
+        unit = _unit(near) or 4
+        return re.sub(rf"(?:{first}(?<=\n))\t+", lambda match: " " * (unit * len(match[0])), text)
+    return text
+
+
+def first_indent(text: str, situation: Situation) -> str:
+    """Takes off indentation that the cursor's line already has, where blocks are made by indentation.
+
+    Only on a line that is blank up to the cursor, indented at least as far as the line before asks for, and outside
+    brackets, where continuation lines may stand anywhere.
+    """
+    before = situation.line_before
+    row = situation.row
+    if not (row and row.indent_block and before and not before.strip() and text[:1] in (" ", "\t")):
+        return text
+    near = situation.prefix[-_NEAR:].rstrip()
+    if unmatched(near, row.comment):
+        return text
+    last = near[near.rfind("\n") + 1 :]
+    opens = last.partition("#")[0].rstrip().endswith(":")
+    deep = len(before) > _indent(last) if opens else len(before) >= _indent(last)
+    return text.lstrip(" \t") if deep else text
+
+
+def block_scope(text: str, situation: Situation) -> str:
+    """Ends an answer of several lines where it leaves the block for good.
+
+    That is at a line indented less than the answer's first line and less than the line behind the hole, unless the
+    answer comes back to where the line behind the hole continues. Lines that begin with a closer belong to the block.
+    """
+    lines = text.split("\n")
+    first = situation.line_before + lines[0]
+    body = [line for line in lines[1:] if line.strip()]
+    if not body or situation.language not in _CODE:
+        return text
+    block = _indent(first) if first.strip() else _indent(body[0])
+    behind = situation.lines_behind
+    after = _indent(behind[0]) if behind else block
+    if situation.line_behind.strip() or (behind and _leads_to(body[-1], after)):
+        return text
+    if _open_string(situation, lines) or _continues(text, situation):
+        return text
+    for index, line in enumerate(lines[1:], start=1):
+        if line.strip() and _indent(line) < min(block, after) and not line.lstrip().startswith(_CLOSING):
+            return _head(lines, index)
+    return text
+
+
+def no_repeat(text: str, situation: Situation) -> str:
+    """Cuts off an end that only repeats what follows the cursor: the rest of its line, or the next lines."""
+    rest = situation.line_behind.rstrip()
+    if len(rest.strip(_NOT_TEXT)) > 1 and text.rstrip().endswith(rest) and len(text.rstrip()) > len(rest):
+        kept = text.rstrip()[: -len(rest)]
+        if len(due(text, _comment(situation), [])[0]) < len(due(rest, _comment(situation), [])[0]) or _wordy(rest):
+            return kept
+    behind = situation.lines_behind
+    lines = text.split("\n")
+    for index in range(1, len(lines)):
+        if not rest and _repeats([line.rstrip() for line in lines[index:]], behind):
+            return _head(lines, index)
+    return text
+
+
+def no_double_closer(text: str, situation: Situation) -> str:
+    """Takes off a closing bracket or quote at the end that the text behind the cursor begins with, and needs."""
+    comment = _comment(situation)
+    near, line = situation.prefix[-_NEAR:], situation.line_before
+    behind = situation.line_behind
+    while text and behind and text[-1] == behind[0]:
+        last = text[-1]
+        if last in "\"'`":
+            # A quote beside a quote in front of the cursor may be one of three.
+            doubled = line.count(last) % 2 == 1 and text.count(last) == 1 and (len(text) > 1 or line[-1:] != last)
+        else:
+            doubled = last in ")]}" and all(_too_many(before, text, behind, comment) for before in (near, line))
+        if not doubled:
+            break
+        text = text[:-1]
+    return text
+
+
+def no_loop(text: str, situation: Situation) -> str:
+    """Cuts after the first of a line, or of a few, that come three times in a row, and of words likewise at the end."""
+    lines = text.split("\n")
+    bare = [line.rstrip() for line in lines]
+    bare[0] = situation.line_before + bare[0]
+    for start in range(len(lines)):
+        for width in range(1, min(4, (len(lines) - start) // _LOOP_LINES) + 1):
+            block = bare[start : start + width]
+            if not _wordy("".join(block)):
+                continue
+            if all(bare[start + width * i : start + width * (i + 1)] == block for i in range(1, _LOOP_LINES)):
+                return _head(lines, start + width)
+    return _unloop_words(text)
+
+
+def no_trailing_blank(text: str, situation: Situation) -> str:
+    """No white space at the end of an answer that ends its line."""
+    return text if situation.line_behind.strip() else text.rstrip()
+
+
+def useful(text: str, situation: Situation) -> str:
+    """Drops what is blank, holds a broken character, or stands behind the cursor already."""
+    if not text.strip() or "\ufffd" in text:
+        return ""
+    lines = [line.rstrip() for line in text.split("\n")]
+    lines[0] = situation.line_before + lines[0]
+    if not lines[0].strip():
+        lines = lines[1:]
+    same = not situation.line_behind.strip() and len(lines) > 0 and _repeats(lines, situation.lines_behind)
+    return "" if same else text
+
+
+FILTERS: tuple[Callable[[str, Situation], str], ...] = (
+    line_endings,
+    one_line,
+    indent_signs,
+    first_indent,
+    no_loop,
+    no_repeat,
+    block_scope,
+    no_double_closer,
+    no_trailing_blank,
+    useful,
+)
+
+
+def _comment(situation: Situation) -> str:
+    return situation.row.comment if situation.row else ""
+
+
+def _indent(line: str) -> int:
+    """Columns in front of the text; a tab reaches to the next multiple of four."""
+    return len(line.expandtabs(4)) - len(line.expandtabs(4).lstrip())
+
+
+def _unit(text: str) -> int:
+    """The smallest indentation by spaces in ``text``; 0 if there is none."""
+    return min((len(found) for found in re.findall(r"^( {2,})\S", text, re.MULTILINE)), default=0)
+
+
+def _wordy(text: str) -> bool:
+    """Whether there is more in it than signs: brackets, ``else`` or ``pass`` may well come twice in a row."""
+    return sum(character.isalnum() for character in text) >= 6
+
+
+def _head(lines: list[str], count: int) -> str:
+    return "\n".join(lines[:count]).removesuffix("\r")
+
+
+def _leads_to(line: str, after: int) -> bool:
+    """Whether a line indented by ``after`` columns may follow."""
+    opens = line.rstrip().endswith((":", "{", "(", "[", ",", "\\", '"""', "'''", "do", "then"))
+    return _indent(line) >= after or opens
+
+
+def _open_string(situation: Situation, lines: list[str]) -> bool:
+    """Whether the answer is in, or has, a string of several lines, whose lines may stand anywhere."""
+    marks = ('"""', "'''", "`", "<<")
+    return any(mark in line for line in lines for mark in marks) or any(
+        situation.prefix.count(mark) % 2 for mark in marks[:2]
+    )
+
+
+def _continues(text: str, situation: Situation) -> bool:
+    """Whether the answer is in a list in brackets or a comment of several lines, or leaves a bracket open."""
+    comment = _comment(situation)
+    around = unmatched(situation.prefix[-_NEAR:], comment)[-1:]
+    in_comment = (situation.line_before + text).lstrip().startswith(("*", "/*"))
+    return in_comment or around in ([")"], ["]"]) or bool(unmatched(text, comment))
+
+
+def _repeats(lines: list[str], behind: list[str]) -> bool:
+    """Whether ``lines`` begin with what stands behind: all of them, or at least two full lines."""
+    lines = lines[next((index for index, line in enumerate(lines) if line), len(lines)) :]
+    while lines and not lines[-1]:
+        lines = lines[:-1]
+    same = 0
+    while same < min(len(lines), len(behind)) and lines[same] == behind[same]:
+        same += 1
+    if not _wordy("".join(lines[:same])):
+        return False
+    return same == len(lines) or sum(map(_wordy, lines[:same])) >= 2
+
+
+def _too_many(before: str, text: str, behind: str, comment: str) -> bool:
+    """Whether the first closer behind the hole has nothing left to close, and would without the answer's last one."""
+    open_with = due(text, comment, due(before, comment, [])[0])[0]
+    open_without = due(text[:-1], comment, due(before, comment, [])[0])[0]
+    return open_with[-1:] != [behind[0]] and open_without[-1:] == [behind[0]]
+
+
+def _unloop_words(text: str) -> str:
+    words = re.findall(r"\w+|\s+|[^\w\s]", text[-512:])
+    for width in range(1, 17):
+        block = words[-width:]
+        if not any(word[0].isalnum() for word in block):
+            continue
+        times = 1
+        while words[-width * (times + 1) : -width * times] == block:
+            times += 1
+        if times >= _LOOP_WORDS and times * len("".join(block)) >= _LOOP_LENGTH:
+            return text[: len(text) - (times - 1) * len("".join(block))]
+    return text

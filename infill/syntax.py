@@ -1,0 +1,317 @@
+"""The syntax gate: does an answer add an error to the buffer? Never raises on bad code.
+
+The promise. Let *old* be the buffer without the answer, *new* the buffer with it, and let an *error* be an ERROR or a
+MISSING node of tree-sitter's tree. An accepted answer adds none, which means all of:
+
+1. If *old* has no error, *new* has none.
+2. *new* has at most as many errors as *old*.
+3. No error of *new* lies inside the answer.
+4. What an error of *new* covers outside the answer was covered by an error of *old* (offsets behind the hole shifted),
+   and an error of *new* that overlaps the answer needs one of *old* that touches the hole.
+
+A buffer is usually broken *at* the hole while it is typed (``x = foo(|``). That error is no excuse for a bad answer:
+where an error remains that overlaps or touches the answer, closing the brackets that the text before the hole left open
+must make it go away. So ``foo(|`` takes ``a, b`` (an older bracket stays open) and refuses ``a b``, although both leave
+one error. Only where no plausible filler mends the hole either (the file is broken around it) are the four rules
+enough, together with brackets that match inside the answer. The empty answer changes nothing and is always accepted.
+
+The buffer is parsed once. Each answer is spliced in as an edit of that tree and parsed incrementally; since an
+incremental parse can differ from one from scratch, a verdict "accepted" is confirmed by the latter for buffers up to
+``CONFIRM_BYTES``. Inside, all offsets are UTF-8 bytes; callers see code points.
+"""
+
+import re
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tree_sitter import Point, Tree
+
+from infill import languages
+from infill.brackets import split_due
+
+CONFIRM_BYTES = 256 * 1024
+"""Largest buffer for which an accepted answer is parsed again from scratch (about 20 ms at this size)."""
+TRIES = 40
+"""Most parses that ``longest_valid`` makes."""
+YAML_DEPTH = 120
+"""The YAML grammar's scanner overruns its state beyond 253 open levels and takes the process down."""
+
+_CHUNK = 16 * 1024
+_WINDOW = 8 * 1024
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_YAML_MARK = re.compile(r"[-?:](?=\s|$)")
+
+
+class Error(NamedTuple):
+    """One ERROR or MISSING node: bytes [start, end) of the text that was parsed; MISSING is empty."""
+
+    start: int
+    end: int
+
+
+class SyntaxGate:
+    """The verdict on answers for one buffer ``prefix + suffix``; see the module for the promise.
+
+    ``checked`` is False where there is no grammar, the buffer is binary (has a NUL), nested deeper than the grammar can
+    bear, or takes longer than ``limit_s`` seconds to parse; then every answer is accepted, unchecked.
+    """
+
+    def __init__(self, prefix: str, suffix: str, language: str | None, *, limit_s: float = 5.0) -> None:
+        self._left, self._right = _encode(prefix), _encode(suffix)
+        self._prefix, self._suffix = prefix[-_WINDOW:], suffix[:_WINDOW]
+        self._limit = limit_s
+        row = languages.get(language)
+        self._comment = row.comment if row else ""
+        self._depth = _yaml_depth(prefix + suffix) if row and row.name == "yaml" else 0
+        deep = self._depth > YAML_DEPTH
+        self._parser = None if deep or "\0" in prefix or "\0" in suffix else languages.parser(language)
+        self._tree = self._parse(b"", None)
+        self.checked = self._tree is not None
+        self._old = _errors(self._tree) if self._tree else []
+        self._cover = _merge(self._old)
+        self._starts = [error.start for error in self._cover]
+        self._mendable: bool | None = None
+        row_number = self._left.count(b"\n")
+        self._point = Point(row_number, len(self._left) - (self._left.rfind(b"\n") + 1))
+
+    def accepts(self, middle: str) -> bool:
+        """True when the answer adds no error. Where ``checked`` is False, always."""
+        return not self._judge(middle)
+
+    def errors(self, middle: str) -> list[tuple[int, int]]:
+        """Code-point spans of ``middle`` to blame, in order, each at least one character; [] when it is accepted.
+
+        An error behind the answer blames its last character, one before it the first.
+        """
+        text = _encode(middle)
+        spans: list[tuple[int, int]] = []
+        for error in _merge([self._clip(error, len(text)) for error in self._judge(middle)]):
+            start, end = _code_points(text, error.start), _code_points(text, error.end)
+            start = min(start, len(middle) - 1)
+            spans.append((start, max(end, start + 1)))
+        return spans
+
+    def longest_valid(self, middle: str) -> str:
+        """The longest beginning that is accepted: whole if it can be, else cut at a line's end, else at a token's end.
+
+        At most ``TRIES`` cuts are tried; "" if none of them will do.
+        """
+        if self.accepts(middle):
+            return middle
+        for cut in _cuts(middle, self._suffix[:1]):
+            if self.accepts(middle[:cut]):
+                return middle[:cut]
+        return ""
+
+    def _judge(self, middle: str) -> list[Error]:
+        """The errors that ``middle`` is to blame for, in bytes of the new buffer; [] means accepted."""
+        if not self.checked or not middle:
+            return []
+        text = _encode(middle)
+        everything = [Error(len(self._left), len(self._left) + len(text))]
+        too_deep = self._depth and self._depth + _yaml_depth(middle) + middle.count("\n") > YAML_DEPTH
+        if "\0" in middle or too_deep:
+            return everything
+        found = self._find(text, incremental=True)
+        if found is None:
+            return everything
+        wrong = self._wrong(found, middle, len(text))
+        if not wrong and len(self._left) + len(self._right) <= CONFIRM_BYTES:
+            found = self._find(text, incremental=False)
+            wrong = everything if found is None else self._wrong(found, middle, len(text))
+        return wrong
+
+    def _wrong(self, found: list[Error], middle: str, size: int) -> list[Error]:
+        if not found:
+            return []
+        wrong = [error for error in found if not self._excused(error, size)]
+        if wrong or not self._old:
+            return wrong or found
+        near = [error for error in found if self._touches(error, size)]
+        if len(found) > len(self._old):
+            return near or found
+        if not near or self._closed_by_brackets(middle):
+            return []
+        if self._hole_is_mendable() or not _balanced(self._prefix, middle, self._comment):
+            return near
+        return []
+
+    def _excused(self, error: Error, size: int) -> bool:
+        """Rules 3 and 4 for one error of the new buffer."""
+        hole, behind = len(self._left), len(self._left) + size
+        if error.start == error.end:
+            inside = hole < error.start < behind
+        else:
+            inside = hole <= error.start and error.end <= behind
+        if inside:
+            return False
+        if error.start < behind and error.end > hole and not self._covered(hole, hole):
+            return False
+        before = error.start > hole or self._covered(error.start, min(error.end, hole))
+        after = error.end < behind or self._covered(max(error.start, behind) - size, error.end - size)
+        return before and after
+
+    def _covered(self, start: int, end: int) -> bool:
+        """Whether one old error covers bytes [start, end) of the old buffer; a point may lie on its border."""
+        at = bisect_right(self._starts, start) - 1
+        return at >= 0 and end <= self._cover[at].end
+
+    def _touches(self, error: Error, size: int) -> bool:
+        """Whether only white space lies between the error and the answer, if anything."""
+        start = len(self._left.rstrip()) if self._left[-1:].isspace() else len(self._left)
+        room = len(self._right) - len(self._right.lstrip()) if self._right[:1].isspace() else 0
+        return error.end >= start and error.start <= len(self._left) + size + room
+
+    def _closed_by_brackets(self, middle: str) -> bool:
+        """Whether closing older brackets behind the answer leaves no error at the answer."""
+        closers = _open(self._prefix, middle, self._comment)
+        return any(self._mends(middle + closers[:count]) for count in range(1, min(len(closers), 8) + 1))
+
+    def _hole_is_mendable(self) -> bool:
+        """Whether some simple filler leaves no error at the hole (so that a good answer can be expected to)."""
+        if self._mendable is None:
+            closers = _open(self._prefix, "", self._comment)[:4]
+            tails = [closers[:count] for count in range(len(closers) + 1)]
+            fillers = [word + tail + end for tail in tails for word in ("x", "") for end in ("", ":", ";", " {}")]
+            self._mendable = any(self._mends(filler) for filler in fillers if filler)
+        return self._mendable
+
+    def _mends(self, middle: str) -> bool:
+        text = _encode(middle)
+        found = self._find(text, incremental=True)
+        if found is None or len(found) > len(self._old):
+            return False
+        return all(self._excused(error, len(text)) and not self._touches(error, len(text)) for error in found)
+
+    def _clip(self, error: Error, size: int) -> Error:
+        """An error of the new buffer as at least one byte of the answer."""
+        start = min(max(error.start - len(self._left), 0), size - 1)
+        return Error(start, min(max(error.end - len(self._left), start + 1), size))
+
+    def _find(self, text: bytes, *, incremental: bool) -> list[Error] | None:
+        """Errors of the buffer with ``text`` in the hole; None when parsing took too long."""
+        old = None
+        if incremental and self._tree is not None:
+            old = self._tree.copy()
+            hole = len(self._left)
+            lines = text.count(b"\n")
+            column = len(text) - (text.rfind(b"\n") + 1) + (0 if lines else self._point.column)
+            old.edit(hole, hole, hole + len(text), self._point, self._point, Point(self._point.row + lines, column))
+        tree = self._parse(text, old)
+        return None if tree is None else _errors(tree)
+
+    def _parse(self, text: bytes, old: Tree | None) -> Tree | None:
+        if self._parser is None:
+            return None
+        stop = time.monotonic() + self._limit
+        read = _reader(self._left, text, self._right)
+
+        def late(_offset: int, _has_error: bool) -> bool:
+            return time.monotonic() > stop
+
+        try:
+            if old is None:
+                return self._parser.parse(read, progress_callback=late)
+            return self._parser.parse(read, old, progress_callback=late)
+        except ValueError:
+            # Stopped by the time limit; without a reset the next parse would go on from there.
+            self._parser.reset()
+            return None
+
+
+def _encode(text: str) -> bytes:
+    # A lone surrogate (an editor cut a pair in half) becomes bytes that no grammar likes: an error, not an exception.
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _reader(left: bytes, middle: bytes, right: bytes) -> Callable[[int, Point], bytes]:
+    """The three parts read as one text, without joining them."""
+    hole, behind = len(left), len(left) + len(middle)
+
+    def read(offset: int, _point: Point) -> bytes:
+        if offset < hole:
+            return left[offset : offset + _CHUNK]
+        if offset < behind:
+            return middle[offset - hole :]
+        return right[offset - behind : offset - behind + _CHUNK]
+
+    return read
+
+
+def _errors(tree: Tree) -> list[Error]:
+    """All ERROR and MISSING nodes, in order; subtrees without one are not entered."""
+    found: list[Error] = []
+    todo = [tree.root_node]
+    while todo:
+        node = todo.pop()
+        if node.is_error or node.is_missing:
+            found.append(Error(node.start_byte, node.end_byte))
+        if node.has_error:  # False for an ERROR node inside another one, so it is asked last
+            todo.extend(node.children)
+    return sorted(found)
+
+
+def _merge(errors: list[Error]) -> list[Error]:
+    """The union of spans as disjoint spans in order; touching ones are joined."""
+    merged: list[Error] = []
+    for error in sorted(errors):
+        if merged and error.start <= merged[-1].end:
+            merged[-1] = Error(merged[-1].start, max(merged[-1].end, error.end))
+        else:
+            merged.append(error)
+    return merged
+
+
+def _code_points(text: bytes, end: int) -> int:
+    """How many code points begin in the first ``end`` bytes."""
+    return sum(byte & 0xC0 != 0x80 for byte in text[:end])
+
+
+def _cuts(middle: str, following: str) -> list[int]:
+    """Where to try cutting, best first: line ends from the last to the first, then token ends likewise."""
+    lines = [len(middle[: match.start()].rstrip()) for match in re.finditer(r"\n", middle)]
+    joins = following.isalnum() or following == "_"
+    tokens = [match.end() for match in _TOKEN.finditer(middle)]
+    tokens = [end for end in tokens if end < len(middle) and not (joins and _is_word(middle[end - 1]))]
+    lines = sorted({end for end in lines if end and not (joins and _is_word(middle[end - 1]))}, reverse=True)
+    lines = lines[: TRIES // 2]
+    tokens = sorted(set(tokens) - set(lines), reverse=True)
+    room = TRIES - 1 - len(lines)
+    if len(tokens) > room:
+        tokens = [tokens[index * len(tokens) // room] for index in range(room)]
+    return lines + tokens
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _open(prefix: str, middle: str, comment: str) -> str:
+    """Closers, innermost first, for brackets that ``prefix`` (its last part) opened and nothing closed."""
+    own, older, _ = split_due(prefix, middle, comment)
+    return "" if own else "".join(reversed(older))
+
+
+def _balanced(prefix: str, middle: str, comment: str) -> bool:
+    """Whether ``middle`` closes what it opens, and otherwise only what ``prefix`` opened."""
+    own, _, mismatch = split_due(prefix, middle, comment)
+    return not own and not mismatch
+
+
+def _yaml_depth(text: str) -> int:
+    """An upper bound of the levels that block structure opens: leading columns, and marks (``- ? :``) on open lines."""
+    deepest = 0
+    columns: list[int] = []
+    for line in text.splitlines():
+        body = line.lstrip()
+        if not body:
+            continue
+        indent = len(line) - len(body)
+        while columns and columns[-1] >= indent:
+            columns.pop()
+        columns.append(indent)
+        columns.extend(indent + match.start() for match in _YAML_MARK.finditer(body))
+        deepest = max(deepest, len(columns))
+    return deepest
