@@ -8,9 +8,10 @@ from assistant.config import Settings
 from assistant.errors import ModelError, PositionError, RequestError
 from assistant.types import Completion, CompletionRequest, CompletionResult, Draft, OnDraft, ShouldStop
 from infill.engine import Infiller
+from infill.judge import Calibration
 from infill.languages import resolve
 from infill.types import Candidate, InfillOptions, OnStep, Prompt, Step
-from model.checkpoint import CheckpointError, load_denoiser
+from model.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_denoiser
 from model.tokenizer import Tokenizer
 
 
@@ -62,9 +63,10 @@ def open_infiller(settings: Settings) -> Infiller:
     Raises:
         ModelError: no such checkpoint, a damaged one, or a device that is not there.
     """
+    folder = settings.model or DEFAULT_WEIGHTS
     try:
-        return Infiller(load_denoiser(settings.model, device=settings.device))
-    except CheckpointError as error:
+        return Infiller(load_denoiser(folder, device=settings.device), calibration=Calibration.load(folder))
+    except (CheckpointError, ValueError) as error:
         raise ModelError(f"{error}; `hone doctor` tells more") from error
 
 

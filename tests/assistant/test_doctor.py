@@ -50,6 +50,15 @@ def test_a_damaged_model_is_broken(checkpoint: Path, tmp_path: Path) -> None:
     assert "damaged" in check.found
 
 
+def test_damaged_calibration_is_broken(checkpoint: Path, tmp_path: Path) -> None:
+    for file in checkpoint.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "calibration.json").write_text('{"alpha": ', encoding="utf-8")
+    check = by_name({"model": tmp_path})["model"]
+    assert check.state == "broken"
+    assert "calibration.json is not JSON" in check.found
+
+
 def test_bad_settings_are_broken_and_the_rest_is_looked_at(know: KnowAnswer, monkeypatch: pytest.MonkeyPatch) -> None:
     know(doctor.PROBE, "width * height")
     monkeypatch.setenv("HONE_STEPS", "none")
