@@ -28,6 +28,7 @@ from infill.systems import Asker, Recorder, System, baselines, systems
 from infill.tasks import Task
 from infill.types import Denoiser
 from model.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_denoiser
+from model.denoiser import NetworkDenoiser
 
 TEST_SECONDS = 5
 
@@ -63,7 +64,7 @@ def run(options: EvalOptions) -> int:
     return 0 if finished else 130
 
 
-def load(options: EvalOptions) -> Denoiser[Any]:
+def load(options: EvalOptions) -> NetworkDenoiser:
     """Raises: ValueError when the folder is no model, and says why."""
     try:
         return load_denoiser(options.model, device=options.device, dtype=options.dtype)
@@ -97,7 +98,7 @@ def settings(options: EvalOptions) -> dict[str, Any]:
     return {"model": str(options.model or "embedded"), "where": str(where), "one_line": options.one_line}
 
 
-def conditions(denoiser: Denoiser[Any]) -> dict[str, Any]:
+def conditions(denoiser: NetworkDenoiser) -> dict[str, Any]:
     return {
         "device": str(denoiser.device),
         "dtype": str(denoiser.dtype).removeprefix("torch."),
