@@ -27,14 +27,14 @@ class Stack:
 '''
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return Tokenizer.train([CODE] * 3, vocab_size=600)
-
-
 pieces = st.one_of(st.text(), st.sampled_from([*SPECIALS, "\r\n", "\n\n    ", "\t", "  ", "def ", "😀", "\x00"]))
 texts = st.lists(pieces, max_size=12).map("".join)
 trained = Tokenizer.train([CODE] * 3, vocab_size=600)
+
+
+@pytest.fixture
+def tokenizer() -> Tokenizer:
+    return trained
 
 
 @given(texts)
