@@ -32,7 +32,6 @@ PART_LIMIT = 16 * 2**20
 PART_TEXT = 64 * 2**20
 """Bytes of text in one part, about 9 MiB when compressed."""
 
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": PART_TEXT}]
 _RATIO = 6.5
 """First guess of how well code compresses; the second pack uses what the first one had."""
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -196,7 +195,9 @@ def _overhead(common: Part) -> int:
 def _archive(members: dict[str, bytes]) -> bytes:
     """A tar.xz of the members, the same bytes every time."""
     out = io.BytesIO()
-    with lzma.open(out, "wb", filters=_FILTERS) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
+    seen = max(4096, min(PART_TEXT, sum(map(len, members.values()))))  # the compressor sees the whole part
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": seen}]
+    with lzma.open(out, "wb", filters=filters) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
