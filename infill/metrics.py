@@ -11,7 +11,7 @@ from statistics import fmean, median
 
 from rapidfuzz.distance import Levenshtein
 
-from infill.tasks import Task, parses
+from infill.tasks import Task, errors, parses
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,10 @@ class Outcome:
     similarity: float
     empty: bool
     valid: bool
-    """The whole file with the answer in place parses; an empty answer leaves the file as it was and is not counted."""
+    """The whole file with the answer in place parses. An empty answer leaves the file as it was and is not counted."""
+    kept: bool
+    """The gate's promise, checked without it: the file has no more errors than before. A bracket that stood open before
+    the cursor may stay open, so this can hold where ``valid`` does not."""
     valid_raw: bool | None
     """The same for what the model said before the gate."""
     length_error: int
@@ -75,7 +78,7 @@ class Mean:
         return {"value": self.value, "error": self.error, "n": self.n}
 
 
-RATES = ("exact", "exact_stripped", "first_line", "similarity", "valid_raw", "valid", "empty", "passed")
+RATES = ("exact", "exact_stripped", "first_line", "similarity", "valid_raw", "valid", "kept", "empty", "passed")
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def judge(system: str, task: Task, answer: Answer, gold_tokens: int, *, passed: 
         similarity=Levenshtein.normalized_similarity(text, gold),
         empty=not text,
         valid=valid,
+        kept=valid or errors(task.filled(text)) <= errors(task.filled("")),
         valid_raw=valid_raw,
         length_error=answer.tokens - gold_tokens,
         steps=answer.steps,
@@ -147,7 +151,8 @@ def summarise(outcomes: Sequence[Outcome]) -> Summary:
         name: [float(getattr(outcome, name)) for outcome in outcomes if getattr(outcome, name) is not None]
         for name in RATES
     }
-    values["valid"] = [float(outcome.valid) for outcome in given]
+    for name in ("valid", "kept"):
+        values[name] = [float(getattr(outcome, name)) for outcome in given]
     times = [outcome.ms for outcome in outcomes]
     return Summary(
         system=outcomes[0].system,

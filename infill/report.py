@@ -80,14 +80,14 @@ def table(kind: str, summaries: Sequence[Summary], *, note: str = "") -> Table:
     title = f"{TITLES.get(kind, kind)}{note} (n = {max((s.n for s in found), default=0)})"
     result = Table(title=title, title_justify="left", header_style="bold")
     result.add_column("system", no_wrap=True)
-    names = ["exact %", "first line %", "similarity %", "parses raw %", "parses %", "empty %", "length off"]
-    for name in [*names, "ms median", "ms p90", "steps", "passes", *(["pass@1 %"] if tested else [])]:
+    names = ["exact %", "first line %", "similarity %", "parses raw %", "parses %", "no new error %", "empty %"]
+    for name in [*names, "length off", "ms median", "ms p90", "steps", "passes", *(["pass@1 %"] if tested else [])]:
         result.add_column(name, justify="right")
     for row in found:
         style = "bold green" if row.system == DEFAULT else None
         numbers = [
             _percent(row.means.get(name), errors=name in ("exact", "similarity"))
-            for name in ("exact", "first_line", "similarity", "valid_raw", "valid", "empty")
+            for name in ("exact", "first_line", "similarity", "valid_raw", "valid", "kept", "empty")
         ]
         numbers += [_number(row.length_error), _number(row.ms_median), _number(row.ms_p90)]
         numbers += [_number(row.steps), _number(row.passes)]

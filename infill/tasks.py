@@ -261,6 +261,12 @@ def parses(text: str) -> bool:
     return not python_tree(text.encode()).root_node.has_error
 
 
+def errors(text: str) -> int:
+    """How many errors and missing pieces a parse of the whole text from scratch finds."""
+    root = python_tree(text.encode()).root_node
+    return sum(node.is_error or node.is_missing for node in _walk(root)) if root.has_error else 0
+
+
 def is_call_arguments(node: Node) -> bool:
     """``(a, b)`` of a call; a lone generator expression is an argument list without parentheses of its own."""
     return node.type == "argument_list" and node.child_count > 0 and node.children[0].type == "("

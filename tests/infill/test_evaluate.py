@@ -52,10 +52,17 @@ def test_an_answer_is_compared_with_what_a_person_wrote() -> None:
 
 
 def test_validity_is_that_of_the_whole_file_before_and_behind_the_gate() -> None:
-    check_judge("(a", valid=False, valid_raw=None)
+    check_judge("(a", valid=False, kept=False, valid_raw=None)
     check_judge("a", raw="a +", valid=True, valid_raw=False)
     check_judge("a", raw="a", valid=True, valid_raw=True)
     check_judge("", raw="a +", empty=True, valid_raw=False)
+
+
+def test_an_error_that_was_there_before_is_not_the_answers() -> None:
+    broken = task_of("def f(:\n    return «a + 1»\n")
+    kept = {text: judge("s", broken, Answer(text), 3).kept for text in ("a + 1", "a +", "")}
+    assert kept == {"a + 1": True, "a +": False, "": True}
+    assert not judge("s", broken, Answer("a + 1"), 3).valid
 
 
 def test_the_first_line_that_says_something_counts() -> None:
