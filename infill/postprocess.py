@@ -90,7 +90,7 @@ def indent_signs(text: str, situation: Situation) -> str:
     tabs, spaces = re.search(r"^\t", near, re.MULTILINE), re.search(r"^[ ]{2,}\S", near, re.MULTILINE)
     first = "" if situation.line_before.strip() else r"\A|"
     if tabs and not spaces:
-        unit = _unit(text) or 4
+        unit = 4 if _unit(text) % 4 == 0 else _unit(text)
         return re.sub(rf"(?:{first}(?<=\n))[ ]+", lambda match: "\t" * (len(match[0]) // unit) or match[0], text)
     if spaces and not tabs:
         unit = _unit(near) or 4
@@ -157,20 +157,17 @@ def no_repeat(text: str, situation: Situation) -> str:
 
 
 def no_double_closer(text: str, situation: Situation) -> str:
-    """Takes off a closing bracket or quote at the end that the text behind the cursor begins with, and needs."""
-    comment = _comment(situation)
-    near, line = situation.prefix[-_NEAR:], situation.line_before
-    behind = situation.line_behind
-    while text and behind and text[-1] == behind[0]:
-        last = text[-1]
-        if last in "\"'`":
-            # A quote beside a quote in front of the cursor may be one of three.
-            doubled = line.count(last) % 2 == 1 and text.count(last) == 1 and (len(text) > 1 or line[-1:] != last)
-        else:
-            doubled = last in ")]}" and all(_too_many(before, text, behind, comment) for before in (near, line))
-        if not doubled:
-            break
-        text = text[:-1]
+    """Takes off closing brackets, or a quote, at the end that the text behind the cursor begins with, and needs."""
+    behind, line = situation.line_behind, situation.line_before
+    if text and text[-1] in "\"'`" and text[-1] == behind[:1]:
+        # A quote beside a quote in front of the cursor may be one of three.
+        mark = text[-1]
+        doubled = line.count(mark) % 2 == 1 and text.count(mark) == 1 and (len(text) > 1 or line[-1:] != mark)
+        return text[:-1] if doubled else text
+    closers = len(text) - len(text.rstrip(")]}"))
+    for count in range(min(closers, len(behind)), 0, -1):
+        if text[-count:] == behind[:count] and _doubled(text, count, situation):
+            return text[:-count]
     return text
 
 
@@ -278,11 +275,22 @@ def _repeats(lines: list[str], behind: list[str]) -> bool:
     return same == len(lines) or sum(map(_wordy, lines[:same])) >= 2
 
 
-def _too_many(before: str, text: str, behind: str, comment: str) -> bool:
-    """Whether the first closer behind the hole has nothing left to close, and would without the answer's last one."""
-    open_with = due(text, comment, due(before, comment, [])[0])[0]
-    open_without = due(text[:-1], comment, due(before, comment, [])[0])[0]
-    return open_with[-1:] != [behind[0]] and open_without[-1:] == [behind[0]]
+def _doubled(text: str, count: int, situation: Situation) -> bool:
+    """Whether the last ``count`` closers of ``text`` leave those behind the hole nothing to close.
+
+    The cursor's line must say so, and so must the text around: within the line, or because a bracket further behind
+    no longer matches.
+    """
+    comment, closers = _comment(situation), text[-count:]
+    near, behind = situation.prefix[-_NEAR:], situation.suffix[:_NEAR]
+
+    def spoilt(before: str, after: str) -> bool:
+        without, kept = (
+            due(after, comment, due(part, comment, due(before, comment, [])[0])[0])[1] for part in (text[:-count], text)
+        )
+        return kept and not without
+
+    return spoilt(situation.line_before, closers) and (spoilt(near, closers) or spoilt(near, behind))
 
 
 def _unloop_words(text: str) -> str:

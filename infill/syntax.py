@@ -6,8 +6,9 @@ MISSING node of tree-sitter's tree. An accepted answer adds none, which means al
 1. If *old* has no error, *new* has none.
 2. *new* has at most as many errors as *old*.
 3. No error of *new* lies inside the answer.
-4. What an error of *new* covers outside the answer was covered by an error of *old* (offsets behind the hole shifted),
-   and an error of *new* that overlaps the answer needs one of *old* that touches the hole.
+4. What an ERROR of *new* covers outside the answer was covered by ERRORs of *old* (offsets behind the hole shifted), or
+   is a place where *old* had a MISSING node; one that overlaps the answer needs one of *old* that touches the hole.
+   A MISSING node of *new* lies in an ERROR of *old*, or *old* missed the same thing at the same place.
 
 A buffer is usually broken *at* the hole while it is typed (``x = foo(|``). That error is no excuse for a bad answer:
 where an error remains that overlaps or touches the answer, closing the brackets that the text before the hole left open
@@ -49,6 +50,8 @@ class Error(NamedTuple):
 
     start: int
     end: int
+    missing: str = ""
+    """What a MISSING node stands for; "" for an ERROR."""
 
 
 class SyntaxGate:
@@ -70,7 +73,9 @@ class SyntaxGate:
         self._tree = self._parse(b"", None)
         self.checked = self._tree is not None
         self._old = _errors(self._tree) if self._tree else []
-        self._cover = _merge(self._old)
+        self._cover = _merge([error for error in self._old if not error.missing])
+        self._missing = {(error.start, error.missing) for error in self._old if error.missing}
+        self._gaps = {error.start for error in self._old if error.missing}
         self._starts = [error.start for error in self._cover]
         self._mendable: bool | None = None
         row_number = self._left.count(b"\n")
@@ -141,6 +146,10 @@ class SyntaxGate:
     def _excused(self, error: Error, size: int) -> bool:
         """Rules 3 and 4 for one error of the new buffer."""
         hole, behind = len(self._left), len(self._left) + size
+        if error.missing:
+            place = error.start if error.start <= hole else max(error.start - size, hole)
+            known = (place, error.missing) in self._missing or self._in_error(place, place)
+            return known and not hole < error.start < behind
         if error.start == error.end:
             inside = hole < error.start < behind
         else:
@@ -154,7 +163,10 @@ class SyntaxGate:
         return before and after
 
     def _covered(self, start: int, end: int) -> bool:
-        """Whether one old error covers bytes [start, end) of the old buffer; a point may lie on its border."""
+        """Whether bytes [start, end) of the old buffer lie in its ERRORs; a mere point may also be one of its gaps."""
+        return self._in_error(start, end) or (start == end and start in self._gaps)
+
+    def _in_error(self, start: int, end: int) -> bool:
         at = bisect_right(self._starts, start) - 1
         return at >= 0 and end <= self._cover[at].end
 
@@ -247,7 +259,7 @@ def _errors(tree: Tree) -> list[Error]:
     while todo:
         node = todo.pop()
         if node.is_error or node.is_missing:
-            found.append(Error(node.start_byte, node.end_byte))
+            found.append(Error(node.start_byte, node.end_byte, node.type if node.is_missing else ""))
         if node.has_error:  # False for an ERROR node inside another one, so it is asked last
             todo.extend(node.children)
     return sorted(found)
