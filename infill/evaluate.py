@@ -41,6 +41,8 @@ class EvalOptions:
     """Empty: all of them."""
     true_length: str = "default"
     bench: Path | None = None
+    programs: bool = True
+    """Run the benchmarks when they are there."""
     bench_n: int | None = None
     """Tasks of each benchmark at most; None for all."""
     longest: int | None = None
@@ -88,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="HumanEval-Infilling and QuixBugs (default: ../shared/bench if there)",
     )
+    where.add_argument("--no-bench", dest="programs", action="store_false", help="run no programs")
     where.add_argument("--bench-n", type=int, metavar="N", help="tasks of each benchmark at most")
     how = parser.add_argument_group("who is asked")
     how.add_argument("--policies", type=words, default=(), metavar="A,B", help="of infill.policy (default: all)")
@@ -179,7 +182,7 @@ def tasks_of(options: EvalOptions, count: Callable[[str], int], longest: int) ->
 def bench_tasks(options: EvalOptions) -> dict[str, list[Task]]:
     """Tasks with a test to run; without ``--bench`` only when the usual folder exists."""
     folder = options.bench or (BENCH if BENCH.is_dir() else None)
-    if folder is None or (options.quick and options.bench is None):
+    if folder is None or not options.programs or (options.quick and options.bench is None):
         return {}
     return {
         "humaneval": from_humaneval(folder)[: options.bench_n],

@@ -1,0 +1,138 @@
+"""The judge's numbers: the arithmetic on tensors is the engine's own, and the choice is what the rule says."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from infill import calibrate
+from infill.calibrate import Choice, Drafted, Numbers, choose, fit_judge
+from infill.evaluate import main
+from infill.judge import FILE, Calibration, Draft
+from model.checkpoint import save_model
+from model.config import ModelConfig
+from model.network import Network
+from model.tokenizer import Tokenizer
+
+CODE = "\n\n".join(f"def f{i}(a, b):\n    total = a + b * {i}\n    return total" for i in range(12)) + "\n"
+
+
+def draft(length: int, *, causal: float, prior: float = 0.0, own: float = 0.0) -> Draft:
+    return Draft(tuple(range(100, 100 + length)), 0, "canvas", True, prior, own, causal, ())
+
+
+def drawn(rng: random.Random, width: int) -> Drafted:
+    drafts = [
+        draft(rng.randint(1, 9), causal=-9 * rng.random(), prior=-3 * rng.random(), own=-2 * rng.random())
+        for _ in range(width)
+    ]
+    drafts.sort(key=lambda one: one.length_logp, reverse=True)
+    worth = [rng.random() for _ in drafts]
+    return Drafted(drafts, [x > 0.8 for x in worth], worth, [rng.random() > 0.3 for _ in drafts])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_draft_that_is_picked_is_the_one_that_the_engine_would_give(seed: int) -> None:
+    rng = random.Random(seed)
+    found = [drawn(rng, rng.randint(0, 8)) for _ in range(30)]
+    count, alpha, beta, gamma = 5, rng.random(), rng.random(), rng.random()
+    calibration = Calibration(alpha=alpha, beta=beta, gamma=gamma)
+    expected = []
+    for one in found:
+        allowed = [i for i in range(min(count, len(one.drafts))) if one.accepted[i]]
+        expected.append(max(allowed, key=lambda i: one.drafts[i].score(calibration), default=-1))
+    table = Numbers.of(found)
+    picked = table.pick(count, alpha, beta, gamma)
+    assert picked.tolist() == expected
+    exact = [float(one.exact[i]) if i >= 0 else 0.0 for one, i in zip(found, expected, strict=True)]
+    assert table.worth(table.exact, picked).tolist() == exact
+
+
+def test_the_fit_finds_the_length_term_that_makes_answers_exact() -> None:
+    short, long = draft(1, causal=-2.0), draft(7, causal=-5.0)  # the sum prefers the short one, the mean the long one
+    table = Numbers.of([Drafted([short, long], [False, True], [0.1, 1.0], [True, True])] * 3)
+    assert table.pick(2, 0.0, 0.0, 0.0).tolist() == [0, 0, 0]
+    assert table.pick(2, *fit_judge(table, 2)).tolist() == [1, 1, 1]
+    assert fit_judge(table, 1)[0] == 0.0, "of equals the smallest"
+
+
+def test_similarity_decides_between_equals() -> None:
+    short, long = draft(1, causal=-2.0), draft(7, causal=-5.0)
+    table = Numbers.of([Drafted([short, long], [False, False], [0.1, 0.9], [True, True])])
+    assert table.pick(2, *fit_judge(table, 2)).tolist() == [1]
+
+
+def test_the_choice_is_the_most_exact_that_is_fast_enough() -> None:
+    def choice(exact: float, ms: float, similarity: float = 0.5) -> Choice:
+        return Choice(Calibration(), exact, 0.0, similarity, ms)
+
+    slow, good, near, fast = choice(0.4, 30), choice(0.3, 10), choice(0.3, 9, 0.4), choice(0.1, 1)
+    assert choose([slow, good, near, fast], 12) is good
+    assert choose([slow, good, near, fast], 0.5) is fast
+    assert choose([slow, good, near, fast], 50) is slow
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny untrained model on disk."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = Tokenizer.train([CODE], vocab_size=340)
+    config = ModelConfig(
+        vocab_size=tokenizer.vocab_size, d_model=32, n_layers=1, n_heads=1, d_ff=32, context=96, max_hole=16
+    )
+    network = Network(config)
+    network.initialise(torch.Generator().manual_seed(0))
+    save_model(folder, network, tokenizer)
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "m.py").write_text(CODE)
+    return tmp_path / "pack"
+
+
+def test_calibrating_writes_what_the_engine_reads(
+    model: Path, source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrate, "LENGTHS", (1, 3))
+    arguments = ["--calibrate", "--model", str(model), "--source", str(source), "--n", "3", "--kinds", "rest"]
+    assert main([*arguments, "--steps", "1,2", "--device", "cpu", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [(row["calibration"]["steps"], row["calibration"]["lengths"]) for row in result["grid"]] == [
+        (1, 1), (1, 3), (2, 1), (2, 3),
+    ]  # fmt: skip
+    assert json.loads((model / FILE).read_text()) == result["chosen"]["calibration"]
+    assert Calibration.load(model).lengths in (1, 3)
+    (model / FILE).unlink()
+
+
+def test_a_real_engine_is_measured_from_the_command_line(
+    model: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal, picture = tmp_path / "run.jsonl", tmp_path / "plot.png"
+    arguments = ["--model", str(model), "--source", str(source), "--n", "2", "--kinds", "rest,lines", "--steps", "1,2"]
+    arguments += ["--device", "cpu", "--bench", str(tmp_path), "--resume", str(journal), "--json"]
+    assert main(arguments) == 2
+    assert "HumanEval" in capsys.readouterr().err
+    arguments[arguments.index("--bench") : arguments.index("--resume")] = []
+    assert main([*arguments, "--no-bench", "--plot", str(picture)]) == 0
+    first = json.loads(capsys.readouterr().out)
+    systems = {cell["system"] for cell in first["cells"]}
+    assert {"hone", "causal", "copy", "hone, true length", "verify 2", "remask 1"} <= systems
+    assert all(cell["kept"]["value"] == 1 for cell in first["cells"] if "kept" in cell and "copy" not in cell["system"])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    lines = journal.read_text()
+    assert main([*arguments, "--no-bench"]) == 0
+    assert journal.read_text() == lines, "nothing is asked again"
+    assert json.loads(capsys.readouterr().out)["cells"] == first["cells"]
+
+
+def test_a_journal_of_another_model_is_refused(tmp_path: Path, source: Path, model: Path) -> None:
+    journal = tmp_path / "run.jsonl"
+    journal.write_text('{"model": "other"}\n')
+    options = ["--model", str(model), "--source", str(source), "--resume", str(journal), "--quick", "--device", "cpu"]
+    assert main(options) == 2
