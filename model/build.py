@@ -287,7 +287,9 @@ def build_parser() -> argparse.ArgumentParser:
     command = add("unpack", _run_unpack, "restore a data folder from packs")
     command.add_argument("packs", type=Path, nargs="+", metavar="PACK", help="folders of packs, or their files")
     command = add("report", _run_report, "show what the corpus is made of")
-    command.add_argument("--json", action="store_true", help="the report as it is stored")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the report as it is stored")
+    form.add_argument("--markdown", action="store_true", help="the packages as a table for a model card")
     return parser
 
 
@@ -324,8 +326,20 @@ def _run_report(options: argparse.Namespace) -> None:
     report = read_report(options.data)
     if options.json:
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    elif options.markdown:
+        sys.stdout.write(markdown(report))
     else:
         show(report)
+
+
+def markdown(report: Report) -> str:
+    """The packages of a report as a Markdown table, as the model card shows them."""
+    lines = ["| package | version | licence | files | MB | split |", "| --- | --- | --- | ---: | ---: | --- |"]
+    for row in report["packages"]:
+        name = f"[{row['name']}]({row['source']})"
+        cells = (name, row["version"], row["licence"], str(row["files"]), _megabytes(row), row["split"])
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def show(report: Report) -> None:

@@ -471,6 +471,8 @@ def test_the_command_shows_a_report(
     assert "overlap not checked" in shown
     assert main(["report", "--data", str(data), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == read_report(data)
+    assert main(["report", "--data", str(data), "--markdown"]) == 0
+    assert "| [delta](https://example.org) | 1.0 | MIT | 1 | 0.00 | valid |" in capsys.readouterr().out
 
 
 def test_the_command_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
