@@ -120,7 +120,9 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the answer")
     group.add_argument("--n", metavar="N", help="alternatives at most (1)")
     group.add_argument("--max-tokens", metavar="N", help="longest answer in tokens (64)")
-    group.add_argument("--budget-ms", metavar="MS", help="time budget; once spent, the draft so far is the answer")
+    group.add_argument(
+        "--budget-ms", metavar="MS", help="time budget (opening the model aside); once spent, the draft is the answer"
+    )
     group.add_argument("--steps", metavar="N", help="denoising steps per canvas (the model's default)")
     group.add_argument("--policy", metavar="NAME", help="which places are committed in a step (the model's default)")
     group.add_argument("--lengths", metavar="K", help="how many lengths are tried side by side (the model's default)")

@@ -180,9 +180,7 @@ def check_model(settings: Settings) -> Iterator[Check]:
     if result.completions:
         yield Check("answer", "ok", f"{PROBE.splitlines()[-1].strip()} -> {result.completions[0].text!r} in {spent}")
     else:
-        yield Check(
-            "answer", "warning", f"none in {spent}: {result.reason}", "an untrained or damaged model? See above"
-        )
+        yield Check("answer", "warning", f"none in {spent}: {result.reason}", "is this model trained? See `hone eval`")
 
 
 def _install(package: str, *flags: str) -> str:
