@@ -160,9 +160,10 @@ def no_double_closer(text: str, situation: Situation) -> str:
     """Takes off closing brackets, or a quote, at the end that the text behind the cursor begins with, and needs."""
     behind, line = situation.line_behind, situation.line_before
     if text and text[-1] in "\"'`" and text[-1] == behind[:1]:
-        # A quote beside a quote in front of the cursor may be one of three.
+        # A quote beside other quotes may be one of three.
         mark = text[-1]
-        doubled = line.count(mark) % 2 == 1 and text.count(mark) == 1 and (len(text) > 1 or line[-1:] != mark)
+        triple = behind[1:2] == mark or (len(text) == 1 and line[-1:] == mark)
+        doubled = line.count(mark) % 2 == 1 and text.count(mark) == 1 and not triple
         return text[:-1] if doubled else text
     closers = len(text) - len(text.rstrip(")]}"))
     for count in range(min(closers, len(behind)), 0, -1):
