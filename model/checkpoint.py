@@ -4,7 +4,6 @@ Only safetensors are read, no code and no pickle. The files open with ``transfor
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +126,8 @@ def choose_device(name: str = "auto") -> torch.device:
 def _best_dtype(device: torch.device) -> torch.dtype:
     if device.type != "cpu":
         return torch.bfloat16
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    # torch has no public question for it; without such instructions bf16 is emulated, and slower than float32.
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
     return torch.bfloat16 if fast else torch.float32
 
 
@@ -153,13 +153,13 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Atomically, as safetensors."""
     temporary = path.with_name(path.name + ".tmp")
     save_file(tensors, temporary, metadata={"format": "pt"})
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _shards(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -181,7 +181,7 @@ def _tensors(folder: Path) -> list[tuple[str, Tensor]]:
     found: list[tuple[str, Tensor]] = []
     for path in files:
         try:
-            with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+            with safe_open(path, framework="pt") as file:
                 found += [(name, file.get_tensor(name)) for name in file.keys()]  # noqa: SIM118 (not a dict)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error

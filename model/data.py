@@ -1,8 +1,8 @@
 """Files -> training batches: streams with one true hole each, and canvases hung into them at many cursors.
 
-One encoded stream carries many honest problems: because it ends where its suffix begins, every position before its end
-is a cursor whose middle is the rest of the stream. Batch ``i`` is a pure function of the seed and ``i``, so a run can be
-resumed anywhere, on any number of workers.
+One encoded stream carries many honest problems: because it ends where its suffix begins, every position before its
+end is a cursor whose middle is the rest of the stream. Batch ``i`` is a pure function of the seed and ``i``, so a run
+can be resumed anywhere, on any number of workers.
 """
 
 from bisect import bisect_right
@@ -163,7 +163,7 @@ class Batches(Dataset[Batch]):
             hole = self._hole(stream, rng, first=segment == 0)
             start, end = hole
             room = rows.width - used
-            glue = self._glue(text, stream, end, rng)
+            glue = self._glue(text, end, rng)
             if end - start > room:
                 if segment and room < 16:
                     break
@@ -190,8 +190,8 @@ class Batches(Dataset[Batch]):
                 return start, start + 1 + int(ends[0])
         return start, min(start + int(np.exp(rng.uniform(0, np.log(longest + 1)))), stream.end)
 
-    def _glue(self, text: Ints, stream: Stream, end: int, rng: np.random.Generator) -> Ints:
-        """What stands behind a hole that ends at ``end``: mostly all that may be shown, sometimes less, or "line ends"."""
+    def _glue(self, text: Ints, end: int, rng: np.random.Generator) -> Ints:
+        """What stands behind a hole's ``end``: mostly all that may be shown, sometimes less, or "line ends"."""
         most = self.config.glue
         glue = text[end : end + most]
         chance = rng.random()
@@ -217,7 +217,7 @@ class Batches(Dataset[Batch]):
         masked = rng.random(n) < training_ratio(rng)
         replaced = ~masked & (rng.random(n) < REPLACED)
         shown = truth.copy()
-        shown[replaced] = self._wrong(stream, truth, replaced, start, rng)
+        shown[replaced] = self._wrong(stream, replaced, start, rng)
         replaced &= shown != truth
         shown[masked] = self.tokenizer.mask
         rows.canvas_ids[row, place] = shown
@@ -231,7 +231,7 @@ class Batches(Dataset[Batch]):
         rows.canvas_weights[row, place] = np.where(masked | replaced, 1.0, CLEAN_WEIGHT)
         rows.masked[row, place] = masked
 
-    def _wrong(self, stream: Stream, truth: Ints, replaced: npt.NDArray[np.bool_], start: int, rng: np.random.Generator) -> Ints:
+    def _wrong(self, stream: Stream, replaced: npt.NDArray[np.bool_], start: int, rng: np.random.Generator) -> Ints:
         """Wrong tokens for the replaced places: plausible ones (what follows the same token elsewhere in this text),
         ones of the same text, and any."""
         n = int(replaced.sum())

@@ -1,4 +1,4 @@
-"""The training loss as pure functions: next token on the stream, restoration on the canvases, lengths at the cursors."""
+"""The training loss as pure functions: next token on streams, restoration on canvases, lengths at cursors."""
 
 from dataclasses import dataclass
 from typing import Any

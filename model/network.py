@@ -155,7 +155,7 @@ class Network(nn.Module):
         """Random weights: every matrix that writes to the residual stream starts at zero (muP-like)."""
         for name, p in self.named_parameters():
             with torch.no_grad():
-                if name.endswith(("out.weight", "feed_forward.down.weight", "value_gate.weight", "length_head.down.weight")):
+                if name.endswith(("out.weight", "down.weight", "value_gate.weight")):
                     p.zero_()
                 elif "embedding" in name:
                     p.normal_(0, 0.02, generator=generator)

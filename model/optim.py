@@ -1,7 +1,7 @@
 """Muon for the matrices of the body, Adam for everything else, on fp32 masters of bf16 weights.
 
 Muon (Keller Jordan, 2024) orthogonalises the momentum of each matrix with five Newton-Schulz steps. Matrices of one
-shape are orthogonalised as one batch. All state is plain tensors, so that it is saved as safetensors and resumed exactly.
+shape are orthogonalised as one batch. All state is plain tensors, saved as safetensors and resumed exactly.
 """
 
 from collections import defaultdict
@@ -26,7 +26,8 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         s = x @ x.transpose(1, 2)
         x = a * x + (b * s + c * s @ s) @ x
-    return x.transpose(1, 2) if tall else x
+    result: Tensor = x.transpose(1, 2) if tall else x
+    return result
 
 
 class Optimiser:

@@ -40,7 +40,7 @@ class HoneCanvasModel(PreTrainedModel):
     def __init__(self, config: HoneCanvasConfig) -> None:
         super().__init__(config)
         self.network = Network(config.sizes())
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: torch.nn.Module) -> None:
         if isinstance(module, Network):

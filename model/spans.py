@@ -34,9 +34,7 @@ def draw(rng: np.random.Generator, text: str, parser: tree_sitter.Parser) -> Exa
     """One hole in a file of at least one character, with what an editor may have done to the text around it."""
     at = int(rng.integers(0, len(text)))
     kind = rng.choice(list(KINDS), p=np.array(list(KINDS.values())))
-    start, end = {"rest": _rest, "line": _line, "lines": _lines, "node": _node, "chars": _chars}[str(kind)](
-        rng, text, at, parser
-    )
+    start, end = _node(rng, text, at, parser) if kind == "node" else _PLAIN[str(kind)](rng, text, at)
     return _realistic(rng, Example(text[:start], text[start:end], text[end:]), kind)
 
 
@@ -51,21 +49,21 @@ def _bounds(text: str, at: int) -> tuple[int, int]:
         at = end + 1
 
 
-def _rest(rng: np.random.Generator, text: str, at: int, parser: tree_sitter.Parser) -> tuple[int, int]:
+def _rest(rng: np.random.Generator, text: str, at: int) -> tuple[int, int]:
     start, end = _bounds(text, at)
     indent = len(text[start:end]) - len(text[start:end].lstrip())
     return int(rng.integers(start + indent, end + 1)) if start + indent < end else end, end
 
 
-def _line(rng: np.random.Generator, text: str, at: int, parser: tree_sitter.Parser) -> tuple[int, int]:
+def _line(rng: np.random.Generator, text: str, at: int) -> tuple[int, int]:
     start, end = _bounds(text, at)
     # An editor has indented the new line already, mostly.
     indent = len(text[start:end]) - len(text[start:end].lstrip())
     return (start + indent if rng.random() < 0.7 else start), end
 
 
-def _lines(rng: np.random.Generator, text: str, at: int, parser: tree_sitter.Parser) -> tuple[int, int]:
-    start, end = _line(rng, text, at, parser)
+def _lines(rng: np.random.Generator, text: str, at: int) -> tuple[int, int]:
+    start, end = _line(rng, text, at)
     for _ in range(int(rng.integers(1, 8))):
         after = text.find("\n", end + 1)
         if after < 0:
@@ -86,7 +84,7 @@ def _node(rng: np.random.Generator, text: str, at: int, parser: tree_sitter.Pars
             found.append(node)
         node = node.parent
     if not found:
-        return _rest(rng, text, at, parser)
+        return _rest(rng, text, at)
     chosen = found[int(rng.integers(len(found)))]
     start = low + len(data[: chosen.start_byte].decode())
     end = start + len(data[chosen.start_byte : chosen.end_byte].decode())
@@ -95,7 +93,7 @@ def _node(rng: np.random.Generator, text: str, at: int, parser: tree_sitter.Pars
     return start, end
 
 
-def _chars(rng: np.random.Generator, text: str, at: int, parser: tree_sitter.Parser) -> tuple[int, int]:
+def _chars(rng: np.random.Generator, text: str, at: int) -> tuple[int, int]:
     """Any two places, inside words too: the cursor seldom stands where a tokenizer would cut."""
     return at, min(len(text), at + int(np.exp(rng.uniform(0, np.log(190)))))
 
@@ -121,6 +119,9 @@ def _half_written(rng: np.random.Generator, after: str) -> str:
     i = int(rng.integers(1, min(len(lines), 20)))
     lines[i] = lines[i][: int(rng.integers(0, len(lines[i]) + 1))]
     return "\n".join(lines)
+
+
+_PLAIN = {"rest": _rest, "line": _line, "lines": _lines, "chars": _chars}
 
 
 def python_parser() -> tree_sitter.Parser:

@@ -162,7 +162,7 @@ class Run:
         if self.share > 0.5 and rng.random() < self.settings.own:
             self.own_damage(batch, rng)
         result = losses(self.network, self.body(batch.ids, batch.canvases), batch)
-        result.total.backward()  # type: ignore[no-untyped-call]
+        result.total.backward()
         self.reduce()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
         factor = learning_rate(min(self.share, 1.0), self.settings.warm, self.settings.decay)
@@ -250,7 +250,8 @@ class Run:
             rows.append(losses(self.network, self.network(moved.ids, moved.canvases), moved))
             seen = batch.targets[batch.weights > 0].tolist()
             size, tokens = size + sum(len(self.tokenizer.token_bytes(t)) for t in seen), tokens + len(seen)
-        mean = {k: float(torch.stack([getattr(r, k) for r in rows]).mean()) for k in ("stream", "canvas", "fill", "line")}
+        names = ("stream", "canvas", "fill", "line")
+        mean = {k: float(torch.stack([getattr(r, k) for r in rows]).mean()) for k in names}
         return mean | {"bits_per_byte": mean["stream"] / math.log(2) * tokens / size}
 
     @torch.no_grad()
@@ -293,11 +294,11 @@ class Logs:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (optional)
         except ImportError:
             self.board: Any = None
         else:
-            self.board = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+            self.board = SummaryWriter(str(folder / "tensorboard"))
 
     def row(self, kind: str, step: int, minutes: float, tokens: int, values: dict[str, float]) -> None:
         path = self.folder / f"{kind}.csv"
@@ -312,7 +313,7 @@ class Logs:
                 self.board.add_scalar(f"{kind}/{name}", value, step)
 
 
-def _one_thread(worker: int) -> None:
+def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
 
 
@@ -380,12 +381,12 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m model.train", description="Train a canvas model.")
+    parser = argparse.ArgumentParser(prog="hone train", description="Train a canvas model.")
     add_arguments(parser)
     try:
         result = train(settings_from(parser.parse_args(argv)))
     except (ValueError, FileNotFoundError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"hone: {error}\n")
         return 2
     sys.stdout.write(json.dumps(result) + "\n")
     return 0

@@ -19,7 +19,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``train``, ``valid`` and ``tokenizer`` as `hone data build` leaves them."""
     folder = tmp_path_factory.mktemp("data")
     library = Path(sysconfig.get_path("stdlib"))
-    files = [(path.read_bytes(), "library", path.name) for name in MODULES if (path := library / f"{name}.py").is_file()]
+    files = [
+        (path.read_bytes(), "library", path.name) for name in MODULES if (path := library / f"{name}.py").is_file()
+    ]
     assert len(files) == len(MODULES)
     write_corpus(folder / "train", iter(files[:-2]))
     write_corpus(folder / "valid", iter(files[-2:]))

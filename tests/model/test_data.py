@@ -27,15 +27,22 @@ def same(a: Batch, b: Batch) -> bool:
     return all(torch.equal(getattr(a, k), getattr(b, k)) for k in ("ids", "targets", "canvas_targets", "masked"))
 
 
-def test_a_batch_is_a_function_of_seed_and_index(batches: Batches, data: Path, tokenizer: Tokenizer, config: ModelConfig) -> None:
+def test_a_batch_is_a_function_of_seed_and_index(
+    batches: Batches, data: Path, tokenizer: Tokenizer, config: ModelConfig
+) -> None:
     again = Batches(Corpus.open(data / "train"), tokenizer, config, streams=4, canvas=128, seed=5, first=3)
     assert same(batches[3], again[0])
     assert not same(batches[3], batches[4])
-    ranks = [Batches(Corpus.open(data / "train"), tokenizer, config, streams=4, canvas=128, seed=5, rank=r, world=2) for r in (0, 1)]
+    ranks = [
+        Batches(Corpus.open(data / "train"), tokenizer, config, streams=4, canvas=128, seed=5, rank=r, world=2)
+        for r in (0, 1)
+    ]
     assert not same(ranks[0][0], ranks[1][0])
 
 
-def test_the_stream_is_the_layout_of_use_and_then_the_middle(batches: Batches, tokenizer: Tokenizer, config: ModelConfig) -> None:
+def test_the_stream_is_the_layout_of_use_and_then_the_middle(
+    batches: Batches, tokenizer: Tokenizer, config: ModelConfig
+) -> None:
     rng = np.random.default_rng(0)
     corpus = batches.source
     for _ in range(50):
@@ -89,7 +96,9 @@ def test_canvases_restore_what_stands_in_the_stream(batches: Batches, tokenizer:
     assert (batch.canvas_weights[wrong] == 1).all()
 
 
-def test_lengths_count_to_the_suffix_and_to_the_line_end(batches: Batches, tokenizer: Tokenizer, config: ModelConfig) -> None:
+def test_lengths_count_to_the_suffix_and_to_the_line_end(
+    batches: Batches, tokenizer: Tokenizer, config: ModelConfig
+) -> None:
     batch = batches[1]
     for row in range(4):
         ids = batch.ids[row].tolist()
@@ -115,8 +124,9 @@ def test_cross_entropy_and_its_gradient_equal_torchs() -> None:
             total, _ = cross_entropy(h, t, targets, weights)
         else:
             total = (torch.nn.functional.cross_entropy(h @ t.T, targets, reduction="none") * weights).sum()
-        (3 * total).backward()  # type: ignore[no-untyped-call]
-        assert h.grad is not None and t.grad is not None
+        (3 * total).backward()
+        assert h.grad is not None
+        assert t.grad is not None
         grads.append((h.grad, t.grad))
     for a, b in zip(*grads, strict=True):
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-4)
@@ -128,7 +138,12 @@ def test_an_untrained_network_is_as_bad_as_chance(batches: Batches, config: Mode
     batch = batches[0]
     with torch.no_grad():
         result = losses(network, network(batch.ids, batch.canvases), batch)
-    for value, classes in ((result.stream, config.vocab_size), (result.canvas, config.vocab_size), (result.fill, 66), (result.line, 66)):
+    for value, classes in (
+        (result.stream, config.vocab_size),
+        (result.canvas, config.vocab_size),
+        (result.fill, 66),
+        (result.line, 66),
+    ):
         assert abs(float(value) - math.log(classes)) < 0.3
 
 

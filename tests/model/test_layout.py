@@ -10,7 +10,9 @@ from model.tokenizer import Tokenizer
 CODE = "".join(f"def function_{i}(value):\n    total = value + {i}\n    return total\n\n\n" for i in range(400))
 
 
-def lay(tokenizer: Tokenizer, prefix: str, suffix: str, context: int = 256, filename: str | None = "pkg/a.py") -> Layout:
+def lay(
+    tokenizer: Tokenizer, prefix: str, suffix: str, context: int = 256, filename: str | None = "pkg/a.py"
+) -> Layout:
     return encode_context(tokenizer, prefix, suffix, language="python", filename=filename, context=context, glue=8)
 
 
@@ -25,7 +27,7 @@ def test_what_fits_is_whole_and_marked(tokenizer: Tokenizer) -> None:
     layout = lay(tokenizer, "import os\n", "\nprint(os)\n")
     assert layout.ids[0] == tokenizer.language("python")
     assert split(tokenizer, layout) == ("import os\n", "\nprint(os)\n")
-    assert tokenizer.bof in layout.ids and tokenizer.eof in layout.ids
+    assert {tokenizer.bof, tokenizer.eof} <= set(layout.ids)
     assert tokenizer.decode(layout.glue) == tokenizer.decode(tokenizer.encode("\nprint(os)\n")[:8])
 
 
@@ -42,7 +44,8 @@ def test_a_long_file_is_cut_at_lines(tokenizer: Tokenizer, at: int) -> None:
     prefix, suffix = split(tokenizer, layout)
     assert len(layout.ids) <= 256
     assert len(layout.ids) > 180
-    assert CODE[:at].endswith(prefix) and CODE[at:].startswith(suffix)
+    assert CODE[:at].endswith(prefix)
+    assert CODE[at:].startswith(suffix)
     assert at == len(prefix) or CODE[at - len(prefix) - 1] == "\n"
 
 
@@ -56,7 +59,9 @@ def test_any_text_fits(tokenizer: Tokenizer, prefix: str, suffix: str) -> None:
     assert suffix.startswith(behind.rstrip("\ufffd"))
 
 
-@pytest.mark.parametrize("text", ["x" * 1_000_000, "a = 1; " * 150_000, "日本" * 400_000], ids=["one word", "one line", "wide"])
+@pytest.mark.parametrize(
+    "text", ["x" * 1_000_000, "a = 1; " * 150_000, "日本" * 400_000], ids=["one word", "one line", "wide"]
+)
 def test_a_huge_line_fits(tokenizer: Tokenizer, text: str) -> None:
     layout = lay(tokenizer, text, text)
     assert len(layout.ids) <= 256
@@ -70,7 +75,9 @@ def test_typing_only_appends(tokenizer: Tokenizer) -> None:
     kept = 0
     for n in range(1, len(typed) + 1):
         after = lay(tokenizer, CODE[:9000] + typed[:n], CODE[9000:])
-        common = next((i for i, (a, b) in enumerate(zip(before.ids, after.ids, strict=False)) if a != b), len(before.ids))
+        common = next(
+            (i for i, (a, b) in enumerate(zip(before.ids, after.ids, strict=False)) if a != b), len(before.ids)
+        )
         kept += common >= len(before.ids) - 3
         before = after
     assert kept >= 0.9 * len(typed)

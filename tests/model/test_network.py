@@ -43,11 +43,16 @@ def test_use_equals_training(network: Network, denoiser: NetworkDenoiser) -> Non
     context = random_ids(150, network.config.vocab_size)
     canvas = [denoiser.tokenizer.mask] * 5 + random_ids(4, network.config.vocab_size, seed=1)
     # The stream goes on behind the anchor in training: the canvas must not see that.
-    stream, hidden = network(torch.tensor([context + random_ids(7, network.config.vocab_size, 2)]), one_canvas(context, canvas))
+    stream, hidden = network(
+        torch.tensor([context + random_ids(7, network.config.vocab_size, 2)]), one_canvas(context, canvas)
+    )
     state = denoiser.encode(context)
     assert far(denoiser.denoise(state, torch.tensor([canvas])), network.logits(hidden)) < CLOSE
     assert far(denoiser.next_logits(state), network.logits(stream[0, len(context) - 1])) < CLOSE
-    assert far(denoiser.length_logprobs(state), network.length_head(stream[0, len(context) - 1])[0].log_softmax(-1)) < CLOSE
+    assert (
+        far(denoiser.length_logprobs(state), network.length_head(stream[0, len(context) - 1])[0].log_softmax(-1))
+        < CLOSE
+    )
 
 
 @torch.inference_mode()
@@ -56,7 +61,9 @@ def test_a_canvas_sees_itself_only(network: Network) -> None:
     alone = one_canvas(context, random_ids(6, network.config.vocab_size, 1))
     other = one_canvas(context[:30], random_ids(8, network.config.vocab_size, 2))
     other.segment += 1
-    both = Canvases(*(torch.cat([a, b], dim=1) for a, b in zip(vars(other).values(), vars(alone).values(), strict=True)))
+    both = Canvases(
+        *(torch.cat([a, b], dim=1) for a, b in zip(vars(other).values(), vars(alone).values(), strict=True))
+    )
     ids = torch.tensor([context])
     assert far(network(ids, both)[1][:, 8:], network(ids, alone)[1]) < CLOSE
 
