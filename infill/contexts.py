@@ -19,23 +19,30 @@ class Contexts(Generic[State]):
     def __init__(self, denoiser: Denoiser[State]) -> None:
         self._denoiser = denoiser
         self._states: list[State] = []
+        self.passes = 0
+        """Forward passes so far; a state that is only shortened, or the same again, costs none."""
 
     def encode(self, ids: Sequence[int]) -> State:
         """The state of ``ids``, from the kept state with the longest common beginning if it shares at least half."""
         shared = [common(state.ids, ids) for state in self._states]
         best = max(range(len(shared)), key=shared.__getitem__, default=None)
         if best is None or 2 * shared[best] < len(self._states[best].ids):
-            state = self._denoiser.encode(ids)
+            state = self._encode(ids, None)
         else:
-            state = self._denoiser.encode(ids, self._states.pop(best))
+            state = self._encode(ids, self._states.pop(best))
         self._states.insert(0, state)
         del self._states[KEEP:]
         return state
 
     def extend(self, ids: Sequence[int]) -> State:
         """The state of ``ids`` out of the one used last, which it replaces."""
-        self._states[0] = state = self._denoiser.encode(ids, self._states[0])
+        self._states[0] = state = self._encode(ids, self._states[0])
         return state
+
+    def _encode(self, ids: Sequence[int], past: State | None) -> State:
+        known = 0 if past is None else common(past.ids, ids)
+        self.passes += known < len(ids)
+        return self._denoiser.encode(ids) if past is None else self._denoiser.encode(ids, past)
 
 
 def common(a: Sequence[int], b: Sequence[int]) -> int:

@@ -201,15 +201,19 @@ class _Request:
         )
         self.glue = self.layout.glue
         self.ids = list(self.layout.ids)
-        self.state = self.infiller.contexts.encode(self.ids)
-        self.pace.passes += 1
+        self.state = self.counted(self.infiller.contexts.encode)
 
     def extend(self, tokens: Sequence[int]) -> Any:
         """Appends tokens to the context; the state before is used up."""
         self.ids += tokens
-        self.state = self.infiller.contexts.extend(self.ids)
-        self.pace.passes += 1
+        self.state = self.counted(self.infiller.contexts.extend)
         return self.state
+
+    def counted(self, encode: Callable[[Sequence[int]], Any]) -> Any:
+        before = self.infiller.contexts.passes
+        state = encode(self.ids)
+        self.pace.passes += self.infiller.contexts.passes - before
+        return state
 
     # Drafting by canvas.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from infill.policy import POLICIES
 from infill.types import Denoiser, State
 
 FILE = "calibration.json"
@@ -45,6 +46,12 @@ class Calibration:
     """Most tokens of that candidate."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "policy" and not isinstance(value, int | float):
+                raise ValueError(f"calibration: {field.name} must be a number, not {value!r}")
+        if self.policy not in (*POLICIES, "causal"):
+            raise ValueError(f"calibration: policy must be one of {', '.join(POLICIES)}, causal, not {self.policy!r}")
         for name in ("lengths", "steps", "causal_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"calibration: {name} must be at least 1, not {getattr(self, name)}")

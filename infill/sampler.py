@@ -119,7 +119,7 @@ def step(
     first = denoiser.tokenizer.n_special
     logits = denoiser.denoise(state, canvas.ids)[..., first:]
     if plan.banned is not None:
-        logits = logits.index_fill(-1, plan.banned - first, -torch.inf)
+        logits.index_fill_(-1, plan.banned - first, -torch.inf)
     pace.steps += 1
     pace.passes += 1
     tokens = choose(logits, plan.temperature, plan.top_p, generator) + first

@@ -55,7 +55,7 @@ def test_every_policy_answers(policy: str, steps: int) -> None:
 def test_the_answer_is_found_among_wrong_lengths() -> None:
     """The length head errs by two tokens; the judge does not."""
     true = len(small_tokenizer().encode(ANSWER))
-    found, denoiser = fill(BEFORE, ANSWER, AFTER, InfillOptions(lengths=5), guess=true + 2)
+    found, denoiser = fill(BEFORE, ANSWER, AFTER, InfillOptions(lengths=5), guess=true + 2, language=None)
     assert texts(found) == [ANSWER]
     assert denoiser.widths[0][0] == 5
     alone, _ = fill(BEFORE, ANSWER, AFTER, InfillOptions(lengths=1, repair_rounds=0), guess=true + 2)
@@ -233,6 +233,8 @@ def test_the_causal_head_may_be_one_more_candidate() -> None:
     short = Calibration(causal_candidate=True, causal_tokens=5)
     found, _ = fill(BEFORE, ANSWER, AFTER, calibration=short, slip=slip, tokenizer=byte_tokenizer())
     assert all(candidate.origin != "causal" for candidate in found.candidates)  # cut off, so it is no answer
+    after, _ = fill(BEFORE, ANSWER, AFTER, calibration=short, tokenizer=byte_tokenizer())
+    assert texts(after) == [ANSWER]  # the canvas stands where the causal head began
 
 
 # One line.
@@ -252,8 +254,30 @@ def test_one_line_of_a_longer_hole(policy: str) -> None:
     assert texts(found) == [answer.split("\n", maxsplit=1)[0]]
     if policy == "confidence":
         assert denoiser.calls["line lengths"] == 1
+    else:
+        line = small_tokenizer().encode(texts(found)[0])
+        assert denoiser.calls["next_logits"] == len(line) + 1  # it stops at the line break
     whole, _ = fill(prefix, answer, "\n    return True\n", InfillOptions(policy=policy))
     assert texts(whole) == [answer]
+
+
+def test_one_line_drafts_hold_no_line_break() -> None:
+    """Not even before the filters: it could not be the answer, and would mislead the tokens beside it."""
+    breaks = set(Infiller(ScriptedDenoiser("", "")).breaks.tolist())
+
+    def written(*, one_line: bool) -> set[int]:
+        seen: set[int] = set()
+
+        def spy(target: list[int], row: list[int]) -> list[int]:
+            seen.update(row[: row.index(small_tokenizer().eol)] if small_tokenizer().eol in row else row)
+            return target
+
+        options = InfillOptions(one_line=one_line, lengths=8, steps=8)
+        fill(BEFORE, "first = 1\n    second = 2", "", options, slip=spy, sharp=3.0)
+        return seen
+
+    assert written(one_line=False) & breaks
+    assert not written(one_line=True) & breaks
 
 
 def test_one_line_is_filled_up_to_the_suffix_where_that_is_the_line() -> None:
@@ -334,7 +358,7 @@ def test_without_a_grammar_the_answer_is_unchecked() -> None:
 
 def test_bytes_that_are_no_text_are_dropped() -> None:
     def slip(target: list[int], row: list[int]) -> list[int]:
-        return [byte_tokenizer().encode("é")[0]] * len(target)
+        return [byte_tokenizer().encode("é")[0], *target[1:]]
 
     found, _ = fill(BEFORE, ANSWER, AFTER, slip=slip, tokenizer=byte_tokenizer())
     assert found.candidates == ()
