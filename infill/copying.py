@@ -4,10 +4,12 @@ Looks in the prefix first (the most recent place) and then in the suffix (the ne
 followed by nothing to copy, the next place and then shorter matches are tried.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 LONGEST = 400
-"""Longest match in characters."""
+"""Longest match in characters or tokens."""
+FIRST = 0x10000
+"""The character that stands for token 0, so that tokens are searched for as characters are."""
 PLACES = 20
 """Places tried for one length of match."""
 LINES = 4
@@ -19,9 +21,25 @@ def copied(prefix: str, suffix: str, kind: str) -> str:
 
     kind: a kind of ``infill.tasks``; it says where the copy ends, as it does for every other system.
     """
+    return _copied(prefix, suffix, lambda rest: _cut(rest, suffix, kind))
+
+
+def copied_tokens(
+    prefix: str, suffix: str, kind: str, encode: Callable[[str], list[int]], decode: Callable[[list[int]], str]
+) -> str:
+    """The same with a match of whole tokens: the classical n-gram. A cursor inside a word matches less often."""
+    before, after = ("".join(chr(FIRST + token) for token in encode(text)) for text in (prefix, suffix))
+
+    def read(rest: str) -> str:
+        return _cut(decode([ord(character) - FIRST for character in rest[:LONGEST]]), suffix, kind)
+
+    return _copied(before, after, read)
+
+
+def _copied(prefix: str, suffix: str, read: Callable[[str], str]) -> str:
     for length in _lengths(prefix, suffix):
         for rest in _places(prefix, suffix, length):
-            answer = _cut(rest, suffix, kind)
+            answer = read(rest)
             if answer.strip():
                 return answer
     return ""

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from infill.metrics import Mean, Outcome, Summary, compare, summarise
-from infill.systems import CAUSAL, COPY, COPY_NEAR, DEFAULT, TRUE_LENGTH, System
+from infill.systems import CAUSAL, COPY, COPY_NEAR, COPY_TOKENS, DEFAULT, TRUE_LENGTH, System
 
 TITLES = {
     "rest": "rest of the line",
@@ -46,7 +46,7 @@ def held_against(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             if outcome.kind == kind:
                 by_system.setdefault(outcome.system, []).append(outcome)
         ours = by_system.get(DEFAULT, [])
-        for name in (COPY, COPY_NEAR, CAUSAL, TRUE_LENGTH):
+        for name in (COPY, COPY_NEAR, COPY_TOKENS, CAUSAL, TRUE_LENGTH):
             theirs = by_system.get(name, [])
             both = {outcome.task for outcome in ours} & {outcome.task for outcome in theirs}
             if both:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from infill.copying import copied
+from infill.copying import copied, copied_tokens
 from infill.engine import Gate
 from infill.metrics import Answer
 from infill.policy import POLICIES
@@ -22,6 +22,7 @@ TRUE_LENGTH = "hone, true length"
 CAUSAL = "causal"
 COPY = "copy"
 COPY_NEAR = "copy, near"
+COPY_TOKENS = "copy, tokens"
 NEAR = 2000
 """Characters on both sides that "copy, near" sees: about the text that fits a context of 512 tokens."""
 STEPS = (1, 2, 4, 8, 16)
@@ -37,7 +38,7 @@ class Filler(Protocol):
 class System:
     name: str
     policy: str | None = None
-    """A policy's name, "causal", "copy", or None for the engine's default."""
+    """A policy's name, "causal", "copy", "copy tokens", or None for the engine's default."""
     steps: int | None = None
     true_length: bool = False
     family: str = ""
@@ -73,6 +74,7 @@ def baselines() -> list[System]:
         System(CAUSAL, "causal", family=CAUSAL),
         System(COPY, "copy", family=COPY),
         System(COPY_NEAR, "copy", family=COPY_NEAR, near=NEAR),
+        System(COPY_TOKENS, "copy tokens", family=COPY_TOKENS),
     ]
 
 
@@ -81,18 +83,23 @@ class Asker:
     """Puts tasks to systems.
 
     filler: the engine; recorder: the gate it was built with, where the text before the gate is to be measured;
-    count: tokens of a text; max_tokens: longest answer.
+    encode, decode: the model's tokenizer; max_tokens: longest answer.
     """
 
     filler: Filler
-    count: Callable[[str], int]
+    encode: Callable[[str], list[int]]
+    decode: Callable[[list[int]], str]
     max_tokens: int
     recorder: "Recorder | None" = None
     one_line: bool = True
     """Tell one-line kinds to the engine. False: it decides from the text, as for an editor that does not say."""
 
+    def count(self, text: str) -> int:
+        """Tokens of a text."""
+        return len(self.encode(text))
+
     def ask(self, system: System, task: Task) -> Answer:
-        if system.policy == "copy":
+        if system.policy in ("copy", "copy tokens"):
             return self._copy(system, task)
         if self.recorder is not None:
             self.recorder.first = None
@@ -115,7 +122,10 @@ class Asker:
         if system.near is not None:
             prefix, suffix = prefix[-system.near :], suffix[: system.near]
         started = time.perf_counter()
-        text = copied(prefix, suffix, task.kind)
+        if system.policy == "copy":
+            text = copied(prefix, suffix, task.kind)
+        else:
+            text = copied_tokens(prefix, suffix, task.kind, self.encode, self.decode)
         return Answer(text, tokens=self.count(text), ms=1000 * (time.perf_counter() - started), origin="copy")
 
 

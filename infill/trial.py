@@ -36,8 +36,7 @@ TEST_SECONDS = 5
 class Asks(Protocol):
     """Puts a task to a system; ``infill.systems.Asker``."""
 
-    @property
-    def count(self) -> Callable[[str], int]: ...
+    def count(self, text: str) -> int: ...
     def ask(self, system: System, task: Task) -> Answer: ...
 
 
@@ -79,7 +78,8 @@ def make_asker(denoiser: Denoiser[Any], options: EvalOptions) -> Asker:
     return Asker(
         filler=Infiller(denoiser, calibration=calibration, gate=recorder),
         recorder=recorder,
-        count=lambda text: len(tokenizer.encode(text)),
+        encode=tokenizer.encode,
+        decode=tokenizer.decode,
         max_tokens=denoiser.max_hole,
         one_line=options.one_line,
     )

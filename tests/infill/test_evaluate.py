@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from infill import report, trial
-from infill.copying import copied
+from infill.copying import copied, copied_tokens
 from infill.evaluate import EvalOptions, main, tasks_of
 from infill.journal import Journal
 from infill.metrics import Answer, Outcome, compare, first_line, judge, mean, quantile, summarise
@@ -142,6 +143,22 @@ def test_copying_the_longest_match(kind: str, prefix: str, suffix: str, expected
     assert copied(prefix, suffix, kind) == expected
 
 
+def test_copying_by_tokens_matches_whole_words_only() -> None:
+    words = re.compile(r"\w+|\W")
+    names: list[str] = []
+
+    def encode(text: str) -> list[int]:
+        found = words.findall(text)
+        names.extend(word for word in dict.fromkeys(found) if word not in names)
+        return [names.index(word) for word in found]
+
+    def copy(prefix: str) -> str:
+        return copied_tokens(prefix, "\n", "rest", encode, lambda ids: "".join(names[i] for i in ids))
+
+    assert copy("a.width = 1\nb = 2\nc.width") == " = 1"
+    assert copy("a.width = 1\nb = 2\nc.wid") == "", "half a word is no token of before"
+
+
 def test_copying_finds_matches_of_any_length() -> None:
     line = "abcdefghij" * 30
     assert copied(f"{line}!\n{line}", "\n", "rest") == "!"
@@ -172,16 +189,24 @@ class Knowing:
 def knowing(tasks: list[Task]) -> tuple[Asker, Knowing]:
     recorder = Recorder()
     engine = Knowing(tasks, recorder)
-    return Asker(engine, len, 64, recorder), engine
+    return Asker(engine, characters, text_of, 64, recorder), engine
+
+
+def characters(text: str) -> list[int]:
+    return list(map(ord, text))
+
+
+def text_of(ids: list[int]) -> str:
+    return "".join(map(chr, ids))
 
 
 def test_every_policy_stands_at_every_step_count_beside_the_baselines() -> None:
     rows = systems(["confidence", "random"], (1, 2))
     assert [row.name for row in rows] == [
-        "hone", "hone, true length", "causal", "copy", "copy, near", "confidence 1", "confidence 1, true length",
-        "confidence 2", "confidence 2, true length", "random 1", "random 2",
+        "hone", "hone, true length", "causal", "copy", "copy, near", "copy, tokens", "confidence 1",
+        "confidence 1, true length", "confidence 2", "confidence 2, true length", "random 1", "random 2",
     ]  # fmt: skip
-    assert len(systems(["confidence", "random"], (1, 2), true_length="all")) == 13
+    assert len(systems(["confidence", "random"], (1, 2), true_length="all")) == 14
     with pytest.raises(ValueError, match="unknown policy 'best'"):
         systems(["best"], (1,))
 
@@ -221,17 +246,17 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     asker, engine = knowing(tasks)
     steps = run_trial(asker, cells, Journal(path, {"model": "m"}))
-    assert [next(steps) for _ in range(7)][-1] == (7, 20)
+    assert [next(steps) for _ in range(7)][-1] == (7, 24)
     with path.open("a") as file:
         file.write('{"system": "hone", "ta')
     journal = Journal(path, {"model": "m"})
     assert len(journal.outcomes) == 7
     remaining = run_trial(asker, cells, journal)
-    assert next(remaining) == (8, 20)
+    assert next(remaining) == (8, 24)
     list(remaining)
     assert len(engine.asked) == 4 * 3  # no question twice
     assert Journal(path, {"model": "m"}).outcomes == journal.outcomes
-    assert len(journal.done) == len(journal.outcomes) == 20
+    assert len(journal.done) == len(journal.outcomes) == 24
     with pytest.raises(ValueError, match="is of a run with model = 'm', not 'other'"):
         Journal(path, {"model": "other"})
 
