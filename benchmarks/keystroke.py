@@ -132,7 +132,7 @@ def compared(denoiser: Denoiser[Any], kept: Any, fresh: Any) -> tuple[float, boo
     differences, same = [], True
     for one, other in (
         (denoiser.next_logits(kept), denoiser.next_logits(fresh)),
-        (denoiser.denoise(kept, canvas.ids), denoiser.denoise(fresh, canvas.ids)),
+        (denoiser.denoise(kept, canvas.ids, canvas.hole), denoiser.denoise(fresh, canvas.ids, canvas.hole)),
     ):
         differences.append(float((one.float() - other.float()).abs().max()))
         same = same and bool((one.argmax(-1) == other.argmax(-1)).all())

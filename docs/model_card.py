@@ -1,7 +1,7 @@
 """Puts a trained model where it ships, with a model card made from what was measured.
 
 Copies the averaged weights of ``--run``, their tokenizer and calibration to the folder of the embedded weights, the
-losses of its training run beside them, and writes ``README.md`` from the run, the corpus report and the results of ``hone eval``.
+losses of its training run beside them, and writes ``README.md`` from the run, the corpus report and `hone eval`.
 
     hone eval --model runs/tiny/average --split test --json > runs/tiny/eval.json
     python docs/model_card.py --run runs/tiny --evaluation runs/tiny/eval.json
@@ -54,9 +54,10 @@ Losses on held-out packages while it trained (nats per token; `check.csv`):"""
 QUALITY = """## Quality
 
 Held-out packages of the `{split}` split, never trained on; percent with standard errors; one run, side by side, on
-{device} {dtype}, {threads} thread(s). `hone` is the default: the length is inferred. `causal` is the causal head of the same
-weights, one token at a time. `copy` copies what followed the last matching n-gram in the file, `copy, near` sees only
-the text that the model sees. `parses before gate` is the best draft, `no new error` the answer that was given."""
+{device} {dtype}, {threads} thread(s). `hone` is the default: the length is inferred. `causal` is the causal head of
+the same weights, one token at a time. `copy` copies what followed the longest match in the file, `copy, near` sees
+only the text around the hole, `copy, tokens` matches the model's tokens. `parses before gate` is the best draft, `no
+new error` the answer that was given."""
 LIMITS = """## Limits
 
 - A very small model: it knows idioms, copies names that are near and closes what is open. It does not know libraries

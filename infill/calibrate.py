@@ -9,6 +9,7 @@ Shapes: T tasks, C drafts of a task (its likeliest length first, padded).
 
 import itertools
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -34,6 +35,8 @@ from infill.types import InfillOptions
 from model.checkpoint import DEFAULT_WEIGHTS
 
 ALPHAS = tuple(i / 10 for i in range(11))
+COPY_BASES = (-6.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+COPY_GAINS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)
 BETAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 GAMMAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 LENGTHS = (1, 2, 4, 6, 8, 12, 16)
@@ -69,16 +72,18 @@ def run(options: EvalOptions) -> int:
     log = Console(stderr=True)
     denoiser = load(options)
     folder = options.model or DEFAULT_WEIGHTS
-    infiller = Infiller(denoiser, calibration=Calibration.load(folder))
+    infiller = Infiller(denoiser, calibration=replace(Calibration.load(folder), causal_candidate=True))
     made = tasks_of(options, lambda text: len(denoiser.tokenizer.encode(text)), denoiser.max_hole)
     tasks = [task for kind in made.values() for task in kind]
     policies = options.policies or ("confidence",)
     limit = times(infiller, tasks, InfillOptions(policy="causal"))
+    drafting = infiller.calibration
     choices: list[Choice] = []
     for policy, steps in itertools.product(policies, options.steps):
         asked = InfillOptions(policy=policy, steps=steps, lengths=max(LENGTHS))
+        infiller.calibration = drafting
         found = [drafted(infiller, task, asked) for task in track(tasks, f"{policy}, {steps} steps", console=log)]
-        choices += fit(infiller, tasks, found, replace(infiller.calibration, policy=policy, steps=steps))
+        choices += fit(infiller, tasks, found, replace(drafting, policy=policy, steps=steps))
     chosen = choose(choices, limit)
     chosen.calibration.save(folder)
     show(choices, chosen, limit, folder, as_json=options.json)
@@ -88,13 +93,13 @@ def run(options: EvalOptions) -> int:
 def drafted(infiller: Infiller, task: Task, options: InfillOptions) -> Drafted:
     prompt = prompt_of(task)
     found = infiller.drafts(prompt, replace(options, one_line=task.one_line or None))
-    found.sort(key=lambda pair: pair[0].length_logp, reverse=True)
+    found.sort(key=lambda pair: (pair[0].origin != "canvas", -pair[0].length_logp))
     gate = infiller.gate(prompt.prefix, prompt.suffix, prompt.language)
     return Drafted(
         [draft for draft, _ in found],
         [text == task.middle for _, text in found],
         [Levenshtein.normalized_similarity(text, task.middle) for _, text in found],
-        [gate.accepts(text) for _, text in found],
+        [gate.accepts(text, clean=True) for _, text in found],
     )
 
 
@@ -111,28 +116,33 @@ def times(infiller: Infiller, tasks: Sequence[Task], options: InfillOptions) -> 
 
 
 def fit(infiller: Infiller, tasks: Sequence[Task], found: Sequence[Drafted], base: Calibration) -> Iterator[Choice]:
-    """The best judge for each number of lengths."""
+    """The best judge for each number of lengths, without the causal head's own answer and with it."""
     table = Numbers.of(found)
-    for count in LENGTHS:
-        alpha, beta, gamma = fit_judge(table, count)
-        calibration = replace(base, lengths=count, alpha=alpha, beta=beta, gamma=gamma)
-        picked = table.pick(count, alpha, beta, gamma)
+    for count, causal in itertools.product(LENGTHS, (False, True)):
+        calibration = fit_judge(table, replace(base, lengths=count, causal_candidate=causal))
+        picked = table.pick(calibration)
         exact = mean(table.worth(table.exact, picked).tolist())
         similarity = float(table.worth(table.similarity, picked).mean())
-        asked = InfillOptions(policy=base.policy, steps=base.steps, lengths=count)
-        yield Choice(calibration, exact.value, exact.error, similarity, times(infiller, tasks, asked))
+        infiller.calibration = calibration
+        yield Choice(calibration, exact.value, exact.error, similarity, times(infiller, tasks, InfillOptions()))
 
 
-def fit_judge(table: "Numbers", count: int) -> tuple[float, float, float]:
-    """alpha, beta, gamma with the most exact answers among the ``count`` likeliest lengths; of equals the ones with
-    the highest similarity, of these the smallest."""
+def fit_judge(table: "Numbers", base: Calibration) -> Calibration:
+    """``base`` with the judge's numbers that give the most exact answers; of equals the ones with the highest
+    similarity, of these the smallest. First without copied drafts, then what those are worth."""
 
-    def worth(numbers: tuple[float, float, float]) -> tuple[float, float]:
-        picked = table.pick(count, *numbers)
+    def worth(c: Calibration) -> tuple[float, float]:
+        picked = table.pick(c)
         exact, similarity = table.worth(table.exact, picked).sum(), table.worth(table.similarity, picked).sum()
         return float(exact), round(float(similarity), 6)
 
-    return max(itertools.product(ALPHAS, BETAS, GAMMAS), key=worth)
+    grid = itertools.product(ALPHAS, BETAS, GAMMAS)
+    alone = max((replace(base, alpha=a, beta=b, gamma=g, copies=0) for a, b, g in grid), key=worth)
+    copying = (
+        replace(alone, copies=base.copies, copy_base=b, copy_gain=g)
+        for b, g in itertools.product(COPY_BASES, COPY_GAINS)
+    )
+    return max(copying, key=worth)
 
 
 @dataclass(frozen=True)
@@ -147,6 +157,12 @@ class Numbers:
     similarity: Tensor
     accepted: Tensor
     """0 where a task has no further draft."""
+    matched: Tensor
+    """Log of the characters that a copied draft matched, 0 for the others."""
+    place: Tensor
+    """Which canvas it is, likeliest length first; 0 for the others."""
+    copied: Tensor
+    causal_head: Tensor
 
     @classmethod
     def of(cls, found: Sequence[Drafted]) -> "Numbers":
@@ -163,12 +179,19 @@ class Numbers:
             grid([one.exact for one in found]),
             grid([one.similarity for one in found]),
             grid([one.accepted for one in found]),
+            grid([[math.log(max(draft.matched, 1)) for draft in one.drafts] for one in found]),
+            grid([[i * (draft.origin == "canvas") for i, draft in enumerate(one.drafts)] for one in found]),
+            grid([[draft.origin == "copy" for draft in one.drafts] for one in found]).bool(),
+            grid([[draft.origin == "causal" for draft in one.drafts] for one in found]).bool(),
         )
 
-    def pick(self, count: int, alpha: float, beta: float, gamma: float) -> Tensor:
+    def pick(self, c: Calibration) -> Tensor:
         """[T]: the draft that becomes the answer, as in ``Draft.score`` and the gate behind it; -1 for none."""
-        score = self.causal / self.terms**alpha + beta * self.prior + gamma * self.own
-        score = score.masked_fill(self.accepted == 0, -torch.inf)[:, :count]
+        score = self.causal / self.terms**c.alpha + c.beta * self.prior + c.gamma * self.own
+        score = score + self.copied * (c.copy_base + c.copy_gain * self.matched)
+        out = (self.accepted == 0) | (self.place >= c.lengths)
+        out = out | (self.copied & (c.copies == 0)) | (self.causal_head & (not c.causal_candidate))
+        score = score.masked_fill(out, -torch.inf)
         best = score.max(dim=1)
         return best.indices.masked_fill(best.values == -torch.inf, -1)
 
@@ -191,7 +214,19 @@ def show(choices: Sequence[Choice], chosen: Choice, limit: float, folder: Path, 
         sys.stdout.write(json.dumps({"limit_ms": limit, "chosen": asdict(chosen), "grid": rows}) + "\n")
         return
     table = Table(title=f"exact match by lengths and steps; at most {limit:.1f} ms (causal head)", title_justify="left")
-    for name in ("policy", "steps", "lengths", "alpha", "beta", "gamma", "exact %", "similarity %", "ms"):
+    for name in (
+        "policy",
+        "steps",
+        "lengths",
+        "causal",
+        "alpha",
+        "beta",
+        "gamma",
+        "copies",
+        "exact %",
+        "similarity %",
+        "ms",
+    ):
         table.add_column(name, justify="right")
     for choice in choices:
         c = choice.calibration
@@ -199,9 +234,18 @@ def show(choices: Sequence[Choice], chosen: Choice, limit: float, folder: Path, 
             f"{c.alpha:g}",
             f"{c.beta:g}",
             f"{c.gamma:g}",
+            f"{c.copy_base:g} + {c.copy_gain:g} log",
             f"{100 * choice.exact:.1f} ± {100 * choice.error:.1f}",
         ]
-        row = [c.policy, str(c.steps), str(c.lengths), *numbers, f"{100 * choice.similarity:.1f}", f"{choice.ms:.1f}"]
+        row = [
+            c.policy,
+            str(c.steps),
+            str(c.lengths),
+            "yes" if c.causal_candidate else "",
+            *numbers,
+            f"{100 * choice.similarity:.1f}",
+            f"{choice.ms:.1f}",
+        ]
         table.add_row(*row, style="bold green" if choice is chosen else None)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     sys.stdout.write(f"written to {folder}\n")

@@ -1,6 +1,8 @@
-"""The baseline without a model: find the longest text before the cursor that occurs elsewhere, copy what followed it.
+"""Without a model: find the longest text before the cursor that occurs elsewhere, and copy what followed it.
 
-Looks in the prefix first (the most recent place) and then in the suffix (the nearest one). When the longest match is
+The baseline of `hone eval`, and a source of drafts for the engine, where the causal head judges them like any other
+(prompt lookup decoding, Saxena 2023, brings copies into decoding the same way; here they only compete). Looks in the
+prefix first (the most recent place) and then in the suffix (the nearest one). When the longest match is
 followed by nothing to copy, the next place and then shorter matches are tried.
 """
 
@@ -14,6 +16,32 @@ PLACES = 20
 """Places tried for one length of match."""
 LINES = 4
 OPEN, CLOSE = "([{", ")]}"
+BEFORE, BEHIND = 20_000, 5_000
+"""Characters on both sides that drafts are copied from."""
+SHORTEST = 3
+"""A shorter match says nothing."""
+
+
+def drafts(prefix: str, suffix: str, count: int, *, one_line: bool) -> list[tuple[str, int]]:
+    """Up to ``count`` different texts that followed the longest matches, with the characters that matched, longest
+    first: the rest of a line each, and where more than one line may be wanted, whole lines up to the suffix as well."""
+    before, behind = prefix[-BEFORE:], suffix[:BEHIND]
+    found: dict[str, int] = {}
+    longest = next(_lengths(before, behind), 0)
+    while longest >= SHORTEST and len(found) < count:
+        for rest in _places(before, behind, longest):
+            read = [_line(rest, suffix)] if one_line else [_line(rest, suffix), _until_suffix(rest, suffix)]
+            for text in filter(str.strip, read):
+                found.setdefault(text, longest)
+        # Half of the match next: a shorter one by a few characters mostly finds the same places.
+        longest //= 2
+    return list(found.items())[:count]
+
+
+def _line(rest: str, suffix: str) -> str:
+    """The rest of the line, up to where the cursor's own line goes on."""
+    line, following = (text.split("\n", 1)[0].rstrip() for text in (rest, suffix))
+    return line[: line.index(following)] if following and following in line else line
 
 
 def copied(prefix: str, suffix: str, kind: str) -> str:

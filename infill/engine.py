@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
+from infill import copying
 from infill.canvas import Canvas
 from infill.contexts import Contexts
 from infill.judge import Calibration, Draft, judge
@@ -40,9 +41,12 @@ class Gate(Protocol):
 
     @property
     def checked(self) -> bool: ...
-    def accepts(self, middle: str) -> bool: ...
-    def errors(self, middle: str) -> list[tuple[int, int]]: ...
-    def longest_valid(self, middle: str) -> str: ...
+    @property
+    def can_be_clean(self) -> bool: ...
+    def accepts(self, middle: str, *, clean: bool = False) -> bool: ...
+    def errors(self, middle: str, *, clean: bool = False) -> list[tuple[int, int]]: ...
+    def longest_valid(self, middle: str, *, clean: bool = False) -> str: ...
+    def closed(self, middle: str) -> str: ...
 
 
 class Infiller:
@@ -106,6 +110,10 @@ class _Request:
     on_step: OnStep | None
     timing: dict[str, float] = field(default_factory=dict[str, float])
     reason: str = "empty"
+    clean: bool = True
+    """Whether an answer must leave no error at all, or only add none."""
+    table: torch.Tensor | None = None
+    """The length distribution of this hole; None where the length was given."""
     kept: list[int] = field(default_factory=list[int])
     """Blocks that are written already, when the answer is longer than a canvas."""
 
@@ -136,10 +144,18 @@ class _Request:
     # The way of the request.
 
     def answer(self) -> tuple[Candidate, ...]:
+        """Best is an answer that leaves no error at all. Where none can (the buffer is broken elsewhere), one that adds
+        none will do."""
         ranked = self.cleaned(self.drafts())
         if not ranked:
             return ()
         self.reason = "syntax"
+        if found := self.passing(ranked):
+            return found
+        with self.timed("gate"):
+            self.clean = self.gate.can_be_clean
+        if self.clean:
+            return self.close(ranked) or self.repair(ranked) or self.trim(ranked)
         return self.passing(ranked) or self.repair(ranked) or self.trim(ranked)
 
     def drafts(self) -> list[Draft]:
@@ -176,7 +192,7 @@ class _Request:
                 if len(found) == self.options.n or (found and self.pace.tight()):
                     break
                 self.pace.check()
-                if gate.accepts(text):
+                if gate.accepts(text, clean=self.clean):
                     found.append(self.candidate(draft, text, draft.origin))
         return tuple(found)
 
@@ -227,7 +243,8 @@ class _Request:
             with self.timed("draft"):
                 search, line = self.lengths(room)
             if search is not None:
-                return found + self.search(search, line)
+                causal = [replace(draft, length_logp=self.prior(len(draft.ids))) for draft in found]
+                return causal + self.search(search, line)
             block = self.block(room)
             if len(self.kept) + room == self.limit or self.pace.tight():
                 return [*found, block]
@@ -248,9 +265,25 @@ class _Request:
         if self.situation.one_line and at_end:
             line = self.denoiser.length_logprobs(self.state, line=True).float().cpu()
             if beyond_line(fill, line):
+                self.table = line
                 return likeliest(line, self.count, room, math.inf), True
+        self.table = fill
         longer = math.inf if self.situation.one_line else c.longer
         return likeliest(fill, self.count, room, longer), False
+
+    def prior(self, length: int) -> float:
+        """log p of a draft's length that was not searched for."""
+        return 0.0 if self.table is None else float(self.table[min(length, len(self.table) - 1)])
+
+    def copies(self) -> list[tuple[list[int], int]]:
+        """Drafts copied from elsewhere in the file, as tokens, with the characters that matched."""
+        count = self.infiller.calibration.copies if self.options.copies is None else self.options.copies
+        if self.kept or self.options.hole_length is not None or not count:
+            return []
+        found = copying.drafts(self.prompt.prefix, self.prompt.suffix, count, one_line=self.situation.one_line)
+        rows = [(self.tokenizer.encode(text.replace("\r\n", "\n")), matched) for text, matched in found]
+        longest = min(self.limit, self.denoiser.max_hole)
+        return [(ids, matched) for ids, matched in rows if 0 < len(ids) <= longest]
 
     @property
     def count(self) -> int:
@@ -258,16 +291,17 @@ class _Request:
 
     def search(self, search: Sequence[tuple[int, float]], line: bool) -> list[Draft]:
         """Fills all lengths as one batch and has them judged."""
-        copies = 1
+        samples = 1
         if self.plan.temperature > 0 and self.options.n > 1:
-            copies = min(-(-2 * self.options.n // len(search)), max(1, SAMPLES // len(search)))
-        lengths, priors = zip(*(pair for pair in search for _ in range(copies)), strict=True)
+            samples = min(-(-2 * self.options.n // len(search)), max(1, SAMPLES // len(search)))
+        lengths, priors = zip(*(pair for pair in search for _ in range(samples)), strict=True)
         if line:
             self.glue = [self.tokenizer.eol]
         with self.timed("draft"):
             canvas = Canvas.of_lengths(lengths, self.glue, self.tokenizer, self.denoiser.device)
             canvas = self.refine(canvas, "draft")
-        return self.judged(canvas, priors, self.ends(line), "canvas")
+            copies = self.copies()
+        return self.judged(canvas, priors, self.ends(line), "canvas", copies)
 
     def block(self, room: int) -> Draft:
         """A full block without glue: more text follows it."""
@@ -309,18 +343,30 @@ class _Request:
         indent = current[: len(current) - len(current.lstrip())]
         return [self.tokenizer.eot, self.tokenizer.encode("\n" + indent)[0]]
 
-    def judged(self, canvas: Canvas, priors: Sequence[float], ends: Sequence[int], origin: str) -> list[Draft]:
+    def judged(
+        self,
+        canvas: Canvas,
+        priors: Sequence[float],
+        ends: Sequence[int],
+        origin: str,
+        copies: Sequence[tuple[list[int], int]] = (),
+    ) -> list[Draft]:
+        """The canvas's rows and the copied drafts as finished drafts, all judged in one pass."""
         self.pace.check()
         with self.timed("repair" if origin == "repair" else "judge"):
             rows = canvas.rows()
-            verdicts = judge(self.denoiser, self.state, rows, ends, self.denoiser.device)
+            texts = [*rows, *(ids for ids, _ in copies)]
+            verdicts = judge(self.denoiser, self.state, texts, ends, self.denoiser.device)
             sure = canvas.mean_log_confidence().tolist()
         self.pace.passes += 1
         special = self.tokenizer.n_special
         assert all(token >= special for row in rows for token in row), "a special token in an answer"
         return [
             Draft((*self.kept, *row), len(self.kept), origin, bool(ends), prior, own, total, each)
-            for row, prior, own, (total, each) in zip(rows, priors, sure, verdicts, strict=True)
+            for row, prior, own, (total, each) in zip(rows, priors, sure, verdicts[: len(rows)], strict=True)
+        ] + [
+            Draft(tuple(ids), 0, "copy", bool(ends), self.prior(len(ids)), 0.0, total, each, matched)
+            for (ids, matched), (total, each) in zip(copies, verdicts[len(rows) :], strict=True)
         ]
 
     # Drafting by the causal head.
@@ -395,7 +441,7 @@ class _Request:
             return []
         raw = self.text(draft) or ""
         with self.timed("gate"):
-            spans = self.gate.errors(text if raw.startswith(text) else raw)
+            spans = self.gate.errors(text if raw.startswith(text) else raw, clean=self.clean)
         offsets = starts(draft.ids, self.decoded)
         tail = [place - draft.kept for place in blamed(offsets, spans) if place >= draft.kept]
         if margin == 1:
@@ -411,14 +457,25 @@ class _Request:
             canvas = self.refine(canvas, "repair")
         return self.judged(canvas, [0.0] * len(rows), self.ends(self.glue == [self.tokenizer.eol]), "repair")
 
+    def close(self, ranked: Sequence[tuple[Draft, str]]) -> tuple[Candidate, ...]:
+        """A good draft that only leaves brackets open, with their closers."""
+        with self.timed("gate"):
+            for draft, text in ranked[:TRIMMED]:
+                self.pace.check()
+                closed = self.gate.closed(text)
+                for full in dict.fromkeys((closed, closed + ":")):
+                    if full != text and self.gate.accepts(full, clean=True):
+                        return (self.candidate(draft, full, "closed"),)
+        return ()
+
     def trim(self, ranked: Sequence[tuple[Draft, str]]) -> tuple[Candidate, ...]:
         """The longest valid beginning of one of the best drafts."""
         gate = self.gate
         with self.timed("gate"):
             for draft, text in ranked[:TRIMMED]:
                 self.pace.check()
-                beginning = postprocess(gate.longest_valid(text), self.situation)
-                if beginning.strip() and gate.accepts(beginning):
+                beginning = postprocess(gate.longest_valid(text, clean=self.clean), self.situation)
+                if beginning.strip() and gate.accepts(beginning, clean=self.clean):
                     return (self.candidate(draft, beginning, "trimmed"),)
         return ()
 

@@ -33,6 +33,12 @@ class Calibration:
     """Weight of the length head's log probability."""
     gamma: float = 0.0
     """Weight of the mean log confidence with which the canvas wrote its tokens."""
+    copies: int = 4
+    """How many drafts are copied from elsewhere in the file; 0: none."""
+    copy_base: float = 0.0
+    """Score of a copied draft besides the others' terms."""
+    copy_gain: float = 0.0
+    """The same for each e-fold of characters that matched."""
     min_confidence: float = 0.0
     """Answers below this geometric mean probability are kept back."""
     lengths: int = 8
@@ -52,6 +58,8 @@ class Calibration:
                 raise ValueError(f"calibration: {field.name} must be a number, not {value!r}")
         if self.policy not in (*POLICIES, "causal"):
             raise ValueError(f"calibration: policy must be one of {', '.join(POLICIES)}, causal, not {self.policy!r}")
+        if self.copies < 0:
+            raise ValueError(f"calibration: copies must be at least 0, not {self.copies}")
         for name in ("lengths", "steps", "causal_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"calibration: {name} must be at least 1, not {getattr(self, name)}")
@@ -91,17 +99,19 @@ class Draft:
     kept: int
     """How many of them, from the left, belong to blocks written before the last canvas."""
     origin: str
-    """"canvas", "causal" or "repair"."""
+    """"canvas", "copy", "causal" or "repair"."""
     ended: bool
     """False: cut off by the limit or the budget, and the text does not end here."""
     length_logp: float
-    """log p of the last canvas's length under the length head; 0 where the length was given."""
+    """log p of the last block's length under the length head; 0 where the length was given."""
     canvas_logp: float
-    """Mean log confidence of the canvas's tokens when they were committed."""
+    """Mean log confidence of the canvas's tokens when they were committed; 0 where no canvas wrote them."""
     causal_logp: float
     """Sum of log p under the causal head over the last canvas's tokens and the end."""
     token_logp: tuple[float, ...]
     """The same for each of the last canvas's tokens, without the end."""
+    matched: int = 0
+    """Characters that a copied draft's place has in common with the text before the cursor."""
 
     @property
     def scored(self) -> int:
@@ -115,7 +125,8 @@ class Draft:
 
     def score(self, c: Calibration) -> float:
         per_length: float = self.causal_logp / max(self.scored, 1) ** c.alpha
-        return per_length + c.beta * self.length_logp + c.gamma * self.canvas_logp
+        copied = c.copy_base + c.copy_gain * math.log(self.matched) if self.matched else 0.0
+        return per_length + c.beta * self.length_logp + c.gamma * self.canvas_logp + copied
 
 
 def judge(

@@ -36,6 +36,10 @@ class Language:
     function: str = "language"
     """The grammar's function in its module."""
 
+    ascii_only: bool = False
+    """The grammar's scanner asks C's ``isalpha`` about code points, which reads out of bounds for large ones and takes
+    the process down now and then: it must see ASCII only."""
+
     @property
     def module(self) -> str:
         return self.package.replace("-", "_")
@@ -115,6 +119,7 @@ LANGUAGES: tuple[Language, ...] = (
         filenames=(".bashrc", ".bash_profile", ".bash_aliases", ".profile", ".zshrc", "pkgbuild"),
         comment="#",
         interpreters=("sh", "bash", "dash", "zsh", "ksh"),
+        ascii_only=True,
         aliases=("sh", "shell", "shellscript", "zsh"),
         package="tree-sitter-bash",
     ),

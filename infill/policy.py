@@ -30,7 +30,9 @@ class Proposal:
 
     canvas: Canvas
     logits: Tensor
-    """[K, N, V] float32, without the special tokens."""
+    """[M, V] float32, without the special tokens, for the M places that were asked about."""
+    asked: Tensor
+    """[K, N] bool: these places, M in all; the open ones, and for policies that revise the whole hole."""
     tokens: Tensor
     """[K, N]: the token proposed at each place, an id of the whole vocabulary."""
     first: int
@@ -46,6 +48,10 @@ class Proposal:
     @cached_property
     def log_z(self) -> Tensor:
         return self.logits.logsumexp(-1)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """One value per place that was asked about [M] -> [K, N], 0 elsewhere."""
+        return torch.zeros(self.asked.shape, device=values.device).masked_scatter(self.asked, values)
 
     @cached_property
     def log_p(self) -> Tensor:
@@ -63,8 +69,8 @@ class Proposal:
         return torch.where(self.canvas.committed, standing, self.log_p)
 
     def _log_p(self, tokens: Tensor) -> Tensor:
-        picked = self.logits.gather(-1, (tokens - self.first)[..., None]).squeeze(-1)
-        return picked - self.log_z
+        picked = self.logits.gather(-1, (tokens[self.asked] - self.first)[:, None]).squeeze(-1)
+        return self.spread(picked - self.log_z)
 
 
 Policy = Callable[[Proposal], Tensor]
@@ -78,18 +84,18 @@ def confidence(p: Proposal) -> Tensor:
 def entropy(p: Proposal) -> Tensor:
     """The surest places while the sum of their entropies, but for the largest, stays under a bound (EB-Sampler,
     arXiv 2505.24857)."""
-    spread = torch.special.entr(p.logits.softmax(-1)).sum(-1).masked_fill(~p.canvas.open, torch.inf)
-    ordered, order = spread.sort(dim=1, stable=True)
+    own = p.spread(torch.special.entr(p.logits.softmax(-1)).sum(-1)).masked_fill(~p.canvas.open, torch.inf)
+    ordered, order = own.sort(dim=1, stable=True)
     before = ordered.cumsum(1) - ordered  # entropy of the surer ones: inf - inf = nan is not below the bound
     bounded = torch.zeros_like(p.canvas.open).scatter(1, order, before <= ENTROPY_BOUND)
-    return p.canvas.committed | (bounded & p.canvas.open) | _top(-spread, p)
+    return p.canvas.committed | (bounded & p.canvas.open) | _top(-own, p)
 
 
 def topk_margin(p: Proposal) -> Tensor:
     """The places whose best token leads the second best by most ("Train for the Worst, Plan for the Best",
     arXiv 2502.06768)."""
     best = (p.logits.topk(2, dim=-1).values - p.log_z[..., None]).exp()
-    return p.canvas.committed | _top(best[..., 0] - best[..., 1], p)
+    return p.canvas.committed | _top(p.spread(best[..., 0] - best[..., 1]), p)
 
 
 def maskgit(p: Proposal) -> Tensor:
@@ -132,6 +138,9 @@ POLICIES: dict[str, Policy] = {
     "remask": remask,
     "verify": verify,
 }
+
+REVISES = frozenset({"remask"})
+"""Policies that ask about committed places too."""
 
 JUDGED = frozenset({"verify"})
 """Policies that need the causal head's verdict on every proposal: one more forward pass per step."""

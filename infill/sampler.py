@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from infill.canvas import Canvas
-from infill.policy import JUDGED, POLICIES, Proposal
+from infill.policy import JUDGED, POLICIES, REVISES, Proposal
 from infill.types import Denoiser, ShouldStop, State
 from model.schedule import open_share
 
@@ -117,12 +117,14 @@ def step(
 ) -> tuple[Canvas, Proposal]:
     """One forward pass and one commit. ``opened`` [K]: how many places were open at the first step."""
     first = denoiser.tokenizer.n_special
-    logits = denoiser.denoise(state, canvas.ids)[..., first:]
+    asked = canvas.hole if plan.policy in REVISES else canvas.open
+    logits = denoiser.denoise(state, canvas.ids, asked)[:, first:]
     if plan.banned is not None:
         logits.index_fill_(-1, plan.banned - first, -torch.inf)
     pace.steps += 1
     pace.passes += 1
-    tokens = choose(logits, plan.temperature, plan.top_p, generator) + first
+    chosen = choose(logits, plan.temperature, plan.top_p, generator) + first
+    tokens = canvas.ids.masked_scatter(asked, chosen)
     judged = None
     if plan.policy in JUDGED:
         judged = denoiser.score(state, torch.where(canvas.open, tokens, canvas.ids))
@@ -130,7 +132,7 @@ def step(
     target = (opened * SCHEDULES[plan.schedule](index, plan.steps) + 1e-4).floor().int()
     now = canvas.open.sum(1)
     share = torch.minimum((now - target).clamp_min(1), now)
-    proposal = Proposal(canvas, logits, tokens, first, share, 1 - (index + 1) / plan.steps, generator, judged)
+    proposal = Proposal(canvas, logits, asked, tokens, first, share, 1 - (index + 1) / plan.steps, generator, judged)
     keep = POLICIES[plan.policy](proposal)
     written = canvas.commit(keep & canvas.open, tokens, proposal.confidence)
     return written.remask(canvas.committed & ~keep), proposal

@@ -7,7 +7,8 @@ MISSING node of tree-sitter's tree. An accepted answer adds none, which means al
 2. *new* has at most as many errors as *old*.
 3. No error of *new* lies inside the answer.
 4. What an ERROR of *new* covers outside the answer was covered by ERRORs of *old* (offsets behind the hole shifted), or
-   is a place where *old* had a MISSING node; one that overlaps the answer needs one of *old* that touches the hole.
+   is a place where *old* had a MISSING node (white space between an ERROR and the hole belongs to it); one that
+   overlaps the answer needs one of *old* that touches the hole.
    A MISSING node of *new* lies in an ERROR of *old*, or *old* missed the same thing at the same place.
 
 A buffer is usually broken *at* the hole while it is typed (``x = foo(|``). That error is no excuse for a bad answer:
@@ -15,6 +16,9 @@ where an error remains that overlaps or touches the answer, closing the brackets
 must make it go away. So ``foo(|`` takes ``a, b`` (an older bracket stays open) and refuses ``a b``, although both leave
 one error. Only where no plausible filler mends the hole either (the file is broken around it) are the four rules
 enough, together with brackets that match inside the answer. The empty answer changes nothing and is always accepted.
+
+That is the least. With ``clean`` the verdict is stricter: the new buffer has no error at all. ``can_be_clean`` says
+whether that can be asked for, because the buffer is broken at the hole only; ``foo(|`` then takes ``a, b)``.
 
 The buffer is parsed once. Each answer is spliced in as an edit of that tree and parsed incrementally; since an
 incremental parse can differ from one from scratch, a verdict "accepted" is confirmed by the latter for buffers up to
@@ -25,12 +29,13 @@ import re
 import time
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 from tree_sitter import Point, Tree
 
 from infill import languages
-from infill.brackets import split_due
+from infill.brackets import split_due, unmatched
 
 CONFIRM_BYTES = 256 * 1024
 """Largest buffer for which an accepted answer is parsed again from scratch (about 20 ms at this size)."""
@@ -41,6 +46,8 @@ YAML_DEPTH = 120
 
 _CHUNK = 16 * 1024
 _WINDOW = 8 * 1024
+_ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
+"""Every byte of a longer character becomes a letter: offsets stay, and no text parses otherwise for it."""
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _YAML_MARK = re.compile(r"[-?:](?=\s|$)")
 
@@ -66,6 +73,7 @@ class SyntaxGate:
         self._prefix, self._suffix = prefix[-_WINDOW:], suffix[:_WINDOW]
         self._limit = limit_s
         row = languages.get(language)
+        self._ascii_only = row is not None and row.ascii_only
         self._comment = row.comment if row else ""
         self._depth = _yaml_depth(prefix + suffix) if row and row.name == "yaml" else 0
         deep = self._depth > YAML_DEPTH
@@ -73,7 +81,7 @@ class SyntaxGate:
         self._tree = self._parse(b"", None)
         self.checked = self._tree is not None
         self._old = _errors(self._tree) if self._tree else []
-        self._cover = _merge([error for error in self._old if not error.missing])
+        self._cover = _merge([self._up_to_hole(error) for error in self._old if not error.missing])
         self._missing = {(error.start, error.missing) for error in self._old if error.missing}
         self._gaps = {error.start for error in self._old if error.missing}
         self._starts = [error.start for error in self._cover]
@@ -81,36 +89,58 @@ class SyntaxGate:
         row_number = self._left.count(b"\n")
         self._point = Point(row_number, len(self._left) - (self._left.rfind(b"\n") + 1))
 
-    def accepts(self, middle: str) -> bool:
-        """True when the answer adds no error. Where ``checked`` is False, always."""
-        return not self._judge(middle)
+    def _up_to_hole(self, error: Error) -> Error:
+        """An ERROR of the old buffer, with the white space between it and the hole: it ends before that by chance."""
+        hole = len(self._left)
+        edge = len(self._left.rstrip())
+        return Error(error.start, hole) if edge <= error.end < hole else error
 
-    def errors(self, middle: str) -> list[tuple[int, int]]:
+    def accepts(self, middle: str, *, clean: bool = False) -> bool:
+        """True when the answer adds no error (``clean``: leaves none). Where ``checked`` is False, always."""
+        return not self._judge(middle, clean)
+
+    @cached_property
+    def can_be_clean(self) -> bool:
+        """Whether the buffer without the answer, or with some simple filler in the hole, has no error at all. The
+        filler closes brackets of the cursor's own line only: older ones may be meant to stay open."""
+        if not self._old:
+            return True
+        closers = "".join(reversed(unmatched(self._prefix.rsplit("\n", 1)[-1], self._comment)))
+        ends = ("", ":", ";", " {}")
+        fillers = [word + closers + end for word in ("x", "", "x():", "x in x", "import x") for end in ends]
+        return any(self._find(_encode(filler), incremental=True) == [] for filler in fillers if filler)
+
+    def errors(self, middle: str, *, clean: bool = False) -> list[tuple[int, int]]:
         """Code-point spans of ``middle`` to blame, in order, each at least one character; [] when it is accepted.
 
         An error behind the answer blames its last character, one before it the first.
         """
         text = _encode(middle)
         spans: list[tuple[int, int]] = []
-        for error in _merge([self._clip(error, len(text)) for error in self._judge(middle)]):
+        for error in _merge([self._clip(error, len(text)) for error in self._judge(middle, clean)]):
             start, end = _code_points(text, error.start), _code_points(text, error.end)
             start = min(start, len(middle) - 1)
             spans.append((start, max(end, start + 1)))
         return spans
 
-    def longest_valid(self, middle: str) -> str:
+    def longest_valid(self, middle: str, *, clean: bool = False) -> str:
         """The longest beginning that is accepted: whole if it can be, else cut at a line's end, else at a token's end.
 
         At most ``TRIES`` cuts are tried; "" if none of them will do.
         """
-        if self.accepts(middle):
+        if self.accepts(middle, clean=clean):
             return middle
         for cut in _cuts(middle, self._suffix[:1]):
-            if self.accepts(middle[:cut]):
+            if self.accepts(middle[:cut], clean=clean):
                 return middle[:cut]
         return ""
 
-    def _judge(self, middle: str) -> list[Error]:
+    def closed(self, middle: str) -> str:
+        """``middle`` with the closers that it and the cursor's own line still need."""
+        line = self._prefix.rsplit("\n", 1)[-1] + middle
+        return middle + "".join(reversed(unmatched(line, self._comment)))
+
+    def _judge(self, middle: str, clean: bool) -> list[Error]:
         """The errors that ``middle`` is to blame for, in bytes of the new buffer; [] means accepted."""
         if not self.checked or not middle:
             return []
@@ -122,10 +152,10 @@ class SyntaxGate:
         found = self._find(text, incremental=True)
         if found is None:
             return everything
-        wrong = self._wrong(found, middle, len(text))
+        wrong = self._wrong(found, middle, len(text)) or (found if clean else [])
         if not wrong and len(self._left) + len(self._right) <= CONFIRM_BYTES:
             found = self._find(text, incremental=False)
-            wrong = everything if found is None else self._wrong(found, middle, len(text))
+            wrong = everything if found is None else self._wrong(found, middle, len(text)) or (found if clean else [])
         return wrong
 
     def _wrong(self, found: list[Error], middle: str, size: int) -> list[Error]:
@@ -218,7 +248,8 @@ class SyntaxGate:
         if self._parser is None:
             return None
         stop = time.monotonic() + self._limit
-        read = _reader(self._left, text, self._right)
+        parts = (self._left, text, self._right)
+        read = _reader(*(part.translate(_ASCII) for part in parts) if self._ascii_only else parts)
 
         def late(_offset: int, _has_error: bool) -> bool:
             return time.monotonic() > stop

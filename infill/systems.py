@@ -18,6 +18,7 @@ from infill.tasks import Task
 from infill.types import Infill, InfillOptions, Prompt
 
 DEFAULT = "hone"
+NO_COPIES = "hone, no copies"
 TRUE_LENGTH = "hone, true length"
 CAUSAL = "causal"
 COPY = "copy"
@@ -43,6 +44,8 @@ class System:
     true_length: bool = False
     family: str = ""
     """Systems that differ in steps only share a line of the plot."""
+    copies: int | None = None
+    """0: the engine may not copy."""
     near: int | None = None
     """Characters on both sides that are shown; None for all."""
 
@@ -59,7 +62,7 @@ def systems(policies: Sequence[str], steps: Sequence[int], *, true_length: str =
     for place, policy in enumerate(policies):
         told = true_length == "all" or (true_length == "default" and place == 0)
         for count in steps:
-            rows.append(System(f"{policy} {count}", policy, count, family=policy))
+            rows.append(System(f"{policy} {count}", policy, count, family=policy, copies=0))
             if told:
                 family = f"{policy}, true length"
                 rows.append(System(f"{policy} {count}, true length", policy, count, true_length=True, family=family))
@@ -70,6 +73,7 @@ def baselines() -> list[System]:
     """The default settings and what they are held against."""
     return [
         System(DEFAULT, family=DEFAULT),
+        System(NO_COPIES, family=NO_COPIES, copies=0),
         System(TRUE_LENGTH, true_length=True, family=TRUE_LENGTH),
         System(CAUSAL, "causal", family=CAUSAL),
         System(COPY, "copy", family=COPY),
@@ -113,6 +117,8 @@ class Asker:
             chosen["policy"] = system.policy
         if system.steps is not None:
             chosen["steps"] = system.steps
+        if system.copies is not None:
+            chosen["copies"] = system.copies
         if system.true_length:
             chosen["hole_length"] = self.count(task.middle)
         return InfillOptions(**chosen)
@@ -151,16 +157,23 @@ class Recorded:
     def checked(self) -> bool:
         return self.inner.checked
 
-    def accepts(self, middle: str) -> bool:
+    @property
+    def can_be_clean(self) -> bool:
+        return self.inner.can_be_clean
+
+    def accepts(self, middle: str, *, clean: bool = False) -> bool:
         if self.recorder.first is None:
             self.recorder.first = middle
-        return self.inner.accepts(middle)
+        return self.inner.accepts(middle, clean=clean)
 
-    def errors(self, middle: str) -> list[tuple[int, int]]:
-        return self.inner.errors(middle)
+    def errors(self, middle: str, *, clean: bool = False) -> list[tuple[int, int]]:
+        return self.inner.errors(middle, clean=clean)
 
-    def longest_valid(self, middle: str) -> str:
-        return self.inner.longest_valid(middle)
+    def longest_valid(self, middle: str, *, clean: bool = False) -> str:
+        return self.inner.longest_valid(middle, clean=clean)
+
+    def closed(self, middle: str) -> str:
+        return self.inner.closed(middle)
 
 
 def prompt_of(task: Task) -> Prompt:

@@ -54,12 +54,15 @@ class InfillOptions:
     one_line: bool | None = None
     """True: answer ends at the line's end. None: decided from the text behind the cursor."""
     repair_rounds: int = 2
+    copies: int | None = None
+    """How many drafts are copied from elsewhere in the file, for the judge to compare with the model's own."""
     hole_length: int | None = None
     """The true length in tokens where it is known (evaluation): no length search."""
 
     def __post_init__(self) -> None:
         for name in ("n", "max_tokens", "steps", "lengths", "hole_length"):
             _require(name, value := getattr(self, name), value is None or value >= 1, "at least 1")
+        _require("copies", self.copies, self.copies is None or self.copies >= 0, "at least 0")
         _require("repair_rounds", self.repair_rounds, self.repair_rounds >= 0, "at least 0")
         _require("temperature", self.temperature, 0 <= self.temperature < math.inf, "at least 0 and finite")
         _require("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1")
@@ -98,7 +101,7 @@ class Candidate:
     verdict: Verdict
     tokens: int
     origin: str
-    """"canvas", "causal", "repair" or "trimmed": where it came from, for measurements."""
+    """"canvas", "copy", "causal", "repair", "closed" or "trimmed": where it came from, for measurements."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +170,9 @@ class Denoiser(Protocol[State]):
         (``line``: up to the end of the line), the last index for "longer than max_hole"."""
         ...
 
-    def denoise(self, state: State, canvas: Tensor) -> Tensor:
-        """Canvas ids [K, N] (int64) -> logits [K, N, V] (float32) of the token at each place itself (no shift)."""
+    def denoise(self, state: State, canvas: Tensor, wanted: Tensor) -> Tensor:
+        """Canvas ids [K, N] (int64) -> logits [M, V] (float32) of the token at each place itself (no shift), for the M
+        places that are ``wanted`` [K, N] (bool), row by row."""
         ...
 
     def score(self, state: State, tokens: Tensor) -> Tensor:

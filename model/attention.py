@@ -3,7 +3,7 @@
 One portable path (matrix products and a softmax) for the CPU, where it beats the fused kernels of torch 2.13 by 1.6x
 forward and backward, and scaled_dot_product_attention on a GPU. Both are tested against each other.
 
-Shapes: B batch, H heads, T stream, C canvas positions, K canvases over one context, N canvas width, D head size.
+Shapes: B batch, H heads, T stream, C canvas positions, N tokens behind a cached context, D head size.
 """
 
 import torch
@@ -38,18 +38,14 @@ def masked(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, scale: float) -> Te
     return scores.softmax(-1) @ v
 
 
-def shared(q: Tensor, past_k: Tensor, past_v: Tensor, k: Tensor, v: Tensor, allowed: Tensor, scale: float) -> Tensor:
-    """K rows of N over one shared context of T.
+def behind(q: Tensor, past_k: Tensor, past_v: Tensor, k: Tensor, v: Tensor, allowed: Tensor, scale: float) -> Tensor:
+    """N tokens behind a cached context of T.
 
-    q, k, v [K, H, N, D], past_k and past_v [H, T, D], allowed [K or 1, 1, N, N] (bool, among themselves; the whole
-    context is seen) -> [K, H, N, D]. The context is never copied per row: its product is one matrix product per head.
+    q, k, v [1, H, N, D], past_k and past_v [H, T, D], allowed [1, 1, N, N] (bool, among themselves; all of the context
+    is seen) -> [1, H, N, D]. Neither the context nor the new keys are copied.
     """
-    rows, heads, width, size = q.shape
     length = past_k.shape[1]
-    flat = q.transpose(0, 1).reshape(heads, rows * width, size)
-    far = (flat @ past_k.transpose(1, 2)).view(heads, rows, width, length).transpose(0, 1)
+    far = q @ past_k.transpose(1, 2)
     near = (q @ k.transpose(2, 3)).masked_fill(~allowed, float("-inf"))
     weights = (torch.cat([far, near], dim=-1) * scale).softmax(-1)
-    far_weights = weights[..., :length].transpose(0, 1).reshape(heads, rows * width, length)
-    out = (far_weights @ past_v).view(heads, rows, width, size).transpose(0, 1)
-    return out + weights[..., length:] @ v
+    return weights[..., :length] @ past_v + weights[..., length:] @ v

@@ -23,6 +23,18 @@ class State:
     hidden: Tensor
 
 
+@dataclass
+class Packed:
+    """Rows [K, N] of different lengths side by side, without their padding: all but ``used`` are [M]."""
+
+    used: Tensor
+    """[K, N] bool: where the rows have tokens."""
+    row: Tensor
+    position: Tensor
+    ids: Tensor
+    previous: Tensor
+
+
 class NetworkDenoiser:
     """A trained ``Network`` with its tokenizer."""
 
@@ -48,11 +60,12 @@ class NetworkDenoiser:
         common = _common(past.ids, wanted)
         past.cache.length = common
         if common < len(wanted):
-            previous = [wanted[common - 1] if common else 0, *wanted[common:-1]]
-            new = self._tensor(wanted[common:])[None]
-            past.hidden[common : len(wanted)] = self.network.extend(
-                new, self._tensor(previous)[None], self._causal(new.shape[1]), past.cache, keep=True
-            )[0]
+            new, width = self._tensor(wanted[common:]), len(wanted) - common
+            previous = self._tensor([wanted[common - 1] if common else 0, *wanted[common:-1]])
+            place = torch.arange(width, device=self.device)
+            allowed = place[:, None] >= place
+            hidden = self.network.extend(new, previous, common + place, allowed, past.cache, keep=True)
+            past.hidden[common : len(wanted)] = hidden
             past.cache.length = len(wanted)
         past.ids = wanted
         return past
@@ -66,28 +79,36 @@ class NetworkDenoiser:
         logits: Tensor = self.network.length_head(state.hidden[len(state.ids) - 1])[int(line)]
         return logits.float().log_softmax(-1)
 
-    def denoise(self, state: State, canvas: Tensor) -> Tensor:
-        """Canvas [K, N] (pad where a row is shorter) -> logits [K, N, V]."""
-        visible = (canvas != self.tokenizer.pad)[:, None, None, :]
-        allowed = visible.expand(-1, 1, canvas.shape[1], -1)
-        return self.network.logits(self._rows(state, canvas, allowed)).float()
+    def denoise(self, state: State, canvas: Tensor, wanted: Tensor) -> Tensor:
+        """Canvas [K, N] (pad where a row is shorter) -> logits [M, V] of the M ``wanted`` [K, N] places, row by row."""
+        rows = self._pack(state, canvas)
+        hidden = self._behind(state, rows, rows.row[:, None] == rows.row)
+        return self.network.logits(hidden[wanted[rows.used]]).float()
 
     def score(self, state: State, tokens: Tensor) -> Tensor:
         """tokens [K, N] (pad at the end) -> log p [K, N] of each token after the context and the tokens left of it."""
-        hidden = state.hidden[len(state.ids) - 1].expand(tokens.shape[0], 1, -1)
-        if tokens.shape[1] > 1:
-            rest = tokens[:, :-1]
-            hidden = torch.cat([hidden, self._rows(state, rest, self._causal(rest.shape[1]))], dim=1)
-        logits = self.network.logits(hidden).float()
-        chosen = logits.gather(2, tokens[..., None]).squeeze(2) - logits.logsumexp(-1)
-        return chosen.masked_fill(tokens == self.tokenizer.pad, 0.0)
+        scored = tokens.new_zeros(tokens.shape, dtype=torch.float32)
+        scored[:, 0] = self.next_logits(state).log_softmax(-1)[tokens[:, 0]]
+        follows = tokens[:, 1:] != self.tokenizer.pad
+        if follows.any():
+            rows = self._pack(state, tokens[:, :-1].masked_fill(~follows, self.tokenizer.pad))
+            causal = (rows.row[:, None] == rows.row) & (rows.position[:, None] >= rows.position)
+            logits = self.network.logits(self._behind(state, rows, causal)).float()
+            chosen = logits.gather(1, tokens[:, 1:][follows][:, None]).squeeze(1)
+            scored[:, 1:][follows] = chosen - logits.logsumexp(-1)
+        return scored.masked_fill(tokens == self.tokenizer.pad, 0.0)
 
-    def _rows(self, state: State, rows: Tensor, allowed: Tensor) -> Tensor:
-        if len(state.ids) + rows.shape[1] > self.network.positions:
-            raise ValueError(f"{rows.shape[1]} tokens do not fit behind a context of {len(state.ids)}")
-        last = rows.new_full((rows.shape[0], 1), state.ids[-1])
-        previous = torch.cat([last, rows[:, :-1]], dim=1)
-        return self.network.extend(rows, previous, allowed, state.cache, keep=False)
+    def _pack(self, state: State, tokens: Tensor) -> "Packed":
+        if len(state.ids) + tokens.shape[1] > self.network.positions:
+            raise ValueError(f"{tokens.shape[1]} tokens do not fit behind a context of {len(state.ids)}")
+        used = tokens != self.tokenizer.pad
+        row, column = used.nonzero(as_tuple=True)
+        last = tokens.new_full((tokens.shape[0], 1), state.ids[-1])
+        previous = torch.cat([last, tokens[:, :-1]], dim=1)
+        return Packed(used, row, len(state.ids) + column, tokens[used], previous[used])
+
+    def _behind(self, state: State, rows: "Packed", allowed: Tensor) -> Tensor:
+        return self.network.extend(rows.ids, rows.previous, rows.position, allowed, state.cache, keep=False)
 
     def _empty(self) -> State:
         config = self.network.config
@@ -97,9 +118,6 @@ class NetworkDenoiser:
 
     def _tensor(self, ids: Sequence[int]) -> Tensor:
         return torch.tensor(ids, dtype=torch.int64, device=self.device)
-
-    def _causal(self, width: int) -> Tensor:
-        return torch.ones(1, 1, width, width, dtype=torch.bool, device=self.device).tril()
 
 
 def _common(a: tuple[int, ...], b: tuple[int, ...]) -> int:

@@ -1,7 +1,7 @@
 """The canvas model: one Transformer that is causal on its stream and bidirectional on canvases hung into it.
 
 It knows ids and positions, not text. Smallest module first. Shapes: B batch, T stream, C canvas positions (several
-canvases side by side, told apart by ``Canvases.segment``), K canvases over one cached context, N canvas width,
+canvases side by side, told apart by ``Canvases.segment``), N tokens behind one cached context,
 D model width, H heads, V vocabulary.
 
 Ingredients and where they come from: rotary positions (RoFormer), RMSNorm without gain, QK-norm and SwiGLU as in
@@ -187,27 +187,31 @@ class Network(nn.Module):
         x = norm(x)
         return x[:, :length], x[:, length:]
 
-    def extend(self, ids: Tensor, previous: Tensor, allowed: Tensor, cache: "Cache", *, keep: bool) -> Tensor:
-        """Use: rows [K, N] behind a cached context -> hidden states [K, N, D], normed.
+    def extend(
+        self, ids: Tensor, previous: Tensor, position: Tensor, allowed: Tensor, cache: "Cache", *, keep: bool
+    ) -> Tensor:
+        """Use: N tokens behind a cached context -> hidden states [N, D], normed.
 
-        ``allowed`` [K or 1, 1, N, N] says what the rows see of themselves (causal, or a whole canvas); ``keep`` appends
-        the keys and values of the one row to the cache.
+        The tokens (ids, previous, position [N]) may belong to several rows packed side by side, so that none is padded;
+        ``allowed`` [N, N] says who sees whom among them (causally, or a whole canvas). ``keep`` appends their keys and
+        values to the cache.
         """
-        start, width = cache.length, ids.shape[1]
+        start, width = cache.length, ids.shape[0]
+        ids, previous, allowed = ids[None], previous[None], allowed[None, None]
         x = x0 = self.embed(ids, previous)
-        cos, sin = self.cos[start : start + width], self.sin[start : start + width]
+        cos, sin = self.cos[position], self.sin[position]
         for layer, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             x = block.residual[0] * x + block.residual[1] * x0
             q, k, v = block.attention.project(norm(x), ids, cos, sin)
             past_k, past_v = cache.keys[layer, :, :start], cache.values[layer, :, :start]
-            y = attention.shared(q, past_k, past_v, k, v, allowed, block.attention.scale)
+            y = attention.behind(q, past_k, past_v, k, v, allowed, block.attention.scale)
             if keep:
                 cache.keys[layer, :, start : start + width] = k[0]
                 cache.values[layer, :, start : start + width] = v[0]
             x = x + block.attention.merge(y)
             x = x + block.feed_forward(norm(x))
-        return norm(x)
+        return norm(x)[0]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., D] -> [..., V] through the tied embedding."""

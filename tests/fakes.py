@@ -110,13 +110,13 @@ class ScriptedDenoiser:
         lengths = torch.arange(self.max_hole + 2)
         return (-(lengths - min(length, self.max_hole + 1)).abs().float()).log_softmax(-1)
 
-    def denoise(self, state: FakeState, canvas: Tensor) -> Tensor:
+    def denoise(self, state: FakeState, canvas: Tensor, wanted: Tensor) -> Tensor:
         self._called("denoise")
         self.widths.append((canvas.shape[0], canvas.shape[1]))
         target = self._target(state) or [self.tokenizer.n_special]
         full = target + target[-1:] * (canvas.shape[1] - len(target))
         rows = [self.slip(full, row) if self.slip else full for row in canvas.tolist()]
-        return torch.stack([self._logits(row[: canvas.shape[1]]) for row in rows])
+        return torch.stack([self._logits(row[: canvas.shape[1]]) for row in rows])[wanted]
 
     def score(self, state: FakeState, tokens: Tensor) -> Tensor:
         self._called("score")

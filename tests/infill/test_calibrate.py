@@ -19,8 +19,9 @@ from model.tokenizer import Tokenizer
 CODE = "\n\n".join(f"def f{i}(a, b):\n    total = a + b * {i}\n    return total" for i in range(12)) + "\n"
 
 
-def draft(length: int, *, causal: float, prior: float = 0.0, own: float = 0.0) -> Draft:
-    return Draft(tuple(range(100, 100 + length)), 0, "canvas", True, prior, own, causal, ())
+def draft(length: int, *, causal: float, prior: float = 0.0, own: float = 0.0, matched: int = 0) -> Draft:
+    origin = "copy" if matched else "canvas"
+    return Draft(tuple(range(100, 100 + length)), 0, origin, True, prior, own, causal, (), matched)
 
 
 def drawn(rng: random.Random, width: int) -> Drafted:
@@ -29,6 +30,7 @@ def drawn(rng: random.Random, width: int) -> Drafted:
         for _ in range(width)
     ]
     drafts.sort(key=lambda one: one.length_logp, reverse=True)
+    drafts += [draft(rng.randint(1, 9), causal=-9 * rng.random(), matched=rng.randint(3, 99)) for _ in range(2)]
     worth = [rng.random() for _ in drafts]
     return Drafted(drafts, [x > 0.8 for x in worth], worth, [rng.random() > 0.3 for _ in drafts])
 
@@ -37,14 +39,15 @@ def drawn(rng: random.Random, width: int) -> Drafted:
 def test_the_draft_that_is_picked_is_the_one_that_the_engine_would_give(seed: int) -> None:
     rng = random.Random(seed)
     found = [drawn(rng, rng.randint(0, 8)) for _ in range(30)]
-    count, alpha, beta, gamma = 5, rng.random(), rng.random(), rng.random()
-    calibration = Calibration(alpha=alpha, beta=beta, gamma=gamma)
+    calibration = Calibration(
+        alpha=rng.random(), beta=rng.random(), gamma=rng.random(), lengths=5, copy_base=-2 * rng.random(), copy_gain=0.4
+    )
     expected = []
     for one in found:
-        allowed = [i for i in range(min(count, len(one.drafts))) if one.accepted[i]]
+        allowed = [i for i, d in enumerate(one.drafts) if one.accepted[i] and (i < 5 or d.origin == "copy")]
         expected.append(max(allowed, key=lambda i: one.drafts[i].score(calibration), default=-1))
     table = Numbers.of(found)
-    picked = table.pick(count, alpha, beta, gamma)
+    picked = table.pick(calibration)
     assert picked.tolist() == expected
     exact = [float(one.exact[i]) if i >= 0 else 0.0 for one, i in zip(found, expected, strict=True)]
     assert table.worth(table.exact, picked).tolist() == exact
@@ -53,15 +56,25 @@ def test_the_draft_that_is_picked_is_the_one_that_the_engine_would_give(seed: in
 def test_the_fit_finds_the_length_term_that_makes_answers_exact() -> None:
     short, long = draft(1, causal=-2.0), draft(7, causal=-5.0)  # the sum prefers the short one, the mean the long one
     table = Numbers.of([Drafted([short, long], [False, True], [0.1, 1.0], [True, True])] * 3)
-    assert table.pick(2, 0.0, 0.0, 0.0).tolist() == [0, 0, 0]
-    assert table.pick(2, *fit_judge(table, 2)).tolist() == [1, 1, 1]
-    assert fit_judge(table, 1)[0] == 0.0, "of equals the smallest"
+    assert table.pick(Calibration(alpha=0.0, beta=0.0)).tolist() == [0, 0, 0]
+    assert table.pick(fit_judge(table, Calibration(lengths=2))).tolist() == [1, 1, 1]
+    assert fit_judge(table, Calibration(lengths=1)).alpha == 0.0, "of equals the smallest"
+
+
+def test_the_fit_learns_what_a_copy_is_worth() -> None:
+    own, near, far = draft(2, causal=-3.0), draft(2, causal=-4.0, matched=3), draft(2, causal=-4.0, matched=90)
+    trusted = Drafted([own, far], [False, True], [0.1, 1.0], [True, True])
+    doubted = Drafted([own, near], [True, False], [1.0, 0.1], [True, True])
+    table = Numbers.of([trusted, doubted] * 3)
+    fitted = fit_judge(table, Calibration())
+    assert table.pick(fitted).tolist() == [1, 0] * 3
+    assert table.pick(Calibration(copies=0)).tolist() == [0, 0] * 3
 
 
 def test_similarity_decides_between_equals() -> None:
     short, long = draft(1, causal=-2.0), draft(7, causal=-5.0)
     table = Numbers.of([Drafted([short, long], [False, False], [0.1, 0.9], [True, True])])
-    assert table.pick(2, *fit_judge(table, 2)).tolist() == [1]
+    assert table.pick(fit_judge(table, Calibration(lengths=2))).tolist() == [1]
 
 
 def test_the_choice_is_the_most_exact_that_is_fast_enough() -> None:
@@ -103,7 +116,7 @@ def test_calibrating_writes_what_the_engine_reads(
     assert main([*arguments, "--steps", "1,2", "--device", "cpu", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [(row["calibration"]["steps"], row["calibration"]["lengths"]) for row in result["grid"]] == [
-        (1, 1), (1, 3), (2, 1), (2, 3),
+        (1, 1), (1, 1), (1, 3), (1, 3), (2, 1), (2, 1), (2, 3), (2, 3),
     ]  # fmt: skip
     assert json.loads((model / FILE).read_text()) == result["chosen"]["calibration"]
     assert Calibration.load(model).lengths in (1, 3)

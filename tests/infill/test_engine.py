@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from infill import copying
 from infill.engine import Infiller
 from infill.judge import Calibration
 from infill.policy import POLICIES
@@ -14,6 +15,9 @@ from tests.fakes import ScriptedDenoiser, byte_tokenizer, byte_tokens, small_tok
 BEFORE = "def first(self, index):\n    "
 ANSWER = "return self.values[index]"
 AFTER = "\n\n\ndef second(self):\n    return True\n"
+
+OWN = Calibration(copies=0)
+"""The model's own drafts only, so that a test is about them."""
 
 BYTES = byte_tokens(byte_tokenizer())
 
@@ -31,7 +35,7 @@ def fill(
     **denoiser: object,
 ) -> tuple[Infill, ScriptedDenoiser]:
     scripted = ScriptedDenoiser(prefix, answer, **denoiser)  # type: ignore[arg-type]
-    infiller = Infiller(scripted, calibration=calibration)
+    infiller = Infiller(scripted, calibration=calibration or OWN)
     prompt = Prompt(prefix, suffix, language)
     return infiller.fill(prompt, options or InfillOptions(), should_stop=should_stop, on_step=on_step), scripted
 
@@ -82,7 +86,7 @@ def test_work_is_counted_truthfully() -> None:
 
 def test_a_keystroke_reuses_the_context() -> None:
     denoiser = ScriptedDenoiser(BEFORE, ANSWER)
-    infiller = Infiller(denoiser)
+    infiller = Infiller(denoiser, calibration=OWN)
     for typed in range(3):
         found = infiller.fill(Prompt(BEFORE + ANSWER[:typed], AFTER, "python"))
         assert texts(found) == [ANSWER[typed:]]
@@ -137,7 +141,7 @@ def test_cancelling_stops_at_the_next_step() -> None:
 
 def test_a_cancelled_request_leaves_the_context_usable() -> None:
     denoiser = ScriptedDenoiser(BEFORE, ANSWER)
-    infiller = Infiller(denoiser)
+    infiller = Infiller(denoiser, calibration=OWN)
     prompt = Prompt(BEFORE, AFTER, "python")
     for policy in ("confidence", "causal"):
         denoiser.calls.clear()
@@ -160,7 +164,7 @@ def test_a_spent_budget_still_answers() -> None:
 
     denoiser = ScriptedDenoiser(BEFORE, ANSWER, sharp=2.0, on_call=forward)
     options = InfillOptions(steps=30, budget_ms=65)
-    found = Infiller(denoiser, clock=lambda: time).fill(Prompt(BEFORE, AFTER, "python"), options)
+    found = Infiller(denoiser, calibration=OWN, clock=lambda: time).fill(Prompt(BEFORE, AFTER, "python"), options)
     assert texts(found) == [ANSWER]
     assert 1 < denoiser.calls["denoise"] < 5
     assert found.timing_ms["total"] <= 65 + 10
@@ -322,7 +326,7 @@ def test_repair_mends_what_does_not_parse() -> None:
 def test_repair_finds_a_missing_token() -> None:
     """The draft is one token too short: the row that grows by one mends it."""
     tokenizer = byte_tokenizer()
-    answer = "print(index)"
+    answer = "name = 'index'"
     found, _ = fill(BEFORE, answer, AFTER, InfillOptions(lengths=1), guess=len(answer) - 1, tokenizer=tokenizer)
     assert texts(found) == [answer]
     assert found.candidates[0].origin == "repair"
@@ -383,7 +387,7 @@ def test_every_split_of_many_words(policy: str) -> None:
     start = WORDS.index("return")
     prefix = "def f(self, index_values):\n"
     denoiser = ScriptedDenoiser(prefix, WORDS, sharp=20.0)
-    infiller = Infiller(denoiser)
+    infiller = Infiller(denoiser, calibration=OWN)
     for cut in range(start, len(WORDS) - 1):
         prompt = Prompt(prefix + WORDS[:cut], "\n\n\nx = 1\n", "python")
         found = infiller.fill(prompt, InfillOptions(policy=policy))
@@ -414,3 +418,72 @@ def test_every_split_of_many_words(policy: str) -> None:
 def test_a_bad_option_is_named(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"{name} must be .*{value!r}"):
         InfillOptions(**{name: value})  # type: ignore[arg-type]
+
+
+class TestCopies:
+    """Drafts copied from elsewhere in the file compete with the model's own."""
+
+    PREFIX = "total = compute_everything(first, second)\nprint(total)\nagain = compute_ev"
+    REST = "erything(first, second)"
+
+    def test_a_copy_wins_where_the_judge_prefers_it(self) -> None:
+        # The length head and the canvas are wrong; the causal head knows the answer when it sees it.
+        found, denoiser = fill(
+            self.PREFIX,
+            self.REST,
+            "\n",
+            InfillOptions(lengths=1),
+            guess=1,
+            calibration=Calibration(beta=0.0),
+            language=None,
+        )
+        assert texts(found)[0] == self.REST
+        assert found.candidates[0].origin == "copy"
+        assert denoiser.calls["score"] == 1, "copies are judged in the same pass"
+
+    def test_none_are_taken_when_not_wanted(self) -> None:
+        options = InfillOptions(lengths=1, copies=0)
+        found, _ = fill(self.PREFIX, self.REST, "\n", options, guess=1, calibration=Calibration(), language=None)
+        assert self.REST not in texts(found)
+
+    def test_a_known_length_leaves_nothing_to_copy(self) -> None:
+        options = InfillOptions(hole_length=1)
+        found, _ = fill(self.PREFIX, self.REST, "\n", options, calibration=Calibration(), language=None)
+        assert all(candidate.origin == "canvas" for candidate in found.candidates)
+
+    def test_what_stands_behind_the_cursor_is_not_copied(self) -> None:
+        drafts = copying.drafts("call(alpha, beta)\ncall(al", ", beta)\n", 4, one_line=True)
+        assert [text for text, _ in drafts] == ["pha"]
+
+    def test_longer_matches_come_first_and_texts_differ(self) -> None:
+        prefix = "self.size = 1\nother.size = 2\nself.size = 1\nself.size"
+        drafts = copying.drafts(prefix, "", 4, one_line=True)
+        assert [text for text, _ in drafts] == [" = 1", " = 2"]
+        assert [matched for _, matched in drafts] == sorted((m for _, m in drafts), reverse=True)
+
+
+class TestClean:
+    """An answer leaves no error where that can be asked for."""
+
+    def test_a_bracket_that_stays_open_is_closed(self) -> None:
+        found, _ = fill("value = call(", "first, second", "\nother = 1\n")
+        assert texts(found) == ["first, second)"]
+        assert found.candidates[0].origin == "closed"
+
+    def test_a_block_gets_its_colon(self) -> None:
+        found, _ = fill("if call(", "first", "\n    other = 1\n")
+        assert texts(found) == ["first):"]
+
+    def test_a_bracket_of_an_earlier_line_may_stay_open(self) -> None:
+        found, _ = fill("value = call(\n    first,\n    ", "second,", "")
+        assert texts(found) == ["second,"]
+
+    def test_in_a_buffer_that_is_broken_elsewhere_no_new_error_is_enough(self) -> None:
+        found, _ = fill("x = = 1\n\ndef f(a):\n    return ", "a + 1", "\n")
+        assert texts(found) == ["a + 1"]
+
+    def test_the_better_draft_is_the_one_that_parses(self) -> None:
+        denoiser = ScriptedDenoiser("value = call(", "first)")
+        infiller = Infiller(denoiser, calibration=OWN)
+        found = infiller.fill(Prompt("value = call(", "\n", "python"), InfillOptions(lengths=6))
+        assert texts(found) == ["first)"]

@@ -203,10 +203,10 @@ def text_of(ids: list[int]) -> str:
 def test_every_policy_stands_at_every_step_count_beside_the_baselines() -> None:
     rows = systems(["confidence", "random"], (1, 2))
     assert [row.name for row in rows] == [
-        "hone", "hone, true length", "causal", "copy", "copy, near", "copy, tokens", "confidence 1",
+        "hone", "hone, no copies", "hone, true length", "causal", "copy", "copy, near", "copy, tokens", "confidence 1",
         "confidence 1, true length", "confidence 2", "confidence 2, true length", "random 1", "random 2",
     ]  # fmt: skip
-    assert len(systems(["confidence", "random"], (1, 2), true_length="all")) == 14
+    assert len(systems(["confidence", "random"], (1, 2), true_length="all")) == 15
     with pytest.raises(ValueError, match="unknown policy 'best'"):
         systems(["best"], (1,))
 
@@ -215,12 +215,13 @@ def test_all_systems_get_the_same_task_and_differ_in_what_they_are_about() -> No
     asker, engine = knowing([RETURN])
     for system in systems(["confidence"], (4,)):
         asker.ask(system, RETURN)
-    assert [(o.policy, o.steps, o.hole_length, o.one_line) for o in engine.asked] == [
-        (None, None, None, True),
-        (None, None, 5, True),
-        ("causal", None, None, True),
-        ("confidence", 4, None, True),
-        ("confidence", 4, 5, True),
+    assert [(o.policy, o.steps, o.hole_length, o.copies, o.one_line) for o in engine.asked] == [
+        (None, None, None, None, True),
+        (None, None, None, 0, True),
+        (None, None, 5, None, True),
+        ("causal", None, None, None, True),
+        ("confidence", 4, None, 0, True),
+        ("confidence", 4, 5, None, True),
     ]
 
 
@@ -246,17 +247,17 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     asker, engine = knowing(tasks)
     steps = run_trial(asker, cells, Journal(path, {"model": "m"}))
-    assert [next(steps) for _ in range(7)][-1] == (7, 24)
+    assert [next(steps) for _ in range(7)][-1] == (7, 28)
     with path.open("a") as file:
         file.write('{"system": "hone", "ta')
     journal = Journal(path, {"model": "m"})
     assert len(journal.outcomes) == 7
     remaining = run_trial(asker, cells, journal)
-    assert next(remaining) == (8, 24)
+    assert next(remaining) == (8, 28)
     list(remaining)
-    assert len(engine.asked) == 4 * 3  # no question twice
+    assert len(engine.asked) == 4 * 4  # no question twice
     assert Journal(path, {"model": "m"}).outcomes == journal.outcomes
-    assert len(journal.done) == len(journal.outcomes) == 24
+    assert len(journal.done) == len(journal.outcomes) == 28
     with pytest.raises(ValueError, match="is of a run with model = 'm', not 'other'"):
         Journal(path, {"model": "other"})
 
@@ -265,7 +266,7 @@ def test_programs_are_run_with_the_answer_in_place() -> None:
     task = task_of("def f(a):\n    return «a + 1»\n", kind="humaneval", test="\nassert f(1) == 2\n")
     asker, _ = knowing([task])
     journal = Journal(None, {})
-    list(run_trial(asker, [Cell([task], baselines()[:3])], journal))
+    list(run_trial(asker, [Cell([task], [baselines()[i] for i in (0, 2, 3)])], journal))
     assert [outcome.passed for outcome in journal.outcomes] == [True, True, False]
 
 

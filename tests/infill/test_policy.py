@@ -19,8 +19,9 @@ def proposal(
     canvas: Canvas, logits: Tensor, share: list[int], *, seed: int = 0, left: float = 0.5, judged: Tensor | None = None
 ) -> Proposal:
     generator = torch.Generator().manual_seed(seed)
+    asked = torch.ones_like(canvas.hole)
     tokens = logits.argmax(-1) + FIRST
-    return Proposal(canvas, logits, tokens, FIRST, torch.tensor(share), left, generator, judged)
+    return Proposal(canvas, logits[asked], asked, tokens, FIRST, torch.tensor(share), left, generator, judged)
 
 
 def with_confidence(p: list[float]) -> tuple[Canvas, Tensor]:

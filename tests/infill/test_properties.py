@@ -39,8 +39,8 @@ class WildDenoiser:
     def length_logprobs(self, state: FakeState, *, line: bool = False) -> Tensor:
         return self._draw(state, f"length {line}", self.max_hole + 2).log_softmax(-1)
 
-    def denoise(self, state: FakeState, canvas: Tensor) -> Tensor:
-        return self._draw(state, str(canvas.tolist()), *canvas.shape, self.tokenizer.vocab_size)
+    def denoise(self, state: FakeState, canvas: Tensor, wanted: Tensor) -> Tensor:
+        return self._draw(state, str(canvas.tolist()), *canvas.shape, self.tokenizer.vocab_size)[wanted]
 
     def score(self, state: FakeState, tokens: Tensor) -> Tensor:
         return -self._draw(state, str(tokens.tolist()), *tokens.shape).abs().masked_fill(tokens == 0, 0.0)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from model import attention
 from model.config import SIZES, ModelConfig
-from model.denoiser import NetworkDenoiser
+from model.denoiser import NetworkDenoiser, State
 from model.network import Canvases, Network
 from model.tokenizer import Tokenizer
 
@@ -34,6 +34,12 @@ def one_canvas(context: list[int], canvas: list[int]) -> Canvases:
     )
 
 
+def fill(denoiser: NetworkDenoiser, state: State, row: list[int]) -> Tensor:
+    """Logits of every place of one row."""
+    canvas = torch.tensor([row])
+    return denoiser.denoise(state, canvas, torch.ones_like(canvas, dtype=torch.bool))
+
+
 def far(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max())
 
@@ -47,7 +53,7 @@ def test_use_equals_training(network: Network, denoiser: NetworkDenoiser) -> Non
         torch.tensor([context + random_ids(7, network.config.vocab_size, 2)]), one_canvas(context, canvas)
     )
     state = denoiser.encode(context)
-    assert far(denoiser.denoise(state, torch.tensor([canvas])), network.logits(hidden)) < CLOSE
+    assert far(fill(denoiser, state, canvas), network.logits(hidden[0])) < CLOSE
     assert far(denoiser.next_logits(state), network.logits(stream[0, len(context) - 1])) < CLOSE
     assert (
         far(denoiser.length_logprobs(state), network.length_head(stream[0, len(context) - 1])[0].log_softmax(-1))
@@ -99,9 +105,10 @@ def test_rows_of_a_batch_do_not_meet(denoiser: NetworkDenoiser) -> None:
     short = [tokenizer.mask, tokenizer.mask, 90]
     long = [tokenizer.mask] * 6
     rows = torch.tensor([short + [tokenizer.pad] * 3, long])
-    both = denoiser.denoise(state, rows)
-    assert far(both[0, :3], denoiser.denoise(state, torch.tensor([short]))[0]) < CLOSE
-    assert far(both[1], denoiser.denoise(state, torch.tensor([long]))[0]) < CLOSE
+    both = denoiser.denoise(state, rows, rows == tokenizer.mask)
+    assert both.shape == (8, tokenizer.vocab_size)
+    assert far(both[:2], fill(denoiser, state, short)[:2]) < CLOSE
+    assert far(both[2:], fill(denoiser, state, long)) < CLOSE
 
 
 @torch.inference_mode()
@@ -122,7 +129,7 @@ def test_a_context_has_bounds(denoiser: NetworkDenoiser) -> None:
         denoiser.encode([70] * 321)
     state = denoiser.encode([70] * 320)
     with pytest.raises(ValueError, match="do not fit"):
-        denoiser.denoise(state, torch.ones(1, 90, dtype=torch.int64))
+        fill(denoiser, state, [1] * 90)
 
 
 def test_fused_attention_equals_the_portable_path() -> None:
