@@ -326,7 +326,7 @@ def test_repair_mends_what_does_not_parse() -> None:
 def test_repair_finds_a_missing_token() -> None:
     """The draft is one token too short: the row that grows by one mends it."""
     tokenizer = byte_tokenizer()
-    answer = "name = 'index'"
+    answer = "return index + 1"
     found, _ = fill(BEFORE, answer, AFTER, InfillOptions(lengths=1), guess=len(answer) - 1, tokenizer=tokenizer)
     assert texts(found) == [answer]
     assert found.candidates[0].origin == "repair"
