@@ -48,6 +48,9 @@ _CHUNK = 16 * 1024
 _WINDOW = 8 * 1024
 _ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
 """Every byte of a longer character becomes a letter: offsets stay, and no text parses otherwise for it."""
+_LINES = ("", "pass", "if x:", "x,", "x = [", "x(", "{", "@x", '"""', "try:", "else:")
+"""What may stand for the cursor's line: nothing, a statement, the beginning of something."""
+_CLOSING = (")", "]", "}", "),", "],", "},", "):")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _YAML_MARK = re.compile(r"[-?:](?=\s|$)")
 
@@ -101,14 +104,25 @@ class SyntaxGate:
 
     @cached_property
     def can_be_clean(self) -> bool:
-        """Whether the buffer without the answer, or with some simple filler in the hole, has no error at all. The
-        filler closes brackets of the cursor's own line only: older ones may be meant to stay open."""
+        """Whether all errors of the buffer come from the cursor's line: without the answer, with some simple filler in
+        the hole, or with another line in place of the cursor's, it has no error at all. Brackets that older lines left
+        open are closed only where code follows: at the end of a file more may be to come."""
         if not self._old:
             return True
-        closers = "".join(reversed(unmatched(self._prefix.rsplit("\n", 1)[-1], self._comment)))
-        ends = ("", ":", ";", " {}")
-        fillers = [word + closers + end for word in ("x", "", "x():", "x in x", "import x") for end in ends]
-        return any(self._find(_encode(filler), incremental=True) == [] for filler in fillers if filler)
+        line = self._prefix.rsplit("\n", 1)[-1]
+        closers = "".join(reversed(unmatched(line, self._comment)))
+        fillers = [word + closers + end for word in ("x", "") for end in ("", ":", ";", " {}")]
+        if any(self._find(_encode(filler), incremental=True) == [] for filler in fillers if filler):
+            return True
+        indent = line[: len(line) - len(line.lstrip())]
+        above, below = self._left[: len(self._left) - len(_encode(line))], self._right.lstrip(b"\r")
+        below = below[below.find(b"\n") :] if b"\n" in below else b""
+        others = _LINES + _CLOSING if below.strip() else _LINES
+        return any(self._parses_clean(above, _encode(indent + other), below) for other in others)
+
+    def _parses_clean(self, *parts: bytes) -> bool:
+        tree = self._parse_parts(parts, None)
+        return tree is not None and not tree.root_node.has_error
 
     def errors(self, middle: str, *, clean: bool = False) -> list[tuple[int, int]]:
         """Code-point spans of ``middle`` to blame, in order, each at least one character; [] when it is accepted.
@@ -245,10 +259,12 @@ class SyntaxGate:
         return None if tree is None else _errors(tree)
 
     def _parse(self, text: bytes, old: Tree | None) -> Tree | None:
+        return self._parse_parts((self._left, text, self._right), old)
+
+    def _parse_parts(self, parts: tuple[bytes, ...], old: Tree | None) -> Tree | None:
         if self._parser is None:
             return None
         stop = time.monotonic() + self._limit
-        parts = (self._left, text, self._right)
         read = _reader(*(part.translate(_ASCII) for part in parts) if self._ascii_only else parts)
 
         def late(_offset: int, _has_error: bool) -> bool:

@@ -184,3 +184,33 @@ def test_a_hundred_thousand_lines() -> None:
     assert not gate.accepts("x + (")
     assert gate.longest_valid("x + (") == "x"
     assert time.perf_counter() - start < 5, "edits of the tree, not parses of the file"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "expected"),
+    [
+        ("x = 1\ny = ", "\nz = 2\n", True),
+        ("value = call(", "\nother = 1\n", True),
+        ("if call(", "\n    other = 1\n", True),
+        ('def f():\n    """Does ', "\n    return 1\n", True),
+        ("def ", "\n    return 1\n", True),
+        ("value = call(\n    first,\n    ", "", False),
+        ("value = call(\n    first,\n    ", "\nother = 1\n", True),
+        ("x = = 1\n\ndef f(a):\n    return ", "\n", False),
+        ("const f = (a) => {\n  return a +", "\n}\n", True),
+    ],
+)
+def test_clean_is_asked_for_where_only_the_cursors_line_is_broken(prefix: str, suffix: str, expected: bool) -> None:
+    language = "javascript" if "const" in prefix else "python"
+    gate = SyntaxGate(prefix, suffix, language)
+    assert gate.can_be_clean == expected
+
+
+def test_clean_leaves_no_error() -> None:
+    gate = SyntaxGate("value = call(", "\n", "python")
+    assert gate.accepts("first, second")
+    assert not gate.accepts("first, second", clean=True)
+    assert gate.errors("first, second", clean=True)
+    assert gate.closed("first, second") == "first, second)"
+    assert gate.accepts("first, second)", clean=True)
+    assert gate.longest_valid("first) = = )", clean=True) == "first)"
