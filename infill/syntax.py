@@ -48,7 +48,7 @@ _CHUNK = 16 * 1024
 _WINDOW = 8 * 1024
 _ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
 """Every byte of a longer character becomes a letter: offsets stay, and no text parses otherwise for it."""
-_LINES = ("", "pass", "if x:", "x,", "x = [", "x(", "{", "@x", '"""', "try:", "else:")
+_LINES = ("", "pass", "if x:", "x,", "x = [", "x(", "class x(", "def x(", "{", "@x", '"""', "try:", "else:")
 """What may stand for the cursor's line: nothing, a statement, the beginning of something."""
 _CLOSING = (")", "]", "}", "),", "],", "},", "):")
 _TOKEN = re.compile(r"\w+|[^\w\s]")

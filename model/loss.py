@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from model.network import Canvases, Network
 
-CHUNK = 512
-"""Rows whose logits exist at once."""
+CHUNKS = {"cpu": 512, "cuda": 16384}
+"""Rows whose logits exist at once: what stays in a processor's cache, what keeps a GPU busy."""
 LENGTH_SHARE = 0.1
 
 
@@ -57,8 +57,9 @@ class _CrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden)
         grad_table = torch.zeros(table.shape, dtype=torch.float32, device=table.device)
         nll = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
-        for start in range(0, hidden.shape[0], CHUNK):
-            rows = slice(start, start + CHUNK)
+        chunk = CHUNKS.get(hidden.device.type, 4096)
+        for start in range(0, hidden.shape[0], chunk):
+            rows = slice(start, start + chunk)
             h, target = hidden[rows], targets[rows, None]
             logits = h @ table.T
             top = logits.amax(-1, keepdim=True).float()

@@ -284,6 +284,8 @@ class Run:
         # Weights and progress are two files: the tensor says which step the weights are of.
         self.index = int(state.pop("index"))
         self.seconds, self.tokens = saved["seconds"], saved["tokens"]
+        if self.logs is not None:
+            self.logs.rewind(self.index)
         self.optimiser.load(state)
 
 
@@ -293,12 +295,21 @@ class Logs:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        if not (folder / "run.json").exists():
+            self.rewind(0)
         try:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (optional)
         except ImportError:
             self.board: Any = None
         else:
             self.board = SummaryWriter(str(folder / "tensorboard"))
+
+    def rewind(self, step: int) -> None:
+        """Forgets the rows behind ``step``: a run that goes on from there writes them again."""
+        for path in (self.folder / "train.csv", self.folder / "check.csv"):
+            if path.exists():
+                head, *rows = path.read_text("utf-8").splitlines(keepends=True)
+                path.write_text("".join([head, *(row for row in rows if int(row.split(",")[0]) <= step)]), "utf-8")
 
     def row(self, kind: str, step: int, minutes: float, tokens: int, values: dict[str, float]) -> None:
         path = self.folder / f"{kind}.csv"

@@ -39,6 +39,8 @@ def test_stop_and_resume_is_bit_identical(data: Path, tmp_path: Path, monkeypatc
     train(settings(data, tmp_path / "parts", 12))
     monkeypatch.undo()
     train(settings(data, tmp_path / "parts", 12, resume=True))
+    steps = [int(row["step"]) for row in csv.DictReader((tmp_path / "parts" / "train.csv").read_text().splitlines())]
+    assert steps == sorted(set(steps)), "no step is logged twice"
     whole, parts = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "parts"))
     assert int(whole["index"]) == int(parts["index"]) == 12
     for name, value in whole.items():
