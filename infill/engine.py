@@ -5,7 +5,9 @@ repair where nothing passes the gate. Knows text, tokens and time; the network i
 """
 
 import math
+import re
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,6 +34,9 @@ REPAIRED = 3
 """Drafts that a repair round works on, the best first."""
 TRIMMED = 3
 """Drafts whose longest valid beginning is looked for."""
+TRUSTED = 8
+"""Characters of a match elsewhere in the file that count more than the likeliest word."""
+_WORD = re.compile(r" ?[A-Za-z_]+\Z")
 SAMPLES = 32
 """Most rows of a batch when alternatives are sampled."""
 
@@ -67,6 +72,7 @@ class Infiller:
         self.clock = clock
         self.contexts: Contexts[Any] = Contexts(denoiser)
         self.breaks = _line_breaks(denoiser.tokenizer).to(denoiser.device)
+        self.words = Words(denoiser.tokenizer)
 
     def fill(
         self,
@@ -114,6 +120,8 @@ class _Request:
     """Whether an answer must leave no error at all, or only add none."""
     table: torch.Tensor | None = None
     """The length distribution of this hole; None where the length was given."""
+    head: str = ""
+    """How the answer begins: the end of the word in which the cursor stands, where that is certain."""
     kept: list[int] = field(default_factory=list[int])
     """Blocks that are written already, when the answer is longer than a canvas."""
 
@@ -163,6 +171,8 @@ class _Request:
         self.pace.check()
         with self.timed("context"):
             self.lay_out("")
+            if self.options.hole_length is None:
+                self.heal()
         found = self.causal() if self.plan.policy == "causal" else self.canvases()
         return sorted(found, key=self.score, reverse=True)
 
@@ -218,6 +228,26 @@ class _Request:
         self.glue = self.layout.glue
         self.ids = list(self.layout.ids)
         self.state = self.counted(self.infiller.contexts.encode)
+
+    def heal(self) -> None:
+        """Completes the word in which the cursor stands, where one token that begins with it is likelier than the word
+        as it was cut: a tokenizer would not have cut it there, and the model has seldom seen the pieces (token healing,
+        as in guidance and in llama.cpp). A long match elsewhere in the file that goes on otherwise overrules it."""
+        if self.situation.suffix[:1].isalnum() or self.situation.suffix[:1] == "_":
+            return
+        word = self.infiller.words.last(self.prompt.prefix, self.ids)
+        if word is None:
+            return
+        tail, longer = word
+        log_p = self.denoiser.last_logits(self.state, len(tail)).log_softmax(-1)
+        best = longer[int(log_p[0, longer].argmax())]
+        as_cut = sum(float(log_p[i, token]) for i, token in enumerate(tail))
+        head = self.infiller.words.end(tail, best)
+        agreed = all(text.startswith(head) for text, matched in self.copied if matched >= TRUSTED)
+        if agreed and float(log_p[0, best]) > as_cut:
+            self.head = head
+            self.ids = self.ids[: len(self.ids) - len(tail)]
+            self.extend([best])
 
     def extend(self, tokens: Sequence[int]) -> Any:
         """Appends tokens to the context; the state before is used up."""
@@ -275,15 +305,26 @@ class _Request:
         """log p of a draft's length that was not searched for."""
         return 0.0 if self.table is None else float(self.table[min(length, len(self.table) - 1)])
 
-    def copies(self) -> list[tuple[list[int], int]]:
-        """Drafts copied from elsewhere in the file, as tokens, with the characters that matched."""
+    @cached_property
+    def copied(self) -> list[tuple[str, int]]:
+        """Texts copied from elsewhere in the file, with the characters that matched."""
         count = self.infiller.calibration.copies if self.options.copies is None else self.options.copies
-        if self.kept or self.options.hole_length is not None or not count:
+        if self.options.hole_length is not None or not count:
             return []
         found = copying.drafts(self.prompt.prefix, self.prompt.suffix, count, one_line=self.situation.one_line)
-        rows = [(self.tokenizer.encode(text.replace("\r\n", "\n")), matched) for text, matched in found]
+        return [(text.replace("\r\n", "\n"), matched) for text, matched in found]
+
+    def extras(self) -> list[tuple[list[int], int]]:
+        """Rows that need no canvas: copied texts, and nothing more where the word alone may be the answer."""
+        if self.kept:
+            return []
+        fitting = [
+            (text.removeprefix(self.head), matched) for text, matched in self.copied if text.startswith(self.head)
+        ]
+        rows = [(self.tokenizer.encode(text), matched) for text, matched in fitting]
         longest = min(self.limit, self.denoiser.max_hole)
-        return [(ids, matched) for ids, matched in rows if 0 < len(ids) <= longest]
+        rows = [(ids, matched) for ids, matched in rows if 0 < len(ids) <= longest]
+        return [*rows, ([], 0)] if self.head else rows
 
     @property
     def count(self) -> int:
@@ -300,8 +341,8 @@ class _Request:
         with self.timed("draft"):
             canvas = Canvas.of_lengths(lengths, self.glue, self.tokenizer, self.denoiser.device)
             canvas = self.refine(canvas, "draft")
-            copies = self.copies()
-        return self.judged(canvas, priors, self.ends(line), "canvas", copies)
+            extras = self.extras()
+        return self.judged(canvas, priors, self.ends(line), "canvas", extras)
 
     def block(self, room: int) -> Draft:
         """A full block without glue: more text follows it."""
@@ -316,7 +357,7 @@ class _Request:
             if len(self.ids) + len(block) + self.denoiser.max_hole <= self.denoiser.context:
                 self.extend(block)
             else:
-                self.lay_out(self.tokenizer.decode(self.kept))
+                self.lay_out(self.head + self.tokenizer.decode(self.kept))
 
     def refine(self, canvas: Canvas, phase: str) -> Canvas:
         report = None
@@ -328,8 +369,8 @@ class _Request:
         def report(canvas: Canvas) -> None:
             ids = canvas.ids[0][canvas.hole[0]].tolist()
             sure = canvas.confidence[0][canvas.hole[0]].tolist()
-            known = [1.0] * len(self.kept)
-            on_step(Step(self.pace.steps, (*self.kept, *ids), (*known, *sure), phase))
+            given = [*self.tokenizer.encode(self.head), *self.kept]
+            on_step(Step(self.pace.steps, (*given, *ids), (*[1.0] * len(given), *sure), phase))
 
         return report
 
@@ -349,13 +390,13 @@ class _Request:
         priors: Sequence[float],
         ends: Sequence[int],
         origin: str,
-        copies: Sequence[tuple[list[int], int]] = (),
+        extras: Sequence[tuple[list[int], int]] = (),
     ) -> list[Draft]:
-        """The canvas's rows and the copied drafts as finished drafts, all judged in one pass."""
+        """The canvas's rows and the extra ones as finished drafts, all judged in one pass."""
         self.pace.check()
         with self.timed("repair" if origin == "repair" else "judge"):
             rows = canvas.rows()
-            texts = [*rows, *(ids for ids, _ in copies)]
+            texts = [*rows, *(ids for ids, _ in extras)]
             verdicts = judge(self.denoiser, self.state, texts, ends, self.denoiser.device)
             sure = canvas.mean_log_confidence().tolist()
         self.pace.passes += 1
@@ -365,8 +406,8 @@ class _Request:
             Draft((*self.kept, *row), len(self.kept), origin, bool(ends), prior, own, total, each)
             for row, prior, own, (total, each) in zip(rows, priors, sure, verdicts[: len(rows)], strict=True)
         ] + [
-            Draft(tuple(ids), 0, "copy", bool(ends), self.prior(len(ids)), 0.0, total, each, matched)
-            for (ids, matched), (total, each) in zip(copies, verdicts[len(rows) :], strict=True)
+            Draft(tuple(ids), 0, "copy" if ids else "word", bool(ends), self.prior(len(ids)), 0.0, total, each, matched)
+            for (ids, matched), (total, each) in zip(extras, verdicts[len(rows) :], strict=True)
         ]
 
     # Drafting by the causal head.
@@ -383,7 +424,7 @@ class _Request:
             for _ in range(self.options.n if sampled and self.plan.policy == "causal" else 1):
                 self.rewind(base)
                 decoded = self.decode(limit)
-                if decoded.ids:
+                if decoded.ids or self.head:
                     found.append(_causal_draft(decoded))
             if self.plan.policy != "causal":
                 self.rewind(base)
@@ -484,7 +525,7 @@ class _Request:
     def text(self, draft: Draft) -> str | None:
         """The text of a draft; None when it is not UTF-8. A cut-off one goes up to its last whole line."""
         try:
-            text = self.tokenizer.decode_bytes(draft.ids).decode("utf-8")
+            text = self.head + self.tokenizer.decode_bytes(draft.ids).decode("utf-8")
         except UnicodeDecodeError:
             return None
         if not draft.ended and self.options.hole_length is None and "\n" in text:
@@ -493,7 +534,7 @@ class _Request:
 
     def decoded(self, ids: Sequence[int]) -> str:
         """The text of a draft's beginning; a character that is not whole yet does not count."""
-        return self.tokenizer.decode_bytes(ids).decode("utf-8", errors="ignore")
+        return self.head + self.tokenizer.decode_bytes(ids).decode("utf-8", errors="ignore")
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -503,6 +544,38 @@ class _Request:
             yield
         finally:
             self.timing[part] = self.timing.get(part, 0.0) + self.pace.elapsed_ms() - began
+
+
+class Words:
+    """Which tokens complete a word."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        ordinary = range(tokenizer.n_special, tokenizer.vocab_size)
+        self.sorted = sorted((tokenizer.token_bytes(token), token) for token in ordinary)
+
+    def last(self, prefix: str, ids: Sequence[int]) -> tuple[list[int], list[int]] | None:
+        """The tokens of the word that ``prefix`` ends with, and those that begin with it and are longer; None where
+        there is no such word or token, or the context ``ids`` does not end with it."""
+        match = _WORD.search(prefix[-100:])
+        if match is None:
+            return None
+        # The space before a word belongs to it, unless it is indentation.
+        for text in dict.fromkeys((match.group(), match.group().lstrip())):
+            tail = self.tokenizer.encode(text)
+            if list(ids[-len(tail) :]) == tail and (longer := self.longer(text.encode())):
+                return tail, longer
+        return None
+
+    def longer(self, word: bytes) -> list[int]:
+        low = bisect_right(self.sorted, (word, self.tokenizer.vocab_size))
+        high = bisect_right(self.sorted, (word + b"\xff", 0))
+        return [token for _, token in self.sorted[low:high]]
+
+    def end(self, tail: Sequence[int], token: int) -> str:
+        """What ``token`` adds to the word of the tokens ``tail``."""
+        whole = self.tokenizer.token_bytes(token)
+        return whole[len(self.tokenizer.decode_bytes(tail)) :].decode("utf-8")
 
 
 def _causal_draft(decoded: Decoded) -> Draft:

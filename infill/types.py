@@ -165,6 +165,10 @@ class Denoiser(Protocol[State]):
         """Causal head: logits [V] of the token that follows the context."""
         ...
 
+    def last_logits(self, state: State, count: int) -> Tensor:
+        """Causal head: logits [count, V] of the last ``count`` context tokens, each after those before it."""
+        ...
+
     def length_logprobs(self, state: State, *, line: bool = False) -> Tensor:
         """log p(length) [max_hole + 2]: index L for L hole tokens up to where the suffix begins
         (``line``: up to the end of the line), the last index for "longer than max_hole"."""

@@ -74,6 +74,17 @@ class NetworkDenoiser:
         """[V]: the causal head's view of the token behind the context."""
         return self.network.logits(state.hidden[len(state.ids) - 1]).float()
 
+    def last_logits(self, state: State, count: int) -> Tensor:
+        """[count, V]: the causal head's view of the last context tokens, each after those before it. Computes no pass.
+
+        Raises:
+            ValueError: the context has no token before them.
+        """
+        end = len(state.ids) - 1
+        if not 0 < count <= end:
+            raise ValueError(f"a context of {end + 1} tokens has 1 to {end} that follow another, not {count}")
+        return self.network.logits(state.hidden[end - count : end]).float()
+
     def length_logprobs(self, state: State, *, line: bool = False) -> Tensor:
         """[max_hole + 2]: log probability of each hole length, the last for "longer"."""
         logits: Tensor = self.network.length_head(state.hidden[len(state.ids) - 1])[int(line)]

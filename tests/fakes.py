@@ -101,6 +101,11 @@ class ScriptedDenoiser:
         target = [*self._target(state), self.tokenizer.eot]
         return self._logits([target[0]])[0]
 
+    def last_logits(self, state: FakeState, count: int) -> Tensor:
+        self._called("last_logits")
+        before = [FakeState(state.ids[:end]) for end in range(len(state.ids) - count, len(state.ids))]
+        return torch.cat([self._logits([*self._target(one), self.tokenizer.eot][:1]) for one in before])
+
     def length_logprobs(self, state: FakeState, *, line: bool = False) -> Tensor:
         self._called("line lengths" if line else "lengths")
         remaining = self._remaining(state)
@@ -162,4 +167,7 @@ class ScriptedDenoiser:
         for done in range(len(answer) + 1):
             if (prefix + answer[:done]).endswith(seen):
                 return answer[done:]
-        return b""
+        # A context that ends inside the prefix.
+        ends = (end for end in range(len(prefix) - 1, len(prefix) - 64, -1) if prefix[:end].endswith(seen))
+        end = next(ends, None)
+        return b"" if end is None else prefix[end:] + answer

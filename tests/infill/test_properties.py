@@ -36,6 +36,9 @@ class WildDenoiser:
     def next_logits(self, state: FakeState) -> Tensor:
         return self._draw(state, "next", self.tokenizer.vocab_size)
 
+    def last_logits(self, state: FakeState, count: int) -> Tensor:
+        return self._draw(state, "last", count, self.tokenizer.vocab_size)
+
     def length_logprobs(self, state: FakeState, *, line: bool = False) -> Tensor:
         return self._draw(state, f"length {line}", self.max_hole + 2).log_softmax(-1)
 
