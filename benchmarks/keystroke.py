@@ -19,7 +19,7 @@ from rich.progress import track
 from rich.table import Table
 
 from infill.canvas import Canvas
-from infill.tasks import Task, from_corpus, from_folder, make_tasks
+from infill.tasks import Task, held_out, make_tasks
 from infill.timing import Ratio, ratio, stopwatch
 from infill.types import Denoiser
 from model.checkpoint import load_denoiser
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     torch.set_num_threads(options.threads)
     denoiser = load_denoiser(options.model, device=options.device, dtype=options.dtype)
-    sources = from_folder(options.source) if options.source else from_corpus(options.data, options.split)
+    sources = held_out(options.source, options.data, options.split)
     tasks = make_tasks(sources, "line", options.n)
     strokes = [
         stroke

@@ -30,7 +30,7 @@ from infill.judge import Calibration, judge
 from infill.metrics import Mean, mean
 from infill.sampler import Pace, Plan, refine
 from infill.systems import prompt_of
-from infill.tasks import Source, Task, from_corpus, from_folder, make_tasks
+from infill.tasks import Source, Task, held_out, make_tasks
 from infill.timing import Ratio, ratio, side_by_side, stopwatch
 from infill.types import InfillOptions
 from model.checkpoint import DEFAULT_WEIGHTS, load_denoiser
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     denoiser = load_denoiser(options.model, device=options.device, dtype=options.dtype)
     infiller = Infiller(denoiser, calibration=Calibration.load(options.model or DEFAULT_WEIGHTS))
     bench = Bench(infiller, min(options.context, denoiser.context), denoiser.capacity, options.repeats)
-    sources = from_folder(options.source) if options.source else from_corpus(options.data, options.split)
+    sources = held_out(options.source, options.data, options.split)
     rest = chosen(bench, sources, ("rest",), options.n, 1, denoiser.max_hole)
     rows = [free(bench, "rest", rest)]
     for size in (32, 64):

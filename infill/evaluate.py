@@ -16,7 +16,7 @@ from infill.tasks import KINDS, Task, from_corpus, from_folder, from_humaneval, 
 TREE_KINDS = ("rest", "line", "lines", "expression", "arguments", "block")
 QUICK = 60
 DATA = Path("data")
-BENCH = Path("../shared/bench")
+BENCH = Path("benchmarks/data")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bench",
         type=Path,
         metavar="FOLDER",
-        help="HumanEval-Infilling and QuixBugs (default: ../shared/bench if there)",
+        help="HumanEval-Infilling and QuixBugs (default: benchmarks/data if there)",
     )
     where.add_argument("--no-bench", dest="programs", action="store_false", help="run no programs")
     where.add_argument("--bench-n", type=int, metavar="N", help="tasks of each benchmark at most")

@@ -10,6 +10,7 @@ behind the indentation), ``start`` (the same, the cursor at column 0), ``lines``
 
 import gzip
 import hashlib
+import importlib.util
 import json
 import random
 from bisect import bisect_right
@@ -124,6 +125,22 @@ def from_corpus(folder: Path, split: str) -> list[Source]:
         raise FileNotFoundError(f"no {split} split in {folder}: build it with `hone data build`")
     corpus = Corpus.open(folder / split)
     return [Source(corpus.package(i), corpus.path(i), corpus.text(i)) for i in range(len(corpus))]
+
+
+def held_out(source: Path | None, data: Path, split: str) -> list[Source]:
+    """Files that the embedded model has not seen: a folder if one is named, else a split of the built corpus, else the
+    package ``rich``, which is held out of the corpus and installed with Hone.
+
+    Raises: FileNotFoundError when a named folder holds none.
+    """
+    if source is not None:
+        return from_folder(source)
+    if (data / split / "index.jsonl").is_file():
+        return from_corpus(data, split)
+    found = importlib.util.find_spec("rich")
+    assert found is not None
+    assert found.origin is not None
+    return from_folder(Path(found.origin).parent)
 
 
 def from_folder(folder: Path) -> list[Source]:

@@ -31,7 +31,7 @@ from model.corpus import Report, Row, read_report, train_tokenizer, write_corpus
 from model.fetch import SPLITS, TABLE, CorpusError, Package, Runner, Source, fetch, read_table, run_pip
 from model.pack import pack, parse_size, unpack
 
-BENCHMARKS = Path("../shared/bench")
+BENCHMARKS = Path("benchmarks/data")
 """Where a checkout may have the open benchmarks beside it."""
 
 
