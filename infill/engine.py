@@ -34,6 +34,8 @@ REPAIRED = 3
 """Drafts that a repair round works on, the best first."""
 TRIMMED = 3
 """Drafts whose longest valid beginning is looked for."""
+TOKENS_PER_STEP = 20
+"""Places of the widest row (glue included) for each step where the request does not say how many."""
 TRUSTED = 8
 """Characters of a match elsewhere in the file that count more than the likeliest word."""
 _WORD = re.compile(r" ?[A-Za-z_]+\Z")
@@ -363,7 +365,11 @@ class _Request:
         report = None
         if self.on_step is not None:
             report = self._reporter(self.on_step, phase)
-        return refine(self.denoiser, self.state, canvas, self.plan, self.generator, self.pace, report)
+        plan = self.plan
+        if self.options.steps is None:
+            # Places written in one step do not see each other: long holes need more steps.
+            plan = replace(plan, steps=max(plan.steps, -(-canvas.ids.shape[1] // TOKENS_PER_STEP)))
+        return refine(self.denoiser, self.state, canvas, plan, self.generator, self.pace, report)
 
     def _reporter(self, on_step: OnStep, phase: str) -> Callable[[Canvas], None]:
         def report(canvas: Canvas) -> None:

@@ -204,10 +204,10 @@ class Network(nn.Module):
             assert isinstance(block, Block)
             x = block.residual[0] * x + block.residual[1] * x0
             q, k, v = block.attention.project(norm(x), ids, cos, sin)
-            past_k, past_v = cache.keys[layer, :, :start], cache.values[layer, :, :start]
+            past_k, past_v = cache.keys[layer, :, :, :start], cache.values[layer, :, :start]
             y = attention.behind(q, past_k, past_v, k, v, allowed, block.attention.scale)
             if keep:
-                cache.keys[layer, :, start : start + width] = k[0]
+                cache.keys[layer, :, :, start : start + width] = k[0].transpose(1, 2)
                 cache.values[layer, :, start : start + width] = v[0]
             x = x + block.attention.merge(y)
             x = x + block.feed_forward(norm(x))
@@ -219,11 +219,12 @@ class Network(nn.Module):
 
 
 class Cache:
-    """Keys and values of one context: [layers, H, capacity, head size] each, ``length`` positions in use."""
+    """Keys [layers, H, head size, capacity] and values [layers, H, capacity, head size] of one context, of which
+    ``length`` positions are in use."""
 
     def __init__(self, config: ModelConfig, capacity: int, *, device: torch.device, dtype: torch.dtype) -> None:
         shape = (config.n_layers, config.n_heads, capacity, config.head_dim)
-        self.keys = torch.empty(shape, device=device, dtype=dtype)
+        self.keys = torch.empty(shape, device=device, dtype=dtype).transpose(2, 3).contiguous()
         self.values = torch.empty(shape, device=device, dtype=dtype)
         self.length = 0
 
