@@ -172,6 +172,10 @@ def no_double_closer(text: str, situation: Situation) -> str:
     return text
 
 
+_ECHO, _ECHO_LINES = 10, 6
+"""A value is not given twice in a row by a line of so many characters, nor a definition begun twice in so many lines."""
+
+
 def no_loop(text: str, situation: Situation) -> str:
     """Cuts after the first of a line, or of a few, that come three times in a row, and of words likewise at the end."""
     lines = text.split("\n")
@@ -185,6 +189,21 @@ def no_loop(text: str, situation: Situation) -> str:
             if all(bare[start + width * i : start + width * (i + 1)] == block for i in range(1, _LOOP_LINES)):
                 return _head(lines, start + width)
     return _unloop_words(text)
+
+
+def no_echo(text: str, situation: Situation) -> str:
+    """Cuts before a line that gives the value given right above again, or the head of a definition just above."""
+    above = [line.rstrip() for line in situation.prefix.split("\n")[-_ECHO_LINES - 1 : -1] if line.strip()]
+    lines = text.split("\n")
+    for index, line in enumerate(lines):
+        whole = (situation.line_before + line if index == 0 else line).rstrip()
+        head = whole.lstrip().startswith(("def ", "async def ", "class "))
+        again = whole in (above if head else above[-1:])
+        if again and len(whole.strip()) >= _ECHO and (head or "=" in whole):
+            return _head(lines, index) if index else ""
+        if whole:
+            above.append(whole)
+    return text
 
 
 def no_trailing_blank(text: str, situation: Situation) -> str:
@@ -210,6 +229,7 @@ FILTERS: tuple[Callable[[str, Situation], str], ...] = (
     indent_signs,
     first_indent,
     no_loop,
+    no_echo,
     no_repeat,
     block_scope,
     no_double_closer,

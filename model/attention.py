@@ -42,7 +42,7 @@ def behind(q: Tensor, past_k: Tensor, past_v: Tensor, k: Tensor, v: Tensor, allo
     """N tokens behind a cached context of T.
 
     q, k, v [1, H, N, D], past_k [H, D, T] (transposed: three times faster), past_v [H, T, D], allowed [1, 1, N, N]
-    (bool, among themselves; all of the context is seen) -> [1, H, N, D]. Neither the context nor the new keys are copied.
+    (bool, among themselves; all of the context is seen) -> [1, H, N, D]. Neither context nor new keys are copied.
     """
     length = past_k.shape[2]
     far = q @ past_k
