@@ -173,7 +173,7 @@ def no_double_closer(text: str, situation: Situation) -> str:
 
 
 _ECHO, _ECHO_LINES = 10, 6
-"""A value is not given twice in a row by a line of so many characters, nor a definition begun twice in so many lines."""
+"""No line of so many characters gives a value twice in a row, and no definition begins twice in so many lines."""
 
 
 def no_loop(text: str, situation: Situation) -> str:
