@@ -25,7 +25,7 @@ from rich.progress import track
 from rich.table import Table
 
 from infill.canvas import Canvas
-from infill.engine import Infiller
+from infill.engine import TOKENS_PER_STEP, Infiller
 from infill.judge import Calibration, judge
 from infill.metrics import Mean, mean
 from infill.sampler import Pace, Plan, refine
@@ -203,11 +203,11 @@ def ids_of(bench: Bench, task: Task, size: int) -> list[int]:
 
 
 def searcher(bench: Bench, ids: Sequence[int], size: int) -> Callable[[], float]:
-    """The engine's passes for an answer of ``size`` tokens: length query, canvases of the lengths around it, judge."""
+    """The engine's passes for an answer of ``size`` tokens: lengths, canvases of the lengths around it, judge."""
     denoiser, calibration = bench.infiller.denoiser, bench.infiller.calibration
     state = denoiser.encode(ids)
     lengths = around(size, calibration.lengths, denoiser.max_hole)
-    plan = Plan(calibration.steps, calibration.policy)
+    plan = Plan(max(calibration.steps, -(-size // TOKENS_PER_STEP)), calibration.policy)
     glue = [denoiser.tokenizer.eof]
 
     def work() -> None:
