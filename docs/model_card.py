@@ -173,7 +173,7 @@ def data(corpus: Mapping[str, Any]) -> str:
         ]
         for name, stage in corpus["stages"].items()
     ]
-    rejected = ", ".join(f"{reason} {count:,}" for reason, count in corpus["rejected"].items())
+    rejected = ", ".join(f"{reason} {count['files']:,} files" for reason, count in corpus["rejected"].items())
     packages = [
         [
             p["name"],
