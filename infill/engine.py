@@ -34,8 +34,8 @@ REPAIRED = 3
 """Drafts that a repair round works on, the best first."""
 TRIMMED = 3
 """Drafts whose longest valid beginning is looked for."""
-TOKENS_PER_STEP = 20
-"""Places of the widest row (glue included) for each step where the request does not say how many."""
+TOKENS_PER_STEP = 32
+"""Places of the longest hole for each step where the request does not say how many steps."""
 TRUSTED = 8
 """Characters of a match elsewhere in the file that count more than the likeliest word."""
 _WORD = re.compile(r" ?[A-Za-z_]+\Z")
@@ -368,7 +368,8 @@ class _Request:
         plan = self.plan
         if self.options.steps is None:
             # Places written in one step do not see each other: long holes need more steps.
-            plan = replace(plan, steps=max(plan.steps, -(-canvas.ids.shape[1] // TOKENS_PER_STEP)))
+            longest = int(canvas.hole.sum(1).max())
+            plan = replace(plan, steps=max(plan.steps, -(-longest // TOKENS_PER_STEP)))
         return refine(self.denoiser, self.state, canvas, plan, self.generator, self.pace, report)
 
     def _reporter(self, on_step: OnStep, phase: str) -> Callable[[Canvas], None]:

@@ -51,6 +51,7 @@ _ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
 _LINES = ("", "pass", "if x:", "x,", "x = [", "x(", "class x(", "def x(", "{", "@x", '"""', "try:", "else:")
 """What may stand for the cursor's line: nothing, a statement, the beginning of something."""
 _CLOSING = (")", "]", "}", "),", "],", "},", "):")
+_HIDDEN = "hidden"
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _YAML_MARK = re.compile(r"[-?:](?=\s|$)")
 
@@ -179,13 +180,18 @@ class SyntaxGate:
         if wrong or not self._old:
             return wrong or found
         near = [error for error in found if self._touches(error, size)]
-        if len(found) > len(self._old):
+        if self._more(found):
             return near or found
         if not near or self._closed_by_brackets(middle):
             return []
         if self._hole_is_mendable() or not _balanced(self._prefix, middle, self._comment):
             return near
         return []
+
+    def _more(self, found: list[Error]) -> bool:
+        """Rule 2, for errors with a node and without one."""
+        hidden = [sum(error.missing == _HIDDEN for error in errors) for errors in (found, self._old)]
+        return hidden[0] > hidden[1] or len(found) - hidden[0] > len(self._old) - hidden[1]
 
     def _excused(self, error: Error, size: int) -> bool:
         """Rules 3 and 4 for one error of the new buffer."""
@@ -237,7 +243,7 @@ class SyntaxGate:
     def _mends(self, middle: str) -> bool:
         text = _encode(middle)
         found = self._find(text, incremental=True)
-        if found is None or len(found) > len(self._old):
+        if found is None or self._more(found):
             return False
         return all(self._excused(error, len(text)) and not self._touches(error, len(text)) for error in found)
 
@@ -308,7 +314,11 @@ def _errors(tree: Tree) -> list[Error]:
         if node.is_error or node.is_missing:
             found.append(Error(node.start_byte, node.end_byte, node.type if node.is_missing else ""))
         if node.has_error:  # False for an ERROR node inside another one, so it is asked last
-            todo.extend(node.children)
+            inside = node.children
+            todo.extend(inside)
+            if not (node.is_error or any(child.has_error or child.is_error or child.is_missing for child in inside)):
+                # What is missing is a token without a node of its own, like Python's end of line.
+                found.append(Error(node.start_byte, node.start_byte, _HIDDEN))
     return sorted(found)
 
 

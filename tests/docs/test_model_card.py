@@ -46,7 +46,11 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / "eval.json").write_text(json.dumps(facts | {"cells": [cell], "held_against": []}))
     package = {"name": "click", "version": "8.5.1", "licence": "BSD-3-Clause", "files": 17, "bytes": 440000}
     stages = {"train": {"files": 10, "bytes": 5_000_000, "tokens": 1_400_000}}
-    report = {"stages": stages, "rejected": {"long lines": {"files": 3, "bytes": 900}}, "packages": [package | {"split": "valid"}]}
+    report = {
+        "stages": stages,
+        "rejected": {"long lines": {"files": 3, "bytes": 900}},
+        "packages": [package | {"split": "valid"}],
+    }
     (tmp_path / "report.json").write_text(json.dumps(report))
     return folder
 

@@ -214,3 +214,11 @@ def test_clean_leaves_no_error() -> None:
     assert gate.closed("first, second") == "first, second)"
     assert gate.accepts("first, second)", clean=True)
     assert gate.longest_valid("first) = = )", clean=True) == "first)"
+
+
+def test_a_missing_token_without_a_node_of_its_own_is_an_error() -> None:
+    """Python's end of line is such a token: the tree has an error, and no node says where."""
+    gate = SyntaxGate("import typing as t\nfrom contextvars import ContextV", "\n\nx = 1\n", "python")
+    assert gate.accepts("ar")
+    assert not gate.accepts('ar("flask.app_ctx")')
+    assert gate.errors('ar("flask.app_ctx")')
