@@ -57,7 +57,10 @@ Held-out packages of the `{split}` split, never trained on; percent with standar
 {device} {dtype}, {threads} thread(s). `hone` is the default: the length is inferred. `causal` is the causal head of
 the same weights, one token at a time. `copy` copies what followed the longest match in the file, `copy, near` sees
 only the text around the hole, `copy, tokens` matches the model's tokens. `parses before gate` is the best draft, `no
-new error` the answer that was given."""
+new error` the answer that was given.
+
+The benchmarks with programs to run (HumanEval-Infilling, QuixBugs), where they stand below, come from a run of their own
+with the same weights and calibration."""
 LIMITS = """## Limits
 
 - A very small model: it knows idioms, copies names that are near and closes what is open. It does not know libraries
