@@ -59,8 +59,8 @@ the same weights, one token at a time. `copy` copies what followed the longest m
 only the text around the hole, `copy, tokens` matches the model's tokens. `parses before gate` is the best draft, `no
 new error` the answer that was given.
 
-The benchmarks with programs to run (HumanEval-Infilling, QuixBugs), where they stand below, come from a run of their own
-with the same weights and calibration."""
+The benchmarks with programs to run (HumanEval-Infilling, QuixBugs), where they stand below, come from a run of their
+own with the same weights and calibration."""
 LIMITS = """## Limits
 
 - A very small model: it knows idioms, copies names that are near and closes what is open. It does not know libraries
