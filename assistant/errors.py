@@ -4,6 +4,8 @@ HoneError                  one sentence that names the value and the fix; the co
 ├── RequestError           the request cannot be met as asked: ask differently
 │   ├── PositionError      a place outside of the text
 │   └── SourceError        a file that cannot be read or written as text
+├── BusyError              too many requests at once: ask again in a moment
+├── DaemonError            no daemon can be reached or started
 ├── SettingError           a bad value in the settings file, the environment or a flag
 └── ModelError             no usable model: `hone doctor` says what is missing
 """
@@ -22,6 +24,18 @@ class PositionError(RequestError):
 
 
 class SourceError(RequestError):
+    pass
+
+
+class BusyError(HoneError):
+    """``retry_after_s``: when to ask again, in seconds."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DaemonError(HoneError):
     pass
 
 

@@ -31,6 +31,22 @@ class CompletionRequest:
     top_p: float = 1.0
     seed: int = 0
     one_line: bool | None = None
+    stop: tuple[str, ...] = ()
+    """Texts before which an answer ends; what is left has passed the gate."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, where one model serves several."""
+
+    client: str = ""
+    """Clients are served in turn, however many requests each of them sends."""
+    document: str | None = None
+    """A newer request of the same client for the same document supersedes an older one; None: nothing is superseded."""
+    batch: bool = False
+    """Goes behind every request that somebody waits for."""
+    request: str | None = None
+    """A name by which the caller can cancel it."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +83,73 @@ class CompletionResult:
     passes: int
     timing_ms: dict[str, float] = field(default_factory=dict[str, float])
     reason: str | None = None
+    context_tokens: int = 0
+    known_tokens: int = 0
+    """How many of the context's tokens were in the cache."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The loaded model, or the one that the next request loads."""
+
+    name: str
+    parameters: int
+    context: int
+    """Most tokens of context, prefix and suffix together."""
+    max_hole: int
+    """Tokens that are written at once."""
+    vocabulary: int
+    device: str
+    dtype: str
+    loaded: bool
+    instruct: bool = False
+    """Whether it follows free-text instructions."""
+
+
+Outcome = Literal["answered", "empty", "cancelled", "superseded", "failed"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What became of one request: for metrics and logs, so without a word of anybody's code."""
+
+    outcome: Outcome
+    reason: str | None
+    language: str | None
+    caller: Caller
+    queue_ms: float
+    """From its arrival until its first step."""
+    total_ms: float
+    """From its arrival until its answer."""
+    steps: int = 0
+    passes: int = 0
+    tokens: int = 0
+    """Of the answers returned."""
+    context_tokens: int = 0
+    known_tokens: int = 0
+    verdicts: tuple[Verdict, ...] = ()
+    origins: tuple[str, ...] = ()
+    """Where each answer came from: "canvas", "repair", "trimmed", ..."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """How busy the model is right now."""
+
+    waiting: int
+    running: int
+    cached_bytes: int
+    loaded: bool
+    batch_width: float
+    """Mean number of requests per forward pass, of the last 256 passes; 0 before the first."""
 
 
 ShouldStop = Callable[[], bool]
 """Asked between steps; True ends the work with what there is."""
 OnDraft = Callable[[Draft], None]
+
+
+OnFinished = Callable[[Finished], None]
 
 
 class Completer(Protocol):
@@ -80,3 +158,38 @@ class Completer(Protocol):
     def complete(
         self, request: CompletionRequest, *, should_stop: ShouldStop | None = None, on_step: OnDraft | None = None
     ) -> CompletionResult: ...
+
+
+class Serving(Protocol):
+    """A completer for many at once, on an event loop: ``assistant.worker.Worker``."""
+
+    async def complete(
+        self,
+        request: CompletionRequest,
+        caller: Caller = Caller(),
+        *,
+        on_step: OnDraft | None = None,
+    ) -> CompletionResult:
+        """``on_step`` is called on the event loop. A cancelled call stops at the model's next step.
+
+        Raises:
+            BusyError: the queue is full; says when to ask again.
+            HoneError: as ``Completer.complete``.
+        """
+        ...
+
+    def cancel(self, client: str, request: str) -> bool:
+        """Stops a request by its name; False when there is none. It ends with the reason "cancelled"."""
+        ...
+
+    async def tokenize(self, text: str) -> list[int]: ...
+    async def detokenize(self, tokens: list[int]) -> str: ...
+    async def info(self) -> ModelInfo:
+        """Opens the model if nothing is known of it yet.
+
+        Raises:
+            ModelError: it cannot be opened.
+        """
+        ...
+
+    def load(self) -> Load: ...
