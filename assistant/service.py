@@ -103,6 +103,7 @@ def _options(request: CompletionRequest) -> InfillOptions:
             seed=request.seed,
             budget_ms=request.budget_ms,
             one_line=request.one_line,
+            stop=request.stop,
         )
     except ValueError as error:
         raise RequestError(str(error)) from error

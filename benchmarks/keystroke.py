@@ -21,8 +21,8 @@ from rich.table import Table
 from infill.canvas import Canvas
 from infill.tasks import Task, held_out, make_tasks
 from infill.timing import Ratio, ratio, stopwatch
-from infill.types import Denoiser
 from model.checkpoint import load_denoiser
+from model.denoiser import NetworkDenoiser
 from model.layout import encode_context
 
 WANTED = 5.0
@@ -79,7 +79,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def typed(denoiser: Denoiser[Any], task: Task, context: int) -> Iterator[Keystroke]:
+def typed(denoiser: NetworkDenoiser, task: Task, context: int) -> Iterator[Keystroke]:
     """Type the line of a task. The first character is not counted: nobody has been there before."""
     state: Any = None
     kept: Sequence[int] = ()
@@ -117,7 +117,7 @@ def typed(denoiser: Denoiser[Any], task: Task, context: int) -> Iterator[Keystro
             kept = tuple(state.ids)
 
 
-def synchroniser(denoiser: Denoiser[Any]) -> Any:
+def synchroniser(denoiser: NetworkDenoiser) -> Any:
     return torch.cuda.synchronize if denoiser.device.type == "cuda" else lambda: None
 
 
@@ -126,7 +126,7 @@ def common(a: Sequence[int], b: Sequence[int]) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def compared(denoiser: Denoiser[Any], kept: Any, fresh: Any) -> tuple[float, bool]:
+def compared(denoiser: NetworkDenoiser, kept: Any, fresh: Any) -> tuple[float, bool]:
     """Largest absolute difference of a logit, and whether the likeliest tokens are the same, of both heads."""
     canvas = Canvas.of_lengths([HOLE], [], denoiser.tokenizer, denoiser.device)
     differences, same = [], True

@@ -28,12 +28,14 @@ from infill.canvas import Canvas
 from infill.engine import TOKENS_PER_STEP, Infiller
 from infill.judge import Calibration, judge
 from infill.metrics import Mean, mean
+from infill.passes import drive
 from infill.sampler import Pace, Plan, refine
 from infill.systems import prompt_of
 from infill.tasks import Source, Task, held_out, make_tasks
 from infill.timing import Ratio, ratio, side_by_side, stopwatch
 from infill.types import InfillOptions
 from model.checkpoint import DEFAULT_WEIGHTS, load_denoiser
+from model.denoiser import NetworkDenoiser
 from model.layout import encode_context
 
 KINDS_OF_LONG = ("lines", "block")
@@ -202,9 +204,15 @@ def ids_of(bench: Bench, task: Task, size: int) -> list[int]:
     return layout.ids
 
 
+def network(bench: Bench) -> NetworkDenoiser:
+    denoiser = bench.infiller.denoiser
+    assert isinstance(denoiser, NetworkDenoiser)
+    return denoiser
+
+
 def searcher(bench: Bench, ids: Sequence[int], size: int) -> Callable[[], float]:
     """The engine's passes for an answer of ``size`` tokens: lengths, canvases of the lengths around it, judge."""
-    denoiser, calibration = bench.infiller.denoiser, bench.infiller.calibration
+    denoiser, calibration = network(bench), bench.infiller.calibration
     state = denoiser.encode(ids)
     lengths = around(size, calibration.lengths, denoiser.max_hole)
     plan = Plan(max(calibration.steps, -(-size // TOKENS_PER_STEP)), calibration.policy)
@@ -214,8 +222,8 @@ def searcher(bench: Bench, ids: Sequence[int], size: int) -> Callable[[], float]
         denoiser.length_logprobs(state).tolist()
         canvas = Canvas.of_lengths(lengths, glue, denoiser.tokenizer, denoiser.device)
         generator = torch.Generator(denoiser.device).manual_seed(0)
-        canvas = refine(denoiser, state, canvas, plan, generator, Pace())
-        judge(denoiser, state, canvas.rows(), [denoiser.tokenizer.eot], denoiser.device)
+        canvas = drive(refine(denoiser.tokenizer, state, canvas, plan, generator, Pace()), denoiser)
+        drive(judge(denoiser.tokenizer, state, canvas.rows(), [denoiser.tokenizer.eot], denoiser.device), denoiser)
 
     return lambda: stopwatch(work, bench.synchronise)
 
@@ -227,7 +235,7 @@ def around(size: int, count: int, most: int) -> list[int]:
 
 def decoder(bench: Bench, ids: Sequence[int], size: int) -> Callable[[], float]:
     """The causal head, greedily, ``size`` tokens and no end before."""
-    denoiser = bench.infiller.denoiser
+    denoiser = network(bench)
     first = denoiser.tokenizer.n_special
     state: Any = denoiser.encode(ids)
 

@@ -1,48 +1,45 @@
-"""Encoded contexts of the last few documents, so that a keystroke costs only its own tokens.
+"""Encoded contexts of the last documents, so that a keystroke costs only its own tokens.
 
 The network's keys and values are exact for a common beginning of two contexts (suffix first, prefix last), so the state
-that shares the longest beginning with a new context is handed to the network, which keeps what is common.
+that shares the longest beginning with a new context is handed to the network, which keeps what is common. A state
+belongs to one request at a time: it is taken out, and given back when the request is over.
 """
 
 from collections.abc import Sequence
 from typing import Generic
 
-from infill.types import Denoiser, State
+from infill.types import State
 
-KEEP = 4
-"""Documents: one being typed in, and a few that the user goes back to."""
+LIMIT_BYTES = 64 * 2**20
 
 
 class Contexts(Generic[State]):
-    """The states, most recently used first. Not for use by several threads at once: one thread owns the model."""
+    """The states that nobody uses right now, most recently used first, within a limit in bytes (one is always kept)."""
 
-    def __init__(self, denoiser: Denoiser[State]) -> None:
-        self._denoiser = denoiser
+    def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.limit_bytes = limit_bytes
         self._states: list[State] = []
-        self.passes = 0
-        """Forward passes so far; a state that is only shortened, or the same again, costs none."""
 
-    def encode(self, ids: Sequence[int]) -> State:
-        """The state of ``ids``, from the kept state with the longest common beginning if it shares at least half."""
+    def take(self, ids: Sequence[int]) -> State | None:
+        """The state with the longest beginning in common with ``ids``, if it shares at least half of itself."""
         shared = [common(state.ids, ids) for state in self._states]
         best = max(range(len(shared)), key=shared.__getitem__, default=None)
         if best is None or 2 * shared[best] < len(self._states[best].ids):
-            state = self._encode(ids, None)
-        else:
-            state = self._encode(ids, self._states.pop(best))
+            return None
+        return self._states.pop(best)
+
+    def give(self, state: State) -> None:
+        """Takes a state back, and lets the least recently used ones go that the limit does not hold."""
         self._states.insert(0, state)
-        del self._states[KEEP:]
-        return state
+        while len(self._states) > 1 and self.bytes > self.limit_bytes:
+            del self._states[-1]
 
-    def extend(self, ids: Sequence[int]) -> State:
-        """The state of ``ids`` out of the one used last, which it replaces."""
-        self._states[0] = state = self._encode(ids, self._states[0])
-        return state
+    def clear(self) -> None:
+        self._states.clear()
 
-    def _encode(self, ids: Sequence[int], past: State | None) -> State:
-        known = 0 if past is None else common(past.ids, ids)
-        self.passes += known < len(ids)
-        return self._denoiser.encode(ids) if past is None else self._denoiser.encode(ids, past)
+    @property
+    def bytes(self) -> int:
+        return sum(state.nbytes for state in self._states)
 
 
 def common(a: Sequence[int], b: Sequence[int]) -> int:

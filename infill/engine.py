@@ -18,10 +18,11 @@ import torch
 
 from infill import copying
 from infill.canvas import Canvas
-from infill.contexts import Contexts
+from infill.contexts import LIMIT_BYTES, Contexts, common
 from infill.judge import Calibration, Draft, judge
 from infill.languages import language_of
 from infill.lengths import beyond_line, likeliest
+from infill.passes import drive, encode
 from infill.postprocess import Situation, one_line_mode, postprocess
 from infill.repair import blamed, doubted, starts, variants
 from infill.sampler import Cancelled, Decoded, Pace, Plan, decode, refine
@@ -57,7 +58,10 @@ class Gate(Protocol):
 
 
 class Infiller:
-    """Fills holes with one network. Not for use by several threads at once: one thread owns the model."""
+    """Fills holes with one network. Not for use by several threads at once: one thread owns the model.
+
+    ``fill`` serves one request; ``begin`` gives a request as a coroutine, for ``infill.batcher`` to serve many.
+    """
 
     def __init__(
         self,
@@ -66,13 +70,14 @@ class Infiller:
         calibration: Calibration | None = None,
         gate: Callable[[str, str, str | None], Gate] = SyntaxGate,
         clock: Callable[[], float] = time.perf_counter,
+        cache_bytes: int = LIMIT_BYTES,
     ) -> None:
         """``gate`` is replaced only to measure what the syntax gate is worth; ``clock`` gives seconds."""
         self.denoiser = denoiser
         self.calibration = calibration or Calibration()
         self.gate = gate
         self.clock = clock
-        self.contexts: Contexts[Any] = Contexts(denoiser)
+        self.contexts: Contexts[Any] = Contexts(cache_bytes)
         self.breaks = _line_breaks(denoiser.tokenizer).to(denoiser.device)
         self.words = Words(denoiser.tokenizer)
 
@@ -89,22 +94,38 @@ class Infiller:
         ``should_stop`` is asked between steps. When ``options.budget_ms`` is spent, the draft so far is finished at
         once, checked and returned: an answer, late by one forward pass at most.
         """
+        with torch.inference_mode():
+            return drive(self.begin(prompt, options, should_stop=should_stop, on_step=on_step), self.denoiser)
+
+    async def begin(
+        self,
+        prompt: Prompt,
+        options: InfillOptions = InfillOptions(),  # noqa: B008 (frozen)
+        *,
+        should_stop: ShouldStop | None = None,
+        on_step: OnStep | None = None,
+    ) -> Infill:
+        """``fill``, a forward pass at a time; to be driven in inference mode. ``Cancelled`` may be thrown into it."""
         pace = Pace(options.budget_ms, should_stop, self.clock)
         request = _Request(self, prompt, options, pace, on_step)
-        with torch.inference_mode():
-            try:
-                candidates = request.answer()
-            except Cancelled:
-                candidates, request.reason = (), "cancelled"
+        try:
+            candidates = await request.answer()
+        except Cancelled:
+            candidates, request.reason = (), "cancelled"
+        finally:
+            request.release()
         timing = request.timing | {"total": pace.elapsed_ms()}
         reason = None if candidates else request.reason
-        return Infill(candidates, pace.steps, pace.passes, timing, reason)
+        return Infill(candidates, pace.steps, pace.passes, timing, reason, request.context_tokens, request.known_tokens)
 
     def drafts(self, prompt: Prompt, options: InfillOptions = InfillOptions()) -> list[tuple[Draft, str]]:  # noqa: B008
         """Every draft with its cleaned text, best first, before the gate: what a calibration is fitted on."""
         request = _Request(self, prompt, options, Pace(options.budget_ms, None, self.clock), None)
         with torch.inference_mode():
-            return request.cleaned(request.drafts())
+            try:
+                return request.cleaned(drive(request.drafts(), self.denoiser))
+            finally:
+                request.release()
 
 
 @dataclass
@@ -126,6 +147,10 @@ class _Request:
     """How the answer begins: the end of the word in which the cursor stands, where that is certain."""
     kept: list[int] = field(default_factory=list[int])
     """Blocks that are written already, when the answer is longer than a canvas."""
+    state: Any = None
+    """The encoded context; this request's own until it is released."""
+    context_tokens: int = 0
+    known_tokens: int = 0
 
     def __post_init__(self) -> None:
         self.denoiser = self.infiller.denoiser
@@ -153,10 +178,10 @@ class _Request:
 
     # The way of the request.
 
-    def answer(self) -> tuple[Candidate, ...]:
+    async def answer(self) -> tuple[Candidate, ...]:
         """Best is an answer that leaves no error at all. Where none can (the buffer is broken elsewhere), one that adds
         none will do."""
-        ranked = self.cleaned(self.drafts())
+        ranked = self.cleaned(await self.drafts())
         if not ranked:
             return ()
         self.reason = "syntax"
@@ -165,17 +190,17 @@ class _Request:
         with self.timed("gate"):
             self.clean = self.gate.can_be_clean
         if self.clean:
-            return self.close(ranked) or self.repair(ranked) or self.trim(ranked)
-        return self.passing(ranked) or self.repair(ranked) or self.trim(ranked)
+            return self.close(ranked) or await self.repair(ranked) or self.trim(ranked)
+        return self.passing(ranked) or await self.repair(ranked) or self.trim(ranked)
 
-    def drafts(self) -> list[Draft]:
+    async def drafts(self) -> list[Draft]:
         """Finished drafts, best first."""
         self.pace.check()
         with self.timed("context"):
-            self.lay_out("")
+            await self.lay_out("")
             if self.options.hole_length is None:
-                self.heal()
-        found = self.causal() if self.plan.policy == "causal" else self.canvases()
+                await self.heal()
+        found = await (self.causal() if self.plan.policy == "causal" else self.canvases())
         return sorted(found, key=self.score, reverse=True)
 
     def score(self, draft: Draft) -> float:
@@ -187,7 +212,7 @@ class _Request:
         least = self.infiller.calibration.min_confidence
         for draft in drafts:
             text = self.text(draft)
-            if text is None or not (text := postprocess(text, self.situation)):
+            if text is None or not (text := postprocess(self.stopped(text), self.situation)):
                 continue
             if draft.confidence < least:
                 self.reason = "confidence"
@@ -214,7 +239,7 @@ class _Request:
 
     # Context.
 
-    def lay_out(self, written: str) -> None:
+    async def lay_out(self, written: str) -> None:
         """Encodes the context of a hole behind the prefix and what is ``written`` already."""
         prefix = self.prompt.prefix.removeprefix("\ufeff").replace("\r\n", "\n") + written
         self.layout: Layout = encode_context(
@@ -229,9 +254,10 @@ class _Request:
         )
         self.glue = self.layout.glue
         self.ids = list(self.layout.ids)
-        self.state = self.counted(self.infiller.contexts.encode)
+        self.release()
+        await self.encode(self.infiller.contexts.take(self.ids))
 
-    def heal(self) -> None:
+    async def heal(self) -> None:
         """Completes the word in which the cursor stands, where one token that begins with it is likelier than the word
         as it was cut: a tokenizer would not have cut it there, and the model has seldom seen the pieces (token healing,
         as in guidance and in llama.cpp). A long match elsewhere in the file that goes on otherwise overrules it."""
@@ -249,39 +275,48 @@ class _Request:
         if agreed and float(log_p[0, best]) > as_cut:
             self.head = head
             self.ids = self.ids[: len(self.ids) - len(tail)]
-            self.extend([best])
+            await self.extend([best])
 
-    def extend(self, tokens: Sequence[int]) -> Any:
+    async def extend(self, tokens: Sequence[int]) -> Any:
         """Appends tokens to the context; the state before is used up."""
         self.ids += tokens
-        self.state = self.counted(self.infiller.contexts.extend)
+        await self.encode(self.state)
         return self.state
 
-    def counted(self, encode: Callable[[Sequence[int]], Any]) -> Any:
-        before = self.infiller.contexts.passes
-        state = encode(self.ids)
-        self.pace.passes += self.infiller.contexts.passes - before
-        return state
+    async def encode(self, past: Any) -> None:
+        """The state of the present context, which takes the place of ``past``."""
+        known = 0 if past is None else common(past.ids, self.ids)
+        if not self.context_tokens:
+            self.context_tokens, self.known_tokens = len(self.ids), known
+        self.pace.passes += known < len(self.ids)
+        self.state = None  # what becomes of it when the pass fails, nobody knows
+        self.state = await encode(self.ids, past)
+
+    def release(self) -> None:
+        """Gives the encoded context back to the cache."""
+        if self.state is not None:
+            self.infiller.contexts.give(self.state)
+            self.state = None
 
     # Drafting by canvas.
 
-    def canvases(self) -> list[Draft]:
+    async def canvases(self) -> list[Draft]:
         """A batch of canvases, one per likely length; before it, full blocks while the answer is longer than one."""
         found: list[Draft] = []
         if self.infiller.calibration.causal_candidate and self.options.hole_length is None:
-            found = [draft for draft in self.causal() if draft.ended]
+            found = [draft for draft in await self.causal() if draft.ended]
         while True:
             room = min(self.denoiser.max_hole, self.limit - len(self.kept))
             with self.timed("draft"):
                 search, line = self.lengths(room)
             if search is not None:
                 causal = [replace(draft, length_logp=self.prior(len(draft.ids))) for draft in found]
-                return causal + self.search(search, line)
-            block = self.block(room)
+                return causal + await self.search(search, line)
+            block = await self.block(room)
             if len(self.kept) + room == self.limit or self.pace.tight():
                 return [*found, block]
             self.kept = list(block.ids)
-            self.advance(block.ids[-room:])
+            await self.advance(block.ids[-room:])
 
     def lengths(self, room: int) -> tuple[list[tuple[int, float]] | None, bool]:
         """The lengths to try with their log p, or None for a full block; and whether they end with the line.
@@ -332,7 +367,7 @@ class _Request:
     def count(self) -> int:
         return max(self.options.lengths or self.infiller.calibration.lengths, self.options.n)
 
-    def search(self, search: Sequence[tuple[int, float]], line: bool) -> list[Draft]:
+    async def search(self, search: Sequence[tuple[int, float]], line: bool) -> list[Draft]:
         """Fills all lengths as one batch and has them judged."""
         samples = 1
         if self.plan.temperature > 0 and self.options.n > 1:
@@ -342,26 +377,26 @@ class _Request:
             self.glue = [self.tokenizer.eol]
         with self.timed("draft"):
             canvas = Canvas.of_lengths(lengths, self.glue, self.tokenizer, self.denoiser.device)
-            canvas = self.refine(canvas, "draft")
+            canvas = await self.refine(canvas, "draft")
             extras = self.extras()
-        return self.judged(canvas, priors, self.ends(line), "canvas", extras)
+        return await self.judged(canvas, priors, self.ends(line), "canvas", extras)
 
-    def block(self, room: int) -> Draft:
+    async def block(self, room: int) -> Draft:
         """A full block without glue: more text follows it."""
         with self.timed("draft"):
             canvas = Canvas.of_lengths([room], [], self.tokenizer, self.denoiser.device)
-            canvas = self.refine(canvas, "draft")
-        return self.judged(canvas, [0.0], [], "canvas")[0]
+            canvas = await self.refine(canvas, "draft")
+        return (await self.judged(canvas, [0.0], [], "canvas"))[0]
 
-    def advance(self, block: Sequence[int]) -> None:
+    async def advance(self, block: Sequence[int]) -> None:
         """Moves the cursor behind a block; the context is cut anew when it has no room left."""
         with self.timed("context"):
             if len(self.ids) + len(block) + self.denoiser.max_hole <= self.denoiser.context:
-                self.extend(block)
+                await self.extend(block)
             else:
-                self.lay_out(self.head + self.tokenizer.decode(self.kept))
+                await self.lay_out(self.head + self.tokenizer.decode(self.kept))
 
-    def refine(self, canvas: Canvas, phase: str) -> Canvas:
+    async def refine(self, canvas: Canvas, phase: str) -> Canvas:
         report = None
         if self.on_step is not None:
             report = self._reporter(self.on_step, phase)
@@ -370,7 +405,7 @@ class _Request:
             # Places written in one step do not see each other: long holes need more steps.
             longest = int(canvas.hole.sum(1).max())
             plan = replace(plan, steps=max(plan.steps, -(-longest // TOKENS_PER_STEP)))
-        return refine(self.denoiser, self.state, canvas, plan, self.generator, self.pace, report)
+        return await refine(self.tokenizer, self.state, canvas, plan, self.generator, self.pace, report)
 
     def _reporter(self, on_step: OnStep, phase: str) -> Callable[[Canvas], None]:
         def report(canvas: Canvas) -> None:
@@ -391,7 +426,7 @@ class _Request:
         indent = current[: len(current) - len(current.lstrip())]
         return [self.tokenizer.eot, self.tokenizer.encode("\n" + indent)[0]]
 
-    def judged(
+    async def judged(
         self,
         canvas: Canvas,
         priors: Sequence[float],
@@ -404,7 +439,7 @@ class _Request:
         with self.timed("repair" if origin == "repair" else "judge"):
             rows = canvas.rows()
             texts = [*rows, *(ids for ids, _ in extras)]
-            verdicts = judge(self.denoiser, self.state, texts, ends, self.denoiser.device)
+            verdicts = await judge(self.tokenizer, self.state, texts, ends, self.denoiser.device)
             sure = canvas.mean_log_confidence().tolist()
         self.pace.passes += 1
         special = self.tokenizer.n_special
@@ -419,7 +454,7 @@ class _Request:
 
     # Drafting by the causal head.
 
-    def causal(self) -> list[Draft]:
+    async def causal(self) -> list[Draft]:
         """What the causal head writes token by token; as many samples as alternatives are wanted."""
         sampled = self.plan.temperature > 0
         limit = min(self.limit, self.denoiser.context - len(self.ids))
@@ -429,18 +464,18 @@ class _Request:
             base = list(self.ids)
             found: list[Draft] = []
             for _ in range(self.options.n if sampled and self.plan.policy == "causal" else 1):
-                self.rewind(base)
-                decoded = self.decode(limit)
+                await self.rewind(base)
+                decoded = await self.decode(limit)
                 if decoded.ids or self.head:
                     found.append(_causal_draft(decoded))
             if self.plan.policy != "causal":
-                self.rewind(base)
+                await self.rewind(base)
         return found
 
-    def decode(self, limit: int) -> Decoded:
+    async def decode(self, limit: int) -> Decoded:
         breaks = set(self.infiller.breaks.tolist()) if self.situation.one_line else set()
         report = self._teller(self.on_step) if self.on_step is not None else None
-        return decode(
+        return await decode(
             self.denoiser,
             lambda token: self.extend([token]),
             self.state,
@@ -455,15 +490,15 @@ class _Request:
     def _teller(self, on_step: OnStep) -> Callable[[Sequence[int]], None]:
         return lambda ids: on_step(Step(len(ids), tuple(ids), (1.0,) * len(ids), "causal"))
 
-    def rewind(self, ids: list[int]) -> None:
+    async def rewind(self, ids: list[int]) -> None:
         """Back to the context ``ids``, which the present one begins with."""
         if len(ids) < len(self.ids):
             self.ids = list(ids)
-            self.extend([])
+            await self.extend([])
 
     # When nothing passes the gate.
 
-    def repair(self, ranked: Sequence[tuple[Draft, str]]) -> tuple[Candidate, ...]:
+    async def repair(self, ranked: Sequence[tuple[Draft, str]]) -> tuple[Candidate, ...]:
         """Masks the tokens to blame and a margin again and denoises them in what is left of the budget, in rows of
         several lengths. The first round takes those among them that the causal head doubts too, later ones all, with a
         margin that grows."""
@@ -474,7 +509,7 @@ class _Request:
             rows = [row for draft, text in ranked[:REPAIRED] for row in self.reopened(draft, text, margin)]
             if not rows:
                 continue
-            mended = sorted(self.mended(rows), key=self.score, reverse=True)
+            mended = sorted(await self.mended(rows), key=self.score, reverse=True)
             fresh = [(draft, text) for draft, text in self.cleaned(mended) if text not in seen]
             if found := self.passing(fresh):
                 return found
@@ -496,14 +531,14 @@ class _Request:
             tail = doubted(tail, draft.token_logp)
         return variants(draft.ids[draft.kept :], tail, margin, self.tokenizer.mask, self.denoiser.max_hole)
 
-    def mended(self, rows: Sequence[list[int]]) -> list[Draft]:
+    async def mended(self, rows: Sequence[list[int]]) -> list[Draft]:
         if self.plan.policy == "causal":
             self.plan = replace(self.plan, policy=self.infiller.calibration.policy)
-            self.rewind(list(self.layout.ids))
+            await self.rewind(list(self.layout.ids))
         with self.timed("repair"):
             canvas = Canvas.of_rows(rows, self.glue, self.tokenizer, self.denoiser.device)
-            canvas = self.refine(canvas, "repair")
-        return self.judged(canvas, [0.0] * len(rows), self.ends(self.glue == [self.tokenizer.eol]), "repair")
+            canvas = await self.refine(canvas, "repair")
+        return await self.judged(canvas, [0.0] * len(rows), self.ends(self.glue == [self.tokenizer.eol]), "repair")
 
     def close(self, ranked: Sequence[tuple[Draft, str]]) -> tuple[Candidate, ...]:
         """A good draft that only leaves brackets open, with their closers."""
@@ -512,7 +547,7 @@ class _Request:
                 self.pace.check()
                 closed = self.gate.closed(text)
                 for full in dict.fromkeys((closed, closed + ":")):
-                    if full != text and self.gate.accepts(full, clean=True):
+                    if full != text and full == self.stopped(full) and self.gate.accepts(full, clean=True):
                         return (self.candidate(draft, full, "closed"),)
         return ()
 
@@ -538,6 +573,10 @@ class _Request:
         if not draft.ended and self.options.hole_length is None and "\n" in text:
             text = text[: text.rindex("\n")]
         return text
+
+    def stopped(self, text: str) -> str:
+        """The text up to the first of the request's stop texts."""
+        return min((text.split(stop, 1)[0] for stop in self.options.stop), key=len, default=text)
 
     def decoded(self, ids: Sequence[int]) -> str:
         """The text of a draft's beginning; a character that is not whole yet does not count."""

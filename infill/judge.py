@@ -13,8 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from infill.passes import score
 from infill.policy import POLICIES
-from infill.types import Denoiser, State
+from infill.types import State
+from model.tokenizer import Tokenizer
 
 FILE = "calibration.json"
 
@@ -129,8 +131,8 @@ class Draft:
         return per_length + c.beta * self.length_logp + c.gamma * self.canvas_logp + copied
 
 
-def judge(
-    denoiser: Denoiser[State], state: State, rows: Sequence[Sequence[int]], ends: Sequence[int], device: torch.device
+async def judge(
+    tokenizer: Tokenizer, state: State, rows: Sequence[Sequence[int]], ends: Sequence[int], device: torch.device
 ) -> list[tuple[float, tuple[float, ...]]]:
     """One causal pass over all rows: the sum of log p of each row's tokens and its end, and log p of each token.
 
@@ -138,9 +140,9 @@ def judge(
     """
     variants = [[*row, end] for end in ends for row in rows] or [list(row) for row in rows]
     width = max(len(row) for row in variants)
-    pad = denoiser.tokenizer.pad
+    pad = tokenizer.pad
     tokens = torch.tensor([[*row, *[pad] * (width - len(row))] for row in variants], device=device)
-    log_p = denoiser.score(state, tokens)
+    log_p = await score(state, tokens)
     sums: Tensor = log_p.sum(1).view(-1, len(rows)).logsumexp(0)
     each = log_p[: len(rows)].tolist()
     return [(total, tuple(p[: len(row)])) for total, p, row in zip(sums.tolist(), each, rows, strict=True)]

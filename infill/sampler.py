@@ -6,16 +6,18 @@ pass, one commit) and the loop (until settled, out of budget or cancelled). Shap
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from infill.canvas import Canvas
+from infill.passes import denoise, score
 from infill.policy import JUDGED, POLICIES, REVISES, Proposal
 from infill.types import Denoiser, ShouldStop, State
 from model.schedule import open_share
+from model.tokenizer import Tokenizer
 
 Report = Callable[[Canvas], None]
 
@@ -72,8 +74,8 @@ class Pace:
         return self.budget_ms is not None and self.elapsed_ms() + need_ms > self.budget_ms
 
 
-def refine(
-    denoiser: Denoiser[State],
+async def refine(
+    tokenizer: Tokenizer,
     state: State,
     canvas: Canvas,
     plan: Plan,
@@ -92,7 +94,7 @@ def refine(
     for index in range(plan.steps):
         pace.check()
         began = pace.elapsed_ms()
-        canvas, proposal = step(denoiser, state, canvas, opened, index, plan, generator, pace)
+        canvas, proposal = await step(tokenizer, state, canvas, opened, index, plan, generator, pace)
         settled = index + 1 == plan.steps or not canvas.open.any()
         if not settled and pace.tight(2 * (pace.elapsed_ms() - began)):
             canvas = canvas.commit(canvas.open, proposal.tokens, proposal.confidence)
@@ -105,8 +107,8 @@ def refine(
     return canvas
 
 
-def step(
-    denoiser: Denoiser[State],
+async def step(
+    tokenizer: Tokenizer,
     state: State,
     canvas: Canvas,
     opened: Tensor,
@@ -116,9 +118,9 @@ def step(
     pace: Pace,
 ) -> tuple[Canvas, Proposal]:
     """One forward pass and one commit. ``opened`` [K]: how many places were open at the first step."""
-    first = denoiser.tokenizer.n_special
+    first = tokenizer.n_special
     asked = canvas.hole if plan.policy in REVISES else canvas.open
-    logits = denoiser.denoise(state, canvas.ids, asked)[:, first:]
+    logits = (await denoise(state, canvas.ids, asked))[:, first:]
     if plan.banned is not None:
         logits.index_fill_(-1, plan.banned - first, -torch.inf)
     pace.steps += 1
@@ -127,7 +129,7 @@ def step(
     tokens = canvas.ids.masked_scatter(asked, chosen)
     judged = None
     if plan.policy in JUDGED:
-        judged = denoiser.score(state, torch.where(canvas.open, tokens, canvas.ids))
+        judged = await score(state, torch.where(canvas.open, tokens, canvas.ids))
         pace.passes += 1
     target = (opened * SCHEDULES[plan.schedule](index, plan.steps) + 1e-4).floor().int()
     now = canvas.open.sum(1)
@@ -161,9 +163,9 @@ class Decoded:
     """log p of the token that ended them; None when the limit or the budget did."""
 
 
-def decode(
+async def decode(
     denoiser: Denoiser[State],
-    extend: Callable[[int], State],
+    extend: Callable[[int], Awaitable[State]],
     state: State,
     limit: int,
     plan: Plan,
@@ -201,4 +203,4 @@ def decode(
             report(ids)
         if pace.tight():
             return Decoded(ids, sure, None)
-        state = extend(token)
+        state = await extend(token)

@@ -6,12 +6,13 @@ Plain frozen values; texts are ``str`` (never bytes), offsets count code points.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from infill.policy import POLICIES
+from model.calls import Call
 from model.tokenizer import Tokenizer
 
 Verdict = Literal["valid", "unchecked"]
@@ -56,12 +57,15 @@ class InfillOptions:
     repair_rounds: int = 2
     copies: int | None = None
     """How many drafts are copied from elsewhere in the file, for the judge to compare with the model's own."""
+    stop: tuple[str, ...] = ()
+    """Texts before which an answer ends."""
     hole_length: int | None = None
     """The true length in tokens where it is known (evaluation): no length search."""
 
     def __post_init__(self) -> None:
         for name in ("n", "max_tokens", "steps", "lengths", "hole_length"):
             _require(name, value := getattr(self, name), value is None or value >= 1, "at least 1")
+        _require("stop", self.stop, all(self.stop), "texts of at least one character")
         _require("copies", self.copies, self.copies is None or self.copies >= 0, "at least 0")
         _require("repair_rounds", self.repair_rounds, self.repair_rounds >= 0, "at least 0")
         _require("temperature", self.temperature, 0 <= self.temperature < math.inf, "at least 0 and finite")
@@ -117,6 +121,9 @@ class Infill:
     """Milliseconds by part: "context", "draft", "causal", "judge", "repair", "gate", "total"; only what ran."""
     reason: str | None = None
     """Why there is no candidate: "cancelled", "budget", "empty", "syntax", "repetition", ..."""
+    context_tokens: int = 0
+    known_tokens: int = 0
+    """How many of them were encoded already."""
 
 
 ShouldStop = Callable[[], bool]
@@ -128,12 +135,17 @@ class ContextState(Protocol):
 
     @property
     def ids(self) -> tuple[int, ...]: ...
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds on the device."""
+        ...
 
 
 State = TypeVar("State", bound=ContextState)
+State_contra = TypeVar("State_contra", bound=ContextState, contravariant=True)
 
 
-class Denoiser(Protocol[State]):
+class Denoiser(Protocol[State_contra]):
     """The seam between engine and network: encode the context; given canvas ids, return logits.
 
     K canvases share one context. N is the width of the widest canvas; shorter rows are filled up with
@@ -157,29 +169,20 @@ class Denoiser(Protocol[State]):
     @property
     def glue(self) -> int: ...
 
-    def encode(self, ids: Sequence[int], past: State | None = None) -> State:
-        """Context ids -> state. ``past`` is consumed: its keys and values are reused for the common beginning."""
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        """All calls in one forward pass, answered in their order: states for ``Encode`` (whose ``past`` is consumed),
+        logits [M, V] (float32) for ``Denoise``, log p [K, N] for ``Score`` (see ``model.calls``)."""
         ...
 
-    def next_logits(self, state: State) -> Tensor:
+    def next_logits(self, state: State_contra) -> Tensor:
         """Causal head: logits [V] of the token that follows the context."""
         ...
 
-    def last_logits(self, state: State, count: int) -> Tensor:
+    def last_logits(self, state: State_contra, count: int) -> Tensor:
         """Causal head: logits [count, V] of the last ``count`` context tokens, each after those before it."""
         ...
 
-    def length_logprobs(self, state: State, *, line: bool = False) -> Tensor:
+    def length_logprobs(self, state: State_contra, *, line: bool = False) -> Tensor:
         """log p(length) [max_hole + 2]: index L for L hole tokens up to where the suffix begins
         (``line``: up to the end of the line), the last index for "longer than max_hole"."""
-        ...
-
-    def denoise(self, state: State, canvas: Tensor, wanted: Tensor) -> Tensor:
-        """Canvas ids [K, N] (int64) -> logits [M, V] (float32) of the token at each place itself (no shift), for the M
-        places that are ``wanted`` [K, N] (bool), row by row."""
-        ...
-
-    def score(self, state: State, tokens: Tensor) -> Tensor:
-        """Causal head as judge: tokens [K, N] (pad at the end) -> log p [K, N] of each token given the context
-        and the tokens before it in its row, 0 at pads. End of text is scored when the caller appends it."""
         ...

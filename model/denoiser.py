@@ -5,10 +5,12 @@ Implements ``infill.types.Denoiser``. Tensors stay on the model's device; logits
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from model.calls import Call, one_by_one
 from model.network import Cache, Network
 from model.tokenizer import Tokenizer
 
@@ -21,6 +23,10 @@ class State:
     ids: tuple[int, ...]
     cache: Cache
     hidden: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        return self.cache.keys.nbytes + self.cache.values.nbytes + self.hidden.nbytes
 
 
 @dataclass
@@ -45,6 +51,9 @@ class NetworkDenoiser:
         config = network.config
         self.context, self.max_hole, self.glue = config.context, config.max_hole, config.glue
         self.capacity = network.capacity
+
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        return one_by_one(self, calls)
 
     def encode(self, ids: Sequence[int], past: State | None = None) -> State:
         """Keys and values of ``ids``. ``past`` is consumed; what it has in common with ``ids`` is not computed again.

@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from model.calls import Call, one_by_one
 from model.tokenizer import Tokenizer
 
 CPU = torch.device("cpu")
@@ -59,6 +61,7 @@ class FakeState:
     ids: tuple[int, ...]
     alive: bool = True
     """False once ``encode`` has consumed it."""
+    nbytes: int = 1 << 20
 
 
 @dataclass
@@ -87,6 +90,12 @@ class ScriptedDenoiser:
     calls: Counter[str] = field(default_factory=Counter[str])
     widths: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     """Shape of every canvas seen."""
+    batches: list[int] = field(default_factory=list[int])
+    """Calls in every pass."""
+
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        self.batches.append(len(calls))
+        return one_by_one(self, calls)
 
     def encode(self, ids: Sequence[int], past: FakeState | None = None) -> FakeState:
         self._called("encode" if past is None else "encode with past")

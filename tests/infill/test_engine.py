@@ -99,6 +99,17 @@ def test_a_keystroke_reuses_the_context() -> None:
     assert denoiser.calls["encode with past"] <= 6  # each keystroke, and the end of a word that is healed
 
 
+def test_an_answer_ends_before_a_stop_text() -> None:
+    found, _ = fill("total = ", "value + index * 2", "\n", InfillOptions(stop=("* ", " + ")))
+    assert texts(found) == ["value"]
+    whole, _ = fill("total = ", "value + index * 2", "\n", InfillOptions(stop=("**",)))
+    assert texts(whole) == ["value + index * 2"]
+    brackets, _ = fill("total = ", "f(g(value", "\n", InfillOptions(stop=(")",)))
+    assert not any(")" in text for text in texts(brackets)), "closers that are added count too"
+    with pytest.raises(ValueError, match="stop"):
+        InfillOptions(stop=("",))
+
+
 def test_alternatives_are_distinct_and_ordered() -> None:
     found, _ = fill("total = ", "1 + 2 + 3", "\n", InfillOptions(n=4, lengths=8), guess=4)
     assert len(found.candidates) > 1

@@ -9,16 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infill.contexts import KEEP, Contexts, common
+from infill.contexts import Contexts, common
 from infill.engine import Infiller
 from infill.judge import FILE, Calibration, Draft, judge
 from infill.lengths import beyond_line, likeliest
+from infill.passes import drive
 from infill.repair import blamed, doubted, starts, variants
 from infill.types import InfillOptions, Prompt
 from model.config import ModelConfig
 from model.denoiser import NetworkDenoiser
 from model.network import Network
-from tests.fakes import CPU, SAMPLE, ScriptedDenoiser, small_tokenizer
+from tests.fakes import CPU, SAMPLE, FakeState, ScriptedDenoiser, small_tokenizer
 
 
 def distribution(**p: float) -> torch.Tensor:
@@ -59,13 +60,17 @@ def test_the_judge_adds_up_tokens_and_end() -> None:
     with torch.inference_mode():
         state = denoiser.encode([tokenizer.pre, *tokenizer.encode("x = ")])
         rows = [target, target[:2]]
-        (right, each), (short, _) = judge(denoiser, state, rows, [tokenizer.eot], CPU)
+
+        def judged(ends: list[int]) -> list[tuple[float, tuple[float, ...]]]:
+            return drive(judge(tokenizer, state, rows, ends, CPU), denoiser)
+
+        (right, each), (short, _) = judged([tokenizer.eot])
         assert right == pytest.approx(-0.1 * (len(target) + 1))
         assert each == pytest.approx([-0.1] * len(target))
         assert short == pytest.approx(-0.2 - 6.0)
-        (open_end, _), _ = judge(denoiser, state, rows, [], CPU)
+        (open_end, _), _ = judged([])
         assert open_end == pytest.approx(-0.1 * len(target))
-        (either, _), _ = judge(denoiser, state, rows, [tokenizer.eot, target[0]], CPU)
+        (either, _), _ = judged([tokenizer.eot, target[0]])
         ends = math.exp(-0.1) + math.exp(-6.0)
         assert either == pytest.approx(-0.1 * len(target) + math.log(ends), abs=1e-5)
 
@@ -139,20 +144,22 @@ def test_doubt_is_below_the_average() -> None:
     assert doubted([0, 1], [-1.0, -1.0]) == [0, 1]
 
 
-def test_contexts_are_kept_for_the_last_documents() -> None:
-    denoiser = ScriptedDenoiser("", "")
-    contexts = Contexts(denoiser)
-    documents = [[100 + i] * 10 for i in range(KEEP + 1)]
-    with torch.inference_mode():
-        for ids in documents:
-            contexts.encode(ids)
-        assert denoiser.calls == {"encode": KEEP + 1}
-        assert contexts.encode([*documents[-1], 7]).ids == (*documents[-1], 7)
-        assert contexts.encode(documents[2][:6]).ids == tuple(documents[2][:6])
-        assert denoiser.calls == {"encode": KEEP + 1, "encode with past": 2}
-        assert contexts.passes == KEEP + 2  # shortening computes nothing
-        contexts.encode(documents[0])  # fell out
-        assert denoiser.calls["encode"] == KEEP + 2
+def test_contexts_are_kept_within_a_limit() -> None:
+    contexts: Contexts[FakeState] = Contexts(limit_bytes=4 << 20)
+    documents = [tuple([100 + i] * 10) for i in range(5)]
+    for ids in documents:
+        contexts.give(FakeState(ids))
+    assert contexts.bytes == 4 << 20
+    assert contexts.take(documents[0]) is None, "the least recently used one fell out"
+    taken = contexts.take([*documents[4], 7])
+    assert taken is not None
+    assert taken.ids == documents[4]
+    assert contexts.take(documents[4]) is None, "a state belongs to one request at a time"
+    contexts.give(taken)
+    assert contexts.take(documents[2][:5]) is not None, "half of it is in common"
+    assert contexts.take(documents[3][:4]) is None, "less than half is not worth giving a document up"
+    contexts.give(FakeState((1,), nbytes=1 << 40))
+    assert contexts.take([1]) is not None, "one is always kept"
 
 
 @given(st.lists(st.integers(0, 2)), st.lists(st.integers(0, 2)))
@@ -178,9 +185,10 @@ def test_a_kept_context_changes_nothing() -> None:
         prompt = Prompt(SAMPLE[:at], SAMPLE[230:])
         fresh = Infiller(NetworkDenoiser(network, tokenizer)).drafts(prompt, options)
         kept = typing.drafts(prompt, options)
+        told = typing.fill(prompt, options)
+        assert told.known_tokens >= told.context_tokens - 2, "the context was encoded a moment ago"
         assert [d.ids for d, _ in kept] == [d.ids for d, _ in fresh]
         for (a, _), (b, _) in zip(kept, fresh, strict=True):
             assert a.causal_logp == pytest.approx(b.causal_logp, abs=1e-3)
             compared += 1
     assert compared > 12
-    assert typing.contexts.passes <= 24, "a pass for each keystroke, and one for each word that is healed"

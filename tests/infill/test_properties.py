@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from infill.engine import Infiller
 from infill.languages import parser
 from infill.policy import POLICIES
 from infill.types import Infill, InfillOptions, Prompt
+from model.calls import Call, one_by_one
 from model.tokenizer import Tokenizer
 from tests.fakes import CPU, SAMPLE, FakeState, ScriptedDenoiser, small_tokenizer
 
@@ -29,6 +31,9 @@ class WildDenoiser:
     max_hole: int = 16
     glue: int = 8
     device: torch.device = CPU
+
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        return one_by_one(self, calls)
 
     def encode(self, ids: Sequence[int], past: FakeState | None = None) -> FakeState:
         return FakeState(tuple(ids))

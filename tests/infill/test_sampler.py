@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from infill.canvas import Canvas
+from infill.passes import drive
 from infill.policy import JUDGED, POLICIES
 from infill.sampler import SCHEDULES, Cancelled, Pace, Plan, choose, decode, refine
 from tests.fakes import FakeState, ScriptedDenoiser, byte_tokenizer, byte_tokens
@@ -26,7 +27,9 @@ def run(denoiser: ScriptedDenoiser, ids: list[int], plan: Plan, lengths: list[in
     with torch.inference_mode():
         canvas = Canvas.of_lengths(lengths, [100, 101], denoiser.tokenizer, denoiser.device)
         generator = torch.Generator().manual_seed(0)
-        return refine(denoiser, denoiser.encode(ids), canvas, plan, generator, pace or Pace())
+        return drive(
+            refine(denoiser.tokenizer, denoiser.encode(ids), canvas, plan, generator, pace or Pace()), denoiser
+        )
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 8, 50])
@@ -62,7 +65,8 @@ def test_steps_follow_the_schedule() -> None:
     with torch.inference_mode():
         canvas = Canvas.of_lengths([8], [], denoiser.tokenizer, denoiser.device)
         state, generator = denoiser.encode(ids), torch.Generator()
-        refine(denoiser, state, canvas, Plan(4), generator, Pace(), lambda c: opened.append(int(c.open.sum())))
+        told = lambda c: opened.append(int(c.open.sum()))  # noqa: E731
+        drive(refine(denoiser.tokenizer, state, canvas, Plan(4), generator, Pace(), told), denoiser)
     assert opened == [6, 4, 2, 0]
 
 
@@ -150,13 +154,13 @@ def test_the_causal_head_writes_token_by_token(limit: int, ended: bool) -> None:
         state = denoiser.encode(ids)
         written = list(ids)
 
-        def extend(token: int) -> FakeState:
+        async def extend(token: int) -> FakeState:
             nonlocal state
             written.append(token)
             state = denoiser.encode(written, state)
             return state
 
-        decoded = decode(denoiser, extend, state, limit, Plan(1), torch.Generator(), Pace())
+        decoded = drive(decode(denoiser, extend, state, limit, Plan(1), torch.Generator(), Pace()), denoiser)
     assert decoded.ids == target[:limit]
     assert (decoded.end_logp is not None) is ended
     assert len(decoded.token_logp) == len(decoded.ids)

@@ -1,0 +1,52 @@
+"""What a forward pass is to compute, as values: so that one pass may compute for many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Encode:
+    """-> the state of the context ``ids``; ``past`` is consumed, what it has in common is not computed again."""
+
+    ids: Sequence[int]
+    past: Any = None
+
+
+@dataclass(frozen=True)
+class Denoise:
+    """-> logits [M, V] (float32) of the M ``wanted`` [K, N] places of ``canvas`` [K, N]."""
+
+    state: Any
+    canvas: Tensor
+    wanted: Tensor
+
+
+@dataclass(frozen=True)
+class Score:
+    """-> log p [K, N] of ``tokens`` [K, N] under the causal head."""
+
+    state: Any
+    tokens: Tensor
+
+
+Call = Encode | Denoise | Score
+
+
+def one_by_one(denoiser: Any, calls: Sequence[Call]) -> list[Any]:
+    """The answers of a denoiser that has a method for each kind of call."""
+    return [_answer(denoiser, call) for call in calls]
+
+
+def _answer(denoiser: Any, call: Call) -> Any:
+    match call:
+        case Encode(ids, None):
+            return denoiser.encode(ids)
+        case Encode(ids, past):
+            return denoiser.encode(ids, past)
+        case Denoise(state, canvas, wanted):
+            return denoiser.denoise(state, canvas, wanted)
+        case Score(state, tokens):
+            return denoiser.score(state, tokens)
