@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Generic
 
 from infill.types import State
+from model.calls import common
 
 LIMIT_BYTES = 64 * 2**20
 
@@ -40,11 +41,3 @@ class Contexts(Generic[State]):
     @property
     def bytes(self) -> int:
         return sum(state.nbytes for state in self._states)
-
-
-def common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the common beginning."""
-    for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return i
-    return min(len(a), len(b))

@@ -18,7 +18,7 @@ import torch
 
 from infill import copying
 from infill.canvas import Canvas
-from infill.contexts import LIMIT_BYTES, Contexts, common
+from infill.contexts import LIMIT_BYTES, Contexts
 from infill.judge import Calibration, Draft, judge
 from infill.languages import language_of
 from infill.lengths import beyond_line, likeliest
@@ -28,6 +28,7 @@ from infill.repair import blamed, doubted, starts, variants
 from infill.sampler import Cancelled, Decoded, Pace, Plan, decode, refine
 from infill.syntax import SyntaxGate
 from infill.types import Candidate, Denoiser, Infill, InfillOptions, OnStep, Prompt, ShouldStop, Step, Verdict
+from model.calls import common
 from model.layout import Layout, encode_context
 from model.tokenizer import Tokenizer
 

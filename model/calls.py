@@ -50,3 +50,21 @@ def _answer(denoiser: Any, call: Call) -> Any:
             return denoiser.denoise(state, canvas, wanted)
         case Score(state, tokens):
             return denoiser.score(state, tokens)
+
+
+def tokens(call: Call) -> int:
+    """Token rows that a pass computes for a call, padding included; 0 where no pass is needed."""
+    match call:
+        case Encode(ids, past):
+            return len(ids) - (0 if past is None else common(past.ids, ids))
+        case Denoise(canvas=canvas):
+            return canvas.numel()
+        case Score(tokens=rows):
+            return rows.numel()
+
+
+def common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    if tuple(a) == tuple(b[: len(a)]):
+        return len(a)
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

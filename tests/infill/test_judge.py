@@ -9,13 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infill.contexts import Contexts, common
+from infill.contexts import Contexts
 from infill.engine import Infiller
 from infill.judge import FILE, Calibration, Draft, judge
 from infill.lengths import beyond_line, likeliest
 from infill.passes import drive
 from infill.repair import blamed, doubted, starts, variants
 from infill.types import InfillOptions, Prompt
+from model.calls import common
 from model.config import ModelConfig
 from model.denoiser import NetworkDenoiser
 from model.network import Network
