@@ -4,14 +4,19 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
+
 from assistant.config import Settings
 from assistant.errors import ModelError, PositionError, RequestError
-from assistant.types import Completion, CompletionRequest, CompletionResult, Draft, OnDraft, ShouldStop
+from assistant.types import Completion, CompletionRequest, CompletionResult, Draft, ModelInfo, OnDraft, ShouldStop
+from infill.contexts import LIMIT_BYTES
 from infill.engine import Infiller
 from infill.judge import Calibration
 from infill.languages import resolve
+from infill.passes import drive
 from infill.types import Candidate, InfillOptions, OnStep, Prompt, Step
 from model.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_denoiser
+from model.denoiser import NetworkDenoiser
 from model.tokenizer import Tokenizer
 
 
@@ -33,18 +38,13 @@ class Assistant:
             ModelError: the model cannot be opened.
         """
         started = time.perf_counter()
-        request = _settled(request)
-        prompt, options = _prompt(request), _options(request)
+        request, options = checked(request)
         infiller = self.open()
-        opened = time.perf_counter()
-        watch = _watcher(infiller.denoiser.tokenizer, on_step) if on_step else None
-        try:
-            infill = infiller.fill(prompt, options, should_stop=should_stop, on_step=watch)
-        except ValueError as error:
-            raise RequestError(str(error)) from error
-        timing = infill.timing_ms | {"load": (opened - started) * 1000}
-        completions = tuple(_completion(candidate, request) for candidate in infill.candidates)
-        return CompletionResult(completions, infill.steps, infill.passes, timing, infill.reason)
+        opened = 1000 * (time.perf_counter() - started)
+        with torch.inference_mode():
+            work = completing(infiller, request, options, should_stop=should_stop, on_step=on_step)
+            result = drive(work, infiller.denoiser)
+        return replace(result, timing_ms=result.timing_ms | {"load": opened})
 
     def open(self) -> Infiller:
         """Open the model if it is not open yet: what the first request would otherwise wait for.
@@ -57,17 +57,82 @@ class Assistant:
         return self._infiller
 
 
-def open_infiller(settings: Settings) -> Infiller:
+def checked(request: CompletionRequest) -> tuple[CompletionRequest, InfillOptions]:
+    """The request as the engine takes it, and its options.
+
+    Raises:
+        PositionError: the hole is not inside the text.
+        RequestError: an option with a value that it cannot have, named.
+    """
+    request = _settled(request)
+    return request, _options(request)
+
+
+async def completing(
+    infiller: Infiller,
+    request: CompletionRequest,
+    options: InfillOptions,
+    *,
+    should_stop: ShouldStop | None = None,
+    on_step: OnDraft | None = None,
+) -> CompletionResult:
+    """A ``checked`` request, a forward pass at a time: for ``drive`` or a ``Batcher``, in inference mode.
+
+    Raises:
+        RequestError: the engine cannot do what the request asks for.
+    """
+    watch = _watcher(infiller.denoiser.tokenizer, on_step) if on_step else None
+    try:
+        infill = await infiller.begin(_prompt(request), options, should_stop=should_stop, on_step=watch)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+    completions = tuple(_completion(candidate, request) for candidate in infill.candidates)
+    return CompletionResult(
+        completions,
+        infill.steps,
+        infill.passes,
+        infill.timing_ms,
+        infill.reason,
+        infill.context_tokens,
+        infill.known_tokens,
+    )
+
+
+def open_infiller(settings: Settings, *, cache_bytes: int = LIMIT_BYTES) -> Infiller:
     """The engine over the checkpoint that the settings name: the one place where the assistant touches ``model``.
 
     Raises:
         ModelError: no such checkpoint, a damaged one, or a device that is not there.
     """
     folder = settings.model or DEFAULT_WEIGHTS
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
     try:
-        return Infiller(load_denoiser(folder, device=settings.device), calibration=Calibration.load(folder))
+        denoiser = load_denoiser(folder, device=settings.device, dtype=settings.dtype or "auto")
+        return Infiller(denoiser, calibration=Calibration.load(folder), cache_bytes=cache_bytes)
     except (CheckpointError, ValueError) as error:
         raise ModelError(f"{error}; `hone doctor` tells more") from error
+
+
+def describe(infiller: Infiller, name: str) -> ModelInfo:
+    """What there is to know of an open model."""
+    denoiser = infiller.denoiser
+    network = denoiser.network if isinstance(denoiser, NetworkDenoiser) else None
+    parameters = sum(p.numel() for p in network.parameters()) if network else 0
+    return ModelInfo(
+        name=name,
+        parameters=parameters,
+        context=denoiser.context,
+        max_hole=denoiser.max_hole,
+        vocabulary=denoiser.tokenizer.vocab_size,
+        device=str(denoiser.device),
+        dtype=str(denoiser.dtype).removeprefix("torch.") if isinstance(denoiser, NetworkDenoiser) else "float32",
+        loaded=True,
+    )
+
+
+def model_name(settings: Settings) -> str:
+    return (settings.model or DEFAULT_WEIGHTS).resolve().name
 
 
 def _settled(request: CompletionRequest) -> CompletionRequest:

@@ -57,8 +57,7 @@ class Batcher:
 
     def step(self) -> None:
         """One forward pass, and what its requests do with the results. Those that want to stop take no part."""
-        for task in [task for task in self.tasks if task.should_stop()]:
-            self._throw(task, Cancelled())
+        self.leave()
         chosen = self.choose()
         if not chosen:
             return
@@ -71,6 +70,11 @@ class Batcher:
             return
         for (task, _), result in zip(chosen, results, strict=True):
             self._resume(task, partial(task.work.send, result))
+
+    def leave(self) -> None:
+        """Ends those that want to stop; what they had encoded is free for others now."""
+        for task in [task for task in self.tasks if task.should_stop()]:
+            self._throw(task, Cancelled())
 
     def choose(self) -> list[tuple[Task[Any], Call]]:
         """The calls of the next pass, within its size. Who is left out goes first the next time."""
