@@ -1,0 +1,237 @@
+"""Hone's own API on the wire: what a body may hold, field by field, and what an answer holds. No work is done here."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from assistant.types import Completion, CompletionRequest, CompletionResult, Draft, Verdict
+
+MAX_TEXT = 8 * 2**20
+"""Code points of a buffer. The server's limit on bytes is usually met first."""
+
+StopText = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class _Body(BaseModel):
+    """Refuses fields that it does not know: a misspelt option is an error, not a default."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class CompleteBody(_Body):
+    """The whole buffer and the hole in it. Only ``text`` and ``start`` are needed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"text": "def add(a, b):\n    return \n", "start": 26, "filename": "add.py"},
+                {
+                    "text": "def add(a, b):\n    return \n",
+                    "start": 26,
+                    "language": "python",
+                    "n": 3,
+                    "budget_ms": 300,
+                    "stream": True,
+                },
+            ]
+        }
+    )
+
+    text: str = Field(max_length=MAX_TEXT, description="The whole buffer, exactly as the editor has it.")
+    start: int = Field(ge=0, le=MAX_TEXT, description="Where the hole begins, in code points of the text.")
+    end: int | None = Field(None, ge=0, le=MAX_TEXT, description="Where it ends; none: it has no width.")
+    filename: str | None = Field(
+        None, max_length=4096, description="Tells the language. A label: the server opens no file."
+    )
+    language: str | None = Field(None, max_length=64, description="Instead of what the file's name says.")
+    n: int = Field(1, ge=1, le=64, description="Alternatives at most, best first.")
+    max_tokens: int = Field(64, ge=1, le=4096, description="Longest answer in tokens.")
+    budget_ms: float | None = Field(
+        None,
+        ge=1,
+        le=3_600_000,
+        allow_inf_nan=False,
+        description="From the request's arrival; then the best draft so far is the answer.",
+    )
+    steps: int | None = Field(None, ge=1, le=1024, description="Denoising steps per canvas.")
+    policy: str | None = Field(
+        None,
+        pattern="^[a-z_]{1,32}$",
+        description='Which places are written in a step; "causal": one token after the other, by the same weights.',
+    )
+    lengths: int | None = Field(None, ge=1, le=64, description="Hole lengths that are tried side by side.")
+    temperature: float = Field(0.0, ge=0, le=10, allow_inf_nan=False)
+    top_p: float = Field(1.0, ge=0.01, le=1, allow_inf_nan=False)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    one_line: bool | None = Field(None, description="Whether the answer ends with its line; none: as the text says.")
+    stop: list[StopText] = Field([], max_length=16, description="Texts before which an answer ends.")
+    document: str | None = Field(
+        None, max_length=4096, description="A newer request of the same client for the same document replaces this one."
+    )
+    batch: bool = Field(default=False, description="Goes behind every request that somebody waits for.")
+    request: str | None = Field(None, min_length=1, max_length=128, description="A name by which to cancel it.")
+    stream: bool = Field(default=False, description="Answer with server-sent events: the draft after each step.")
+    tokens_in_steps: bool = Field(default=True, description="Whether the events of the steps hold the draft's text.")
+
+    def wanted(self) -> CompletionRequest:
+        return CompletionRequest(
+            text=self.text,
+            start=self.start,
+            end=self.end,
+            filename=self.filename,
+            language=self.language,
+            n=self.n,
+            max_tokens=self.max_tokens,
+            budget_ms=self.budget_ms,
+            steps=self.steps,
+            policy=self.policy,
+            lengths=self.lengths,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            one_line=self.one_line,
+            stop=tuple(self.stop),
+        )
+
+
+class CancelBody(_Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"request": "typing-17"}]})
+
+    request: str = Field(min_length=1, max_length=128, description="The name that the request was sent with.")
+
+
+class EditBody(_Body):
+    """A block of the buffer to be rewritten."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"text": "x = 'a' % b\n", "start": 0, "end": 11, "instruction": "use an f-string"}]
+        }
+    )
+
+    text: str = Field(max_length=MAX_TEXT)
+    start: int = Field(ge=0, le=MAX_TEXT)
+    end: int = Field(ge=0, le=MAX_TEXT)
+    filename: str | None = Field(None, max_length=4096)
+    language: str | None = Field(None, max_length=64)
+    instruction: str | None = Field(None, max_length=4096)
+
+
+class CompletionOut(BaseModel):
+    text: str = Field(description="Replaces text[start:end].")
+    start: int
+    end: int
+    score: float | None = Field(description="The judge's; completions are ordered by it, best first.")
+    confidence: float | None = Field(description="Mean probability of a token, 0 to 1.")
+    verdict: Verdict = Field(description='Whether the syntax gate has checked it; what fails is never sent: "valid".')
+    tokens: int
+    origin: str = Field(description='Where it came from: "canvas", "repair", "trimmed", ...')
+
+
+class CompleteOut(BaseModel):
+    completions: list[CompletionOut]
+    steps: int = Field(description="Denoising steps.")
+    passes: int = Field(description="Forward passes of the model, all kinds.")
+    timing_ms: dict[str, float]
+    reason: str | None = Field(description="Why there is no completion.")
+    context_tokens: int
+    known_tokens: int = Field(description="How many of them were in the cache.")
+    model: str
+
+    @classmethod
+    def of(cls, result: CompletionResult, model: str) -> "CompleteOut":
+        return cls(
+            completions=[_completion(one) for one in result.completions],
+            steps=result.steps,
+            passes=result.passes,
+            timing_ms=result.timing_ms,
+            reason=result.reason,
+            context_tokens=result.context_tokens,
+            known_tokens=result.known_tokens,
+            model=model,
+        )
+
+
+class StepOut(BaseModel):
+    """``event: step``. Steps that come faster than they are read are left out; the result never is."""
+
+    index: int
+    phase: str
+    tokens: list[str | None] = Field(description="Text of each token of the hole; null where nothing is written yet.")
+    confidence: list[float]
+
+    @classmethod
+    def of(cls, draft: Draft, *, with_tokens: bool) -> "StepOut":
+        tokens = list(draft.tokens) if with_tokens else []
+        return cls(index=draft.index, phase=draft.phase, tokens=tokens, confidence=list(draft.confidence))
+
+
+class CancelOut(BaseModel):
+    cancelled: bool
+
+
+class ModelOut(BaseModel):
+    name: str
+    parameters: int
+    context: int
+    max_hole: int
+    vocabulary: int
+    device: str
+    dtype: str
+    loaded: bool
+    instruct: bool
+
+
+class LoadOut(BaseModel):
+    waiting: int
+    running: int
+    cached_bytes: int
+    loaded: bool
+    batch_width: float
+
+
+class StatusOut(BaseModel):
+    version: str
+    pid: int
+    uptime_s: float
+    model: ModelOut | None
+    model_error: str | None = Field(description="Why there is no model.")
+    load: LoadOut
+    empty: dict[str, int] = Field(description="The last empty answers, by reason.")
+
+
+class EmptyOut(BaseModel):
+    time: float = Field(description="Seconds since 1970.")
+    reason: str
+    language: str
+    client: str
+
+
+class EmptiesOut(BaseModel):
+    empty: list[EmptyOut]
+
+
+class ShutdownOut(BaseModel):
+    stopping: Literal[True]
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+
+
+class ErrorOut(BaseModel):
+    error: ErrorDetail
+
+
+def _completion(one: Completion) -> CompletionOut:
+    return CompletionOut(
+        text=one.text,
+        start=one.start,
+        end=one.end,
+        score=one.score,
+        confidence=one.confidence,
+        verdict=one.verdict,
+        tokens=one.tokens,
+        origin=one.origin,
+    )
