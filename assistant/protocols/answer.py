@@ -9,20 +9,22 @@ best. So a temperature counts only where somebody can want variety: with a seed,
 """
 
 import json
-import math
 import time
-import uuid
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
+from uuid import uuid4
 
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from assistant.api import caller_of, until_disconnect
 from assistant.bounds import ServerOptions
+from assistant.errors import RequestError
 from assistant.protocols.fim import SENTINELS, Hole
+from assistant.protocols.guess import guess
 from assistant.types import Completion, CompletionRequest, CompletionResult, ModelInfo, OnDraft, Serving
 
 Json = dict[str, Any]
@@ -94,11 +96,12 @@ def completion_request(hole: Hole, wish: Wish, max_tokens: int) -> CompletionReq
         options["seed"] = (wish.seed or 0) % (1 << 63)
     if wish.budget_ms is not None and wish.budget_ms > 0:
         options["budget_ms"] = wish.budget_ms
+    named = hole.language or hole.filename
     return CompletionRequest(
         text=hole.prefix + hole.suffix,
         start=len(hole.prefix),
         filename=hole.filename,
-        language=hole.language,
+        language=hole.language if named else guess(hole.prefix),
         n=wish.n,
         stop=stops(wish.stop),
         **options,
@@ -176,13 +179,17 @@ class Alternates:
             burst.under_way = max(burst.under_way - 1, 0)
 
 
-async def run_varied(request: Request, hole: Hole, wish: Wish, alternates: Alternates) -> CompletionResult:
+async def run_varied(request: Request, hole: Hole, wish: Wish) -> CompletionResult:
     """As ``run``; but where the same request is under way already, its next best answer, or the last there is.
 
     Not where somebody asks for a reproducible answer, by a seed or by temperature 0, or for alternatives by number.
     """
     if wish.n != 1 or wish.seed is not None or wish.temperature == 0:
         return await run(request, hole, wish)
+    state = request.app.state
+    if not hasattr(state, "alternates"):
+        state.alternates = Alternates()
+    alternates: Alternates = state.alternates
     key = sha256(repr((caller_of(request).client, hole, wish)).encode()).digest()
     rank = alternates.begin(key, time.monotonic())
     try:
@@ -221,6 +228,20 @@ def verdict(result: CompletionResult) -> dict[str, str]:
 
 def tokens(result: CompletionResult) -> int:
     return sum(completion.tokens for completion in result.completions)
+
+
+def prompt_text(prompt: str | list[Any]) -> str:
+    """The one prompt of a request.
+
+    Raises:
+        RequestError: token ids, several prompts or none.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) != 1 or not isinstance(prompt[0], str):
+        what = "token ids" if prompt and not isinstance(prompt[0], str) else f"a list of {len(prompt)}"
+        raise RequestError(f"prompt must be one text, not {what}; send each text in a request of its own")
+    return prompt[0]
 
 
 def as_json(body: Any, result: CompletionResult | None = None) -> Response:

@@ -1,8 +1,8 @@
 """Prompts that editors have already written for some model, taken apart again: sentinels and template lines.
 
-An editor that cannot send ``suffix`` puts the text before and behind the cursor between the sentinels of a model family;
-one that can often puts lines on top that name the language. Hone has sentinels of its own (``model.layout``), so it needs
-the plain texts back. Pure functions over text; they know no protocol and no model.
+An editor that cannot send ``suffix`` puts the text before and behind the cursor between the sentinels of a model
+family; one that can often puts lines on top that name the language. Hone has sentinels of its own (``model.layout``),
+so it needs the plain texts back. Pure functions over text; they know no protocol and no model.
 
 A prompt is taken for a fill-in-the-middle prompt only when it has the whole form of one: it begins with a sentinel and
 ends with the one for "now the middle". Code that merely mentions a sentinel is left alone.
@@ -51,8 +51,10 @@ FAMILIES = (
 )
 _CODESTRAL = Family("codestral", "[PREFIX]", "[SUFFIX]", "")
 _STARTS = ("<s>", "<bos>", "<|begin_of_text|>", "<｜begin▁of▁sentence｜>")
-_ENDS = ("<|endoftext|>", "<|file_separator|>", "<|fim_pad|>", "<|repo_name|>", "<|im_start|>", "<|im_end|>", "<|user|>",
-         "<|assistant|>", "<eos>", "<EOT>", "</s>", "<end_of_turn>", "<｜end▁of▁sentence｜>", "</fim_middle>")  # fmt: skip
+_ENDS = (
+    *("<|endoftext|>", "<|file_separator|>", "<|fim_pad|>", "<|repo_name|>", "<|im_start|>", "<|im_end|>"),
+    *("<|user|>", "<|assistant|>", "<eos>", "<EOT>", "</s>", "<end_of_turn>", "<｜end▁of▁sentence｜>", "</fim_middle>"),
+)
 _FILES = ("<|file_sep|>", "<file_sep>", "<filename>", "<|file_separator|>", "###PATH:")
 SENTINELS = frozenset(
     {part for family in (*FAMILIES, _CODESTRAL) for part in (family.prefix, family.suffix, family.middle) if part}
@@ -78,7 +80,7 @@ _TOP = 16 * 1024
 
 
 def locate(prompt: str, suffix: str | None = None, *, language: str | None = None, filename: str | None = None) -> Hole:
-    """Where the answer to a prompt goes. What the request says of language and file counts before what its text says."""
+    """Where the answer goes. What the request says of language and file counts before what its text says."""
     behind = "" if suffix in (None, *_ENDS) else suffix or ""
     hole = (parse(prompt) if not behind else None) or Hole(prompt, behind)
     hole = without_template(hole)

@@ -1,0 +1,299 @@
+"""llama.cpp's server as llama.vim, llama.vscode and Continue call it.
+
+``/infill`` puts ``prompt``, the current line up to the cursor, behind ``input_prefix``. On a blank line ``prompt`` is
+empty and the answer holds the indentation. What the clients do not know how to use is left out: slots, samplers, log
+probabilities; ``input_extra`` is accepted and not read (context from other files comes with Hone's own front ends).
+"""
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from assistant.errors import RequestError
+from assistant.protocols.answer import (
+    Json,
+    JsonRoute,
+    Wish,
+    about,
+    as_events,
+    as_json,
+    model_names,
+    prompt_text,
+    run,
+    serving_of,
+    tokens,
+)
+from assistant.protocols.fim import Hole, locate
+from assistant.types import Completion, CompletionResult, ModelInfo
+
+router = APIRouter(route_class=JsonRoute, tags=["llama.cpp"])
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Options(BaseModel):
+    """What both ways to complete accept; other keys are accepted and not read."""
+
+    n_predict: int | None = None
+    """-1: as many as fit, which here is the default. 0: only warm up."""
+    max_tokens: int | None = None
+    n_cmpl: int | None = Field(None, ge=1)
+    n: int | None = Field(None, ge=1)
+    stop: str | list[str] | None = None
+    stream: bool | None = None
+    temperature: Number | None = None
+    top_p: Number | None = None
+    seed: int | None = None
+    t_max_prompt_ms: Number | None = None
+    t_max_predict_ms: Number | None = None
+    response_fields: list[str] | None = None
+
+    @property
+    def warm_up(self) -> bool:
+        return 0 in (self.n_predict, self.max_tokens)
+
+    def wish(self) -> Wish:
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        limit = self.n_predict if self.n_predict is not None else self.max_tokens
+        return Wish(
+            n=self.n_cmpl or self.n or 1,
+            max_tokens=limit,
+            temperature=self.temperature if self.temperature is None else max(self.temperature, 0.0),
+            top_p=self.top_p,
+            seed=self.seed,
+            stop=tuple(stop),
+            budget_ms=self.budget_ms,
+        )
+
+    @property
+    def budget_ms(self) -> float | None:
+        """The user waits for both; the server that the names come from has no such limit unless asked."""
+        if self.t_max_predict_ms is None or self.t_max_predict_ms <= 0:
+            return None
+        return max(self.t_max_prompt_ms or 0, 0) + self.t_max_predict_ms
+
+
+class InfillBody(Options):
+    input_prefix: str | None = None
+    input_suffix: str | None = None
+    prompt: str | None = None
+    input_extra: list[Any] | None = None
+
+
+class CompletionBody(Options):
+    prompt: str | list[Any] = ""
+
+
+class TextBody(BaseModel):
+    content: str
+
+
+class TokensBody(BaseModel):
+    tokens: list[int]
+
+
+@router.post("/infill")
+async def infill(request: Request, body: InfillBody) -> Response:
+    prefix = (body.input_prefix or "") + (body.prompt or "")
+    return await _complete(request, body, Hole(prefix, body.input_suffix or ""), body.prompt or "")
+
+
+@router.post("/completion")
+@router.post("/completions")
+async def completion(request: Request, body: CompletionBody) -> Response:
+    prompt = prompt_text(body.prompt)
+    return await _complete(request, body, locate(prompt), prompt)
+
+
+async def _complete(request: Request, body: Options, hole: Hole, prompt: str) -> Response:
+    info = await serving_of(request).info()
+    if body.warm_up:
+        # The text is not encoded: the next request's will differ, and a warm-up must cost next to nothing.
+        return _respond(body, [_answer(info, CompletionResult((), 0, 0), None, body, prompt, "")])
+    result = await run(request, hole, body.wish())
+    found = result.completions[: body.wish().n] or (None,)
+    answers = [
+        _answer(info, result, one, body, prompt, hole.wrapped(one.text if one else ""), index)
+        for index, one in enumerate(found)
+    ]
+    return _respond(body, answers, result)
+
+
+def _respond(body: Options, answers: list[Json], result: CompletionResult | None = None) -> Response:
+    if body.stream:
+        return as_events([part for answer in answers for part in _streamed(answer)], result, done=False)
+    picked = [_picked(answer, body.response_fields) for answer in answers]
+    return as_json(picked if (body.n_cmpl or body.n or 1) > 1 else picked[0], result)
+
+
+def _streamed(answer: Json) -> list[Json]:
+    piece = {"index": answer["index"], "content": answer["content"], "tokens": [], "stop": False, "id_slot": 0}
+    last = answer | {"content": "", "stop": True}
+    return [piece, last] if answer["content"] else [last]
+
+
+def _picked(answer: Json, fields: list[str] | None) -> Json:
+    """Only the fields that are asked for; "timings/prompt_n" is the value within, under just this name.
+
+    What Hone says of the answer comes along wherever the answer itself is asked for."""
+    if not fields:
+        return answer
+    picked: Json = {}
+    for field in fields:
+        value: Any = answer
+        for name in field.split("/"):
+            value = value.get(name, _MISSING) if isinstance(value, dict) else _MISSING
+        if value is not _MISSING:
+            picked[field] = value
+    return picked | ({"hone": answer["hone"]} if "content" in picked else {})
+
+
+_MISSING = object()
+
+
+def _answer(
+    info: ModelInfo,
+    result: CompletionResult,
+    one: Completion | None,
+    body: Options,
+    prompt: str,
+    text: str,
+    index: int = 0,
+) -> Json:
+    written = one.tokens if one else 0
+    return {
+        "index": index,
+        "content": text,
+        "tokens": [],
+        "id_slot": 0,
+        "stop": True,
+        "model": info.name,
+        "tokens_predicted": written,
+        "tokens_evaluated": result.context_tokens,
+        "generation_settings": _settings(info, body),
+        "prompt": prompt,
+        "has_new_line": "\n" in text,
+        # Clients warn of a truncated context and say how to enlarge it; here it is chosen near the cursor by design.
+        "truncated": False,
+        "stop_type": "limit" if body.warm_up else "eos",
+        "stopping_word": "",
+        "tokens_cached": result.known_tokens,
+        "timings": _timings(result),
+        "hone": about(result, one),
+    }
+
+
+def _settings(info: ModelInfo, body: Options) -> Json:
+    wish = body.wish()
+    return {
+        "n_ctx": info.context,
+        "n_predict": wish.max_tokens if wish.max_tokens is not None else -1,
+        "temperature": wish.temperature or 0.0,
+        "seed": wish.seed or 0,
+        "stop": list(wish.stop),
+        "stream": bool(body.stream),
+    }
+
+
+def _timings(result: CompletionResult) -> Json:
+    """A diffusion model writes many tokens per pass, so "per token" is a mean over all of them."""
+    prompt_ms = result.timing_ms.get("context", 0.0)
+    predicted_ms = max(result.timing_ms.get("total", 0.0) - prompt_ms, 0.0)
+    prompt_n = max(result.context_tokens - result.known_tokens, 0)
+    predicted_n = tokens(result)
+    return {
+        "cache_n": result.known_tokens,
+        "prompt_n": prompt_n,
+        "prompt_ms": prompt_ms,
+        "prompt_per_token_ms": prompt_ms / prompt_n if prompt_n else None,
+        "prompt_per_second": 1000 * prompt_n / prompt_ms if prompt_ms else None,
+        "predicted_n": predicted_n,
+        "predicted_ms": predicted_ms,
+        "predicted_per_token_ms": predicted_ms / predicted_n if predicted_n else None,
+        "predicted_per_second": 1000 * predicted_n / predicted_ms if predicted_ms else None,
+    }
+
+
+@router.get("/health")
+async def health() -> Json:
+    return {"status": "ok"}
+
+
+@router.get("/props")
+async def props(request: Request) -> Json:
+    info = await serving_of(request).info()
+    return {
+        "default_generation_settings": {"n_ctx": info.context, "params": {"n_predict": -1, "temperature": 0.0}},
+        "total_slots": 1,
+        "model_path": info.name,
+        "model_alias": info.name,
+        "chat_template": "",
+        "modalities": {"vision": False, "audio": False},
+        "build_info": f"hone {request.app.version}",
+        "is_sleeping": not info.loaded,
+    }
+
+
+@router.post("/tokenize")
+async def tokenize(request: Request, body: TextBody) -> Json:
+    return {"tokens": await serving_of(request).tokenize(body.content)}
+
+
+@router.post("/detokenize")
+async def detokenize(request: Request, body: TokensBody) -> Json:
+    serving = serving_of(request)
+    vocabulary = (await serving.info()).vocabulary
+    for token in body.tokens:
+        if not 0 <= token < vocabulary:
+            raise RequestError(f"token {token} is not one of the model's, which are 0 to {vocabulary - 1}")
+    return {"content": await serving.detokenize(body.tokens)}
+
+
+@router.post("/apply-template")
+async def apply_template(request: Request) -> Json:
+    name = (await serving_of(request).info()).name
+    raise RequestError(f"the model {name} has no chat template: it completes code; use /infill or /v1/completions")
+
+
+@router.get("/v1/models")
+@router.get("/models")
+async def models(request: Request) -> Json:
+    """The union of what OpenAI's, llama.cpp's and Mistral's clients read."""
+    info = await serving_of(request).info()
+    return {
+        "object": "list",
+        "data": [_model(info, name) for name in model_names(info)],
+        "models": [_listed(info, name) for name in model_names(info)],
+    }
+
+
+@router.get("/v1/models/{name:path}")
+async def model(request: Request, name: str) -> Json:
+    """Clients name models freely, and are answered under any name."""
+    return _model(await serving_of(request).info(), name)
+
+
+def _model(info: ModelInfo, name: str) -> Json:
+    return {
+        "id": name,
+        "object": "model",
+        "created": int(time.time()),
+        "owned_by": "hone",
+        "root": info.name,
+        "type": "base",
+        "max_context_length": info.context,
+        "capabilities": {"completion_chat": False, "completion_fim": True, "function_calling": False, "vision": False},
+        "meta": {"n_vocab": info.vocabulary, "n_ctx": info.context, "n_ctx_train": info.context,
+                 "n_params": info.parameters},
+    }  # fmt: skip
+
+
+def _listed(info: ModelInfo, name: str) -> Json:
+    return {
+        "name": name,
+        "model": info.name,
+        "capabilities": ["completion"],
+        "details": {"family": "hone", "parameter_size": str(info.parameters)},
+    }
