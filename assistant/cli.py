@@ -13,13 +13,17 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from assistant import __version__
 from assistant.config import Settings, load_settings
-from assistant.errors import HoneError, RequestError, SourceError
+from assistant.errors import DaemonError, HoneError, RequestError, SourceError
 from assistant.source import Source, check_offset, offset_at, position_at, read_source, take_marker, write_source
-from assistant.types import Completion, CompletionRequest, CompletionResult
+from assistant.types import Completer, Completion, CompletionRequest, CompletionResult, OnFinished
+
+if TYPE_CHECKING:
+    from assistant.runtime import Endpoint
+    from assistant.serve import Closable
 
 ANSWER, NONE, ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -77,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hone {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_complete(commands)
+    _add_serve(commands)
     _add_demo(commands)
     _add_doctor(commands)
     for name, (_, summary) in FORWARDED.items():
@@ -115,6 +120,11 @@ def _add_complete(commands: Commands) -> None:
     parser.add_argument("--language", metavar="NAME", help="python, tsx, ... instead of what the file's name says")
     _add_answer_options(parser)
     _add_model_options(parser)
+    parser.add_argument(
+        "--daemon",
+        metavar="WHEN",
+        help="ask a daemon: auto (if one runs), start (start one if none does) or never (auto)",
+    )
     _add_output_options(parser)
 
 
@@ -141,6 +151,8 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the model")
     group.add_argument("--model", metavar="FOLDER", help="a checkpoint (the embedded model)")
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps (auto)")
+    group.add_argument("--dtype", metavar="NAME", help="auto, bfloat16 or float32 (auto)")
+    group.add_argument("--threads", metavar="N", help="processor threads (one per core)")
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -187,11 +199,8 @@ def _whole(text: str, flag: str, allowed: str) -> int:
 
 
 def _request(source: Source, start: int, settings: Settings, options: argparse.Namespace) -> CompletionRequest:
-    from infill.languages import LANGUAGES, get
-
-    if options.language is not None and get(options.language) is None:
-        known = ", ".join(row.name for row in LANGUAGES)
-        raise RequestError(f"--language {options.language!r} is not known; known are {known}")
+    if options.language is not None:
+        _check_language(options.language)
     return CompletionRequest(
         source.text,
         start,
@@ -210,21 +219,71 @@ def _request(source: Source, start: int, settings: Settings, options: argparse.N
     )
 
 
+def _check_language(language: str) -> None:
+    from infill.languages import LANGUAGES, get
+
+    if get(language) is None:
+        known = ", ".join(row.name for row in LANGUAGES)
+        raise RequestError(f"--language {language!r} is not known; known are {known}")
+
+
 def _answer(request: CompletionRequest, settings: Settings, *, watch: bool) -> CompletionResult:
+    ask = _watched(request) if watch else lambda completer: completer.complete(request)
+    endpoint = _daemon(settings)
+    if endpoint is not None:
+        from assistant.client import Client
+
+        try:
+            with Client(endpoint) as client:
+                return ask(client)
+        except DaemonError as error:
+            if settings.daemon == "start":
+                raise
+            _note(f"{error}; answering without it")
     from assistant.service import Assistant, open_infiller
 
-    assistant = Assistant(lambda: open_infiller(settings))
-    if not watch:
-        return assistant.complete(request)
-    from rich.console import Console
+    return ask(Assistant(lambda: open_infiller(settings)))
 
-    from assistant.render import Sharpening, summary
 
-    console = Console(stderr=True, highlight=False)
-    with Sharpening(console) as sharpening:
-        result = assistant.complete(request, on_step=sharpening)
-    console.print(summary(result), style="dim")
-    return result
+def _watched(request: CompletionRequest) -> Callable[[Completer], CompletionResult]:
+    def ask(completer: Completer) -> CompletionResult:
+        from rich.console import Console
+
+        from assistant.render import Sharpening, summary
+
+        console = Console(stderr=True, highlight=False)
+        with Sharpening(console) as sharpening:
+            result = completer.complete(request, on_step=sharpening)
+        console.print(summary(result), style="dim")
+        return result
+
+    return ask
+
+
+def _daemon(settings: Settings) -> "Endpoint | None":
+    """The daemon to ask, or None to answer in this process."""
+    if settings.daemon == "never":
+        return None
+    if settings.daemon == "start":
+        from assistant.daemon import ensure
+
+        return ensure(settings, tell=_note)
+    from assistant import runtime
+
+    try:
+        endpoint = runtime.find()
+    except DaemonError as error:
+        _note(f"{error}; answering without a daemon")
+        return None
+    wrong = None if endpoint is None else runtime.misfit(endpoint, settings)
+    if endpoint is not None and wrong is not None:
+        _note(f"the daemon (process {endpoint.pid}) is not asked: {wrong}; --daemon start replaces it")
+        return None
+    return endpoint
+
+
+def _note(message: str) -> None:
+    print("hone:", message, file=sys.stderr, flush=True)
 
 
 def _print_completions(source: Source, result: CompletionResult, *, as_json: bool) -> None:
@@ -264,6 +323,118 @@ def _write_in_place(source: Source, completion: Completion) -> None:
     line, column = position_at(source.text, completion.start)
     write_source(source.path, source.text[: completion.start] + completion.text + source.text[completion.end :])
     print(f"hone: {source.path}:{line}:{column}: {len(completion.text)} characters inserted", file=sys.stderr)
+
+
+# --- serve
+
+
+def _add_serve(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="hold the model for every editor and terminal, over HTTP",
+        description="Run the daemon in this terminal, until Ctrl-C. Exit codes: 0 it ended in peace, 2 an error.",
+    )
+    parser.set_defaults(run=_serve)
+    where = parser.add_argument_group("where")
+    where.add_argument(
+        "--host", metavar="NAME", help="address to listen at; beyond loopback it needs --token (127.0.0.1)"
+    )
+    where.add_argument("--port", metavar="N", help="port to listen at, 0 for a free one (8077)")
+    where.add_argument("--any-port", action="store_true", help="where the port is taken, take a free one")
+    where.add_argument("--socket", metavar="PATH", help="listen at this Unix socket instead")
+    who = parser.add_argument_group("who may ask")
+    who.add_argument("--token", metavar="TEXT", help="what every request must bring along; HONE_TOKEN hides it from ps")
+    who.add_argument("--allow-host", metavar="NAME", action="append", help="a further name by which it may be called")
+    who.add_argument(
+        "--allow-origin", metavar="URL", action="append", help="a web page that may ask, as https://NAME:PORT"
+    )
+    _add_model_options(parser)
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--idle-unload", metavar="SECONDS", help="free the model when nobody has asked for so long")
+    limits.add_argument("--exit-idle", metavar="SECONDS", help="end when nobody has asked for so long")
+    limits.add_argument("--memory", metavar="MIB", help="drop caches when the process is larger than this")
+    limits.add_argument("--queue", metavar="N", help="requests that may wait (256)")
+    log = parser.add_argument_group("the log")
+    log.add_argument(
+        "--log-code", action="store_true", default=None, help="write code of requests and answers to the log"
+    )
+    _add_serve_commands(parser)
+
+
+def _add_serve_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    status = commands.add_parser(
+        "status",
+        help="what the daemon that runs is doing",
+        description="Say what the daemon that runs is doing. Exit codes: 0 it runs, 1 none does, 2 an error.",
+    )
+    status.set_defaults(run=_serve_status)
+    status.add_argument("--json", action="store_true", help="one JSON object")
+    stop = commands.add_parser(
+        "stop",
+        help="end the daemon",
+        description="End the daemon. Exit codes: 0 it has ended, 1 none ran, 2 an error.",
+    )
+    stop.set_defaults(run=_serve_stop)
+    logs = commands.add_parser(
+        "logs",
+        help="what the daemon wrote",
+        description="Print the log of daemons that were started by a front end.",
+    )
+    logs.set_defaults(run=_serve_logs)
+    logs.add_argument("-n", "--lines", metavar="N", default="50", help="so many of the last lines (50)")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added, until Ctrl-C")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = load_settings(vars(options))
+    from assistant.serve import serve
+
+    def open_worker(on_finished: OnFinished) -> "Closable":
+        # torch comes in with these, while the server listens already.
+        from assistant.service import open_infiller
+        from assistant.worker import Limits, Worker
+
+        limits = Limits(
+            waiting=settings.queue or Limits.waiting,
+            idle_unload_s=settings.idle_unload,
+            memory_bytes=None if settings.memory is None else settings.memory * 2**20,
+        )
+        return Worker(lambda: open_infiller(settings), limits, on_finished=on_finished)
+
+    if not serve(settings, open_worker, any_port=options.any_port):
+        sys.stderr.flush()
+        os._exit(ANSWER)
+    return ANSWER
+
+
+def _serve_status(options: argparse.Namespace) -> int:
+    from assistant.status import observe
+
+    report = observe()
+    print(json.dumps(report.as_object(), ensure_ascii=False) if options.json else report.as_text())
+    return ANSWER if report.state == "running" else NONE
+
+
+def _serve_stop(_: argparse.Namespace) -> int:
+    from assistant.daemon import stop
+
+    ended = stop()
+    if ended is None:
+        _note("no daemon runs")
+        return NONE
+    print(f"the daemon at {ended.address}, process {ended.pid}, has ended")
+    return ANSWER
+
+
+def _serve_logs(options: argparse.Namespace) -> int:
+    from assistant.daemon import tail
+    from assistant.runtime import log_file
+
+    for piece in tail(log_file(), _whole(options.lines, "--lines", "a whole number"), follow=options.follow):
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    return ANSWER
 
 
 # --- demo

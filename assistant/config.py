@@ -18,12 +18,18 @@ from assistant.errors import SettingError
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for every request unless the request says otherwise. ``None``: the default of the loaded model."""
+    """What holds for every request unless the request says otherwise (``None``: the default of the loaded model), and
+    how the daemon is run and found.
+    """
 
     model: Path | None = None
     """A checkpoint folder; None for the embedded model."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
+    dtype: str | None = None
+    """auto, bfloat16 or float32."""
+    threads: int | None = None
+    """Processor threads of the model."""
     n: int = 1
     max_tokens: int = 64
     steps: int | None = None
@@ -33,6 +39,28 @@ class Settings:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+
+    daemon: str = "auto"
+    """Whether commands ask a daemon: "auto" (one that runs), "start" (start one if none does) or "never"."""
+    host: str = "127.0.0.1"
+    port: int = 8077
+    """0: any free one."""
+    socket: Path | None = None
+    """A Unix socket instead of host and port."""
+    token: str | None = None
+    """What every request must bring along; None: nothing, which is for loopback and Unix sockets only."""
+    allow_host: tuple[str, ...] = ()
+    allow_origin: tuple[str, ...] = ()
+    log_code: bool = False
+    """Whether the log may hold the user's code."""
+    idle_unload: float | None = None
+    """Seconds without a request after which the model is freed."""
+    exit_idle: float | None = None
+    """Seconds without a request after which the daemon ends."""
+    memory: int | None = None
+    """MiB of the process above which caches are dropped."""
+    queue: int | None = None
+    """Requests that may wait; None: as many as ``assistant.worker.Limits`` says."""
 
 
 def load_settings(flags: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -123,6 +151,33 @@ def name(value: object) -> str:
     return value.strip()
 
 
+def choice(*allowed: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return str(value)
+
+    return read
+
+
+def switch(value: object) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if str(value).strip().lower() not in known:
+        raise ValueError("must be true or false")
+    return known[str(value).strip().lower()]
+
+
+def names(value: object) -> tuple[str, ...]:
+    """From a list, or from a text with commas."""
+    if isinstance(value, (list, tuple)):
+        return tuple(name(one) for one in value)
+    return tuple(name(one) for one in name(value).split(","))
+
+
+def file_path(value: object) -> Path:
+    return (value if isinstance(value, Path) else Path(name(value))).expanduser()
+
+
 def device(value: object) -> str:
     kind, _, index = name(value).partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
@@ -140,6 +195,8 @@ def folder(value: object) -> Path:
 READERS: dict[str, Callable[[object], Any]] = {
     "model": folder,
     "device": device,
+    "dtype": choice("auto", "bfloat16", "float32"),
+    "threads": whole(1, 1024),
     "n": whole(1, 64),
     "max_tokens": whole(1, 4096),
     "steps": whole(1, 1024),
@@ -149,5 +206,17 @@ READERS: dict[str, Callable[[object], Any]] = {
     "temperature": real(0, 10),
     "top_p": real(0.01, 1),
     "seed": whole(0, 2**63 - 1),
+    "daemon": choice("auto", "start", "never"),
+    "host": name,
+    "port": whole(0, 65535),
+    "socket": file_path,
+    "token": name,
+    "allow_host": names,
+    "allow_origin": names,
+    "log_code": switch,
+    "idle_unload": real(0.1, 31_536_000),
+    "exit_idle": real(0.1, 31_536_000),
+    "memory": whole(64, 2**30),
+    "queue": whole(1, 65536),
 }
 assert READERS.keys() == {field.name for field in fields(Settings)}

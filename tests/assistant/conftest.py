@@ -22,6 +22,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / ".config"))
+    monkeypatch.setenv("HONE_RUNTIME_DIR", str(folder / "runtime"))
     monkeypatch.setenv("COLUMNS", "100")
     for name in ("HONE_CONFIG", "HONE_MODEL", "HONE_DEVICE", "FORCE_COLOR", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
