@@ -22,6 +22,7 @@ from infill.contexts import LIMIT_BYTES, Contexts
 from infill.judge import Calibration, Draft, judge
 from infill.languages import language_of
 from infill.lengths import beyond_line, likeliest
+from infill.lookahead import Lookahead
 from infill.passes import drive, encode
 from infill.postprocess import Situation, one_line_mode, postprocess
 from infill.repair import blamed, doubted, starts, variants
@@ -302,17 +303,29 @@ class _Request:
     # Drafting by canvas.
 
     async def canvases(self) -> list[Draft]:
-        """A batch of canvases, one per likely length; before it, full blocks while the answer is longer than one."""
+        """A batch of canvases, one per likely length; before it, full blocks while the answer is longer than one.
+
+        Where a short answer is likely, the causal head writes one more candidate; where a very short one is, it and
+        the copies are all there is: it has ended before a canvas would be judged.
+        """
+        c = self.infiller.calibration
         found: list[Draft] = []
-        if self.infiller.calibration.causal_candidate and self.options.hole_length is None:
-            found = [draft for draft in await self.causal() if draft.ended]
         while True:
             room = min(self.denoiser.max_hole, self.limit - len(self.kept))
             with self.timed("draft"):
                 search, line = self.lengths(room)
+            if c.causal_candidate and self.table is not None and not self.kept:
+                expected = int((self.table.exp().cumsum(0) < 0.5).sum())
+                if expected <= c.causal_tokens:
+                    found = [
+                        replace(draft, length_logp=self.prior(len(draft.ids)))
+                        for draft in await self.causal()
+                        if draft.ended
+                    ]
+                if found and expected <= c.short and self.options.steps is None:
+                    search = []
             if search is not None:
-                causal = [replace(draft, length_logp=self.prior(len(draft.ids))) for draft in found]
-                return causal + await self.search(search, line)
+                return found + await self.search(search, line)
             block = await self.block(room)
             if len(self.kept) + room == self.limit or self.pace.tight():
                 return [*found, block]
@@ -369,17 +382,19 @@ class _Request:
         return max(self.options.lengths or self.infiller.calibration.lengths, self.options.n)
 
     async def search(self, search: Sequence[tuple[int, float]], line: bool) -> list[Draft]:
-        """Fills all lengths as one batch and has them judged."""
+        """Fills all lengths as one batch and has them judged, with the rows that need no canvas."""
+        if line:
+            self.glue = [self.tokenizer.eol]
+        extras = self.extras()
+        if not search:
+            return await self.judged(None, [], self.ends(line), "canvas", extras) if extras else []
         samples = 1
         if self.plan.temperature > 0 and self.options.n > 1:
             samples = min(-(-2 * self.options.n // len(search)), max(1, SAMPLES // len(search)))
         lengths, priors = zip(*(pair for pair in search for _ in range(samples)), strict=True)
-        if line:
-            self.glue = [self.tokenizer.eol]
         with self.timed("draft"):
             canvas = Canvas.of_lengths(lengths, self.glue, self.tokenizer, self.denoiser.device)
             canvas = await self.refine(canvas, "draft")
-            extras = self.extras()
         return await self.judged(canvas, priors, self.ends(line), "canvas", extras)
 
     async def block(self, room: int) -> Draft:
@@ -429,7 +444,7 @@ class _Request:
 
     async def judged(
         self,
-        canvas: Canvas,
+        canvas: Canvas | None,
         priors: Sequence[float],
         ends: Sequence[int],
         origin: str,
@@ -438,10 +453,10 @@ class _Request:
         """The canvas's rows and the extra ones as finished drafts, all judged in one pass."""
         self.pace.check()
         with self.timed("repair" if origin == "repair" else "judge"):
-            rows = canvas.rows()
+            rows = canvas.rows() if canvas else []
             texts = [*rows, *(ids for ids, _ in extras)]
             verdicts = await judge(self.tokenizer, self.state, texts, ends, self.denoiser.device)
-            sure = canvas.mean_log_confidence().tolist()
+            sure = canvas.mean_log_confidence().tolist() if canvas else []
         self.pace.passes += 1
         special = self.tokenizer.n_special
         assert all(token >= special for row in rows for token in row), "a special token in an answer"
@@ -476,15 +491,23 @@ class _Request:
     async def decode(self, limit: int) -> Decoded:
         breaks = set(self.infiller.breaks.tolist()) if self.situation.one_line else set()
         report = self._teller(self.on_step) if self.on_step is not None else None
+        ahead = Lookahead(self.ids, [ids for ids, _ in self.extras()])
+
+        async def back(count: int) -> Any:
+            await self.rewind(self.ids[: len(self.ids) - count])
+            return self.state
+
         return await decode(
             self.denoiser,
-            lambda token: self.extend([token]),
+            self.extend,
+            back,
             self.state,
             limit,
             self.plan,
             self.generator,
             self.pace,
             stop=breaks.__contains__,
+            guess=ahead.guess,
             report=report,
         )
 

@@ -51,7 +51,9 @@ class Calibration:
     causal_candidate: bool = False
     """Whether the causal head's greedy answer is one more candidate."""
     causal_tokens: int = 16
-    """Most tokens of that candidate."""
+    """Most tokens of that candidate; where more are likelier than not, there is none."""
+    short: int = 0
+    """Where at most so many tokens are likelier than not, that candidate and copies are all there is."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -60,8 +62,9 @@ class Calibration:
                 raise ValueError(f"calibration: {field.name} must be a number, not {value!r}")
         if self.policy not in (*POLICIES, "causal"):
             raise ValueError(f"calibration: policy must be one of {', '.join(POLICIES)}, causal, not {self.policy!r}")
-        if self.copies < 0:
-            raise ValueError(f"calibration: copies must be at least 0, not {self.copies}")
+        for name in ("copies", "short"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"calibration: {name} must be at least 0, not {getattr(self, name)}")
         for name in ("lengths", "steps", "causal_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"calibration: {name} must be at least 1, not {getattr(self, name)}")

@@ -165,7 +165,8 @@ class Decoded:
 
 async def decode(
     denoiser: Denoiser[State],
-    extend: Callable[[int], Awaitable[State]],
+    extend: Callable[[Sequence[int]], Awaitable[State]],
+    rewind: Callable[[int], Awaitable[State]],
     state: State,
     limit: int,
     plan: Plan,
@@ -173,34 +174,52 @@ async def decode(
     pace: Pace,
     *,
     stop: Callable[[int], bool] = lambda _token: False,
+    guess: Callable[[Sequence[int]], Sequence[int]] = lambda _ids: (),
     report: Callable[[Sequence[int]], None] | None = None,
 ) -> Decoded:
-    """The causal head, one token at a time, until end of text, a token for which ``stop`` holds, or ``limit`` tokens.
+    """The causal head, token by token, until end of text, a token for which ``stop`` holds, or ``limit`` tokens.
 
-    ``extend`` appends a token to the context and gives the new state. When the budget runs out, what is there is
-    returned unended.
+    ``extend`` appends tokens to the context and gives the new state, ``rewind`` takes the last n away again. Where the
+    likeliest token is wanted, what ``guess`` thinks will follow is looked at in the same pass; only what the head would
+    have written itself is kept. When the budget runs out, what is there is returned unended.
 
     Raises:
         Cancelled: ``pace.should_stop`` said yes.
     """
-    tokenizer = denoiser.tokenizer
     ids: list[int] = []
     sure: list[float] = []
+
+    def choice(logits: Tensor) -> tuple[int, float]:
+        log_p = logits.log_softmax(-1)
+        allowed = log_p.clone()
+        allowed[: denoiser.tokenizer.n_special] = -torch.inf
+        allowed[denoiser.tokenizer.eot] = log_p[denoiser.tokenizer.eot]
+        token = int(choose(allowed[None], plan.temperature, plan.top_p, generator))
+        return token, float(log_p[token])
+
+    def ends(token: int) -> bool:
+        return token == denoiser.tokenizer.eot or stop(token)
+
     while True:
         pace.check()
-        log_p = denoiser.next_logits(state).log_softmax(-1)
-        allowed = log_p.clone()
-        allowed[: tokenizer.n_special] = -torch.inf
-        allowed[tokenizer.eot] = log_p[tokenizer.eot]
-        token = int(choose(allowed[None], plan.temperature, plan.top_p, generator))
-        if token == tokenizer.eot or stop(token):
-            return Decoded(ids, sure, float(log_p[token]))
+        token, log_p = choice(denoiser.next_logits(state))
+        if ends(token):
+            return Decoded(ids, sure, log_p)
         if len(ids) == limit:
             return Decoded(ids, sure, None)
-        sure.append(float(log_p[token]))
         ids.append(token)
+        sure.append(log_p)
+        ahead = [] if plan.temperature > 0 else list(guess(ids))[: limit - len(ids)]
+        if not pace.tight():
+            state = await extend([token, *ahead])
+            for index, guessed in enumerate(ahead):
+                token, log_p = choice(denoiser.last_logits(state, len(ahead) - index)[0])
+                if token != guessed or ends(token):
+                    state = await rewind(len(ahead) - index)
+                    break
+                ids.append(token)
+                sure.append(log_p)
         if report is not None:
             report(ids)
         if pace.tight():
             return Decoded(ids, sure, None)
-        state = await extend(token)

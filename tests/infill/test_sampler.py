@@ -1,6 +1,7 @@
 """The loop: every policy reaches the answer, work is bounded, and it stops when told."""
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -147,20 +148,41 @@ def test_choose_draws_from_the_nucleus_with_the_seed() -> None:
 
 
 @pytest.mark.parametrize(("limit", "ended"), [(64, True), (3, False)])
-def test_the_causal_head_writes_token_by_token(limit: int, ended: bool) -> None:
+@pytest.mark.parametrize("guesses", ["none", "right", "wrong", "half", "too long"])
+def test_the_causal_head_writes_token_by_token(limit: int, ended: bool, guesses: str) -> None:
     denoiser, ids = scripted()
     target = denoiser.tokenizer.encode(ANSWER)
+    wrong = [denoiser.tokenizer.n_special + 3] * 4
+
+    def guess(written: Sequence[int]) -> list[int]:
+        right = target[len(written) : len(written) + 4]
+        return {"none": [], "right": right, "wrong": wrong, "half": [*right[:2], *wrong], "too long": right + wrong}[
+            guesses
+        ]
+
     with torch.inference_mode():
         state = denoiser.encode(ids)
         written = list(ids)
 
-        async def extend(token: int) -> FakeState:
+        async def extend(tokens: Sequence[int]) -> FakeState:
             nonlocal state
-            written.append(token)
+            written.extend(tokens)
             state = denoiser.encode(written, state)
             return state
 
-        decoded = drive(decode(denoiser, extend, state, limit, Plan(1), torch.Generator(), Pace()), denoiser)
+        async def rewind(count: int) -> FakeState:
+            nonlocal state
+            del written[len(written) - count :]
+            state = denoiser.encode(written, state)
+            return state
+
+        before = denoiser.calls["encode with past"]
+        plan, generator = Plan(1), torch.Generator()
+        work = decode(denoiser, extend, rewind, state, limit, plan, generator, Pace(), guess=guess)
+        decoded = drive(work, denoiser)
     assert decoded.ids == target[:limit]
     assert (decoded.end_logp is not None) is ended
     assert len(decoded.token_logp) == len(decoded.ids)
+    assert written == [*ids, *decoded.ids]
+    if guesses == "right":
+        assert denoiser.calls["encode with past"] - before <= -(-len(decoded.ids) // 4)
