@@ -5,6 +5,7 @@ nothing of how the daemon works; that is ``assistant.serve``.
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from filelock import FileLock, Timeout
 from assistant import runtime
 from assistant.client import Client
 from assistant.config import Settings
-from assistant.errors import DaemonError
+from assistant.errors import DaemonError, HoneError
 from assistant.runtime import Endpoint
 
 START_S = 600.0
@@ -33,26 +34,32 @@ Tell = Callable[[str], None]
 """Told what takes long, as a sentence without a beginning or an end: "starting the daemon"."""
 
 
-def ensure(settings: Settings, *, tell: Tell | None = None) -> Endpoint:
+def ensure(settings: Settings, *, replace: bool = True, tell: Tell | None = None) -> Endpoint:
     """A daemon of this version that holds what the settings ask for: the one that runs, or a new one.
 
+    ``replace``: whether one that does not fit is ended for it.
+
     Raises:
-        DaemonError: it cannot be started; says why, from its log.
+        DaemonError: it cannot be started, with the reason from its log; or another one may not be replaced.
     """
     tell = tell or _silent
     found = _usable(settings)
-    if found is not None:
+    if found is not None and _answers(found):
         return found
-    folder = runtime.private_folder(runtime.runtime_folder())
-    lock = FileLock(folder / "start.lock", mode=0o600)
-    deadline = time.monotonic() + START_S
+    lock = FileLock(runtime.private_folder(runtime.runtime_folder()) / "start.lock", mode=0o600)
+    asked, deadline = time.time(), time.monotonic() + START_S
     while True:
         with contextlib.suppress(Timeout), lock.acquire(timeout=0):
-            return _usable(settings) or _replace(settings, tell)
+            found = _usable(settings)
+            if found is not None and _answers(found):
+                return found
+            if (wrong := _failure_since(asked, settings)) is not None:
+                raise DaemonError(wrong)
+            return _take_over(settings, replace, tell)
         # Somebody else starts one; it can be asked as soon as it listens.
         time.sleep(POLL_S)
         found = _usable(settings)
-        if found is not None:
+        if found is not None and _answers(found):
             return found
         if time.monotonic() > deadline:
             raise DaemonError(f"another program has been starting the daemon for {START_S:.0f} s; `hone serve logs`")
@@ -67,14 +74,60 @@ def _usable(settings: Settings) -> Endpoint | None:
     return endpoint if endpoint is not None and runtime.misfit(endpoint, settings) is None else None
 
 
-def _replace(settings: Settings, tell: Tell) -> Endpoint:
+def _answers(endpoint: Endpoint) -> bool:
+    """Whether that daemon answers, and nobody else in its place. One that opens its model has better things to do."""
+    if not endpoint.ready:
+        return True
+    try:
+        with Client(endpoint) as client:
+            client.status()
+    except DaemonError:
+        return False
+    except HoneError:
+        return True
+    return True
+
+
+def _take_over(settings: Settings, replace: bool, tell: Tell) -> Endpoint:
     running = runtime.find()
-    if running is not None:
-        tell(f"replacing the daemon: {runtime.misfit(running, settings)}")
-        end(running)
-    else:
+    if running is None:
         tell("starting the daemon")
-    return start(settings)
+        return _start_or_tell(settings)
+    wrong = runtime.misfit(running, settings) or "it does not answer"
+    if not replace:
+        raise DaemonError(f"the daemon was replaced by another one ({wrong}); start this program again to use it")
+    tell(f"replacing the daemon: {wrong}")
+    end(running)
+    return _start_or_tell(settings)
+
+
+def _start_or_tell(settings: Settings) -> Endpoint:
+    """Starts it; a failure is told to everybody who waits for this start, so that they need not fail one by one."""
+    note = _failure_note()
+    try:
+        endpoint = start(settings)
+    except DaemonError as error:
+        with contextlib.suppress(OSError):
+            note.write_text(json.dumps({"command": command(settings), "message": str(error)}), encoding="utf-8")
+        raise
+    note.unlink(missing_ok=True)
+    return endpoint
+
+
+def _failure_since(moment: float, settings: Settings) -> str | None:
+    """How a start with the same settings failed while we waited for it."""
+    note = _failure_note()
+    try:
+        if note.stat().st_mtime < moment:
+            return None
+        told = json.loads(note.read_text(encoding="utf-8"))
+        return str(told["message"]) if told["command"] == command(settings) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _failure_note() -> Path:
+    return runtime.runtime_folder() / "start.failed"
 
 
 # Start.
