@@ -44,6 +44,7 @@ ROUTERS = [
     if find_spec(f"assistant.protocols.{name}")
 ]
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+DESCRIPTION = "/openapi.json"
 UNKNOWN = "unknown"
 """Stands for every path that is no route, in metrics and logs: a path may hold anything."""
 log = logging.getLogger("hone.serve")
@@ -75,6 +76,7 @@ def open_app(
         title="Hone",
         version=options.version,
         summary="Code completion by a diffusion language model on this machine.",
+        openapi_url=DESCRIPTION,
         docs_url=None,  # it would load its scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
@@ -217,6 +219,8 @@ EVERYWHERE = [
 
 
 def _route(scope: Scope) -> str:
+    if scope["path"] == DESCRIPTION:
+        return DESCRIPTION  # served by FastAPI itself, as a route of another kind
     return getattr(scope.get("route"), "path", UNKNOWN)
 
 
