@@ -3,7 +3,7 @@
 One portable path (matrix products and a softmax) for the CPU, where it beats the fused kernels of torch 2.13 by 1.6x
 forward and backward, and scaled_dot_product_attention on a GPU. Both are tested against each other.
 
-Shapes: B batch, H heads, T stream, C canvas positions, N tokens behind a cached context, D head size.
+Shapes: B batch, H heads, T stream, C canvas positions, D head size.
 """
 
 import torch
@@ -36,16 +36,3 @@ def masked(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, scale: float) -> Te
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale)
     scores = (q @ k.transpose(2, 3) * scale).masked_fill(~allowed, float("-inf"))
     return scores.softmax(-1) @ v
-
-
-def behind(q: Tensor, past_k: Tensor, past_v: Tensor, k: Tensor, v: Tensor, allowed: Tensor, scale: float) -> Tensor:
-    """N tokens behind a cached context of T.
-
-    q, k, v [1, H, N, D], past_k [H, D, T] (transposed: three times faster), past_v [H, T, D], allowed [1, 1, N, N]
-    (bool, among themselves; all of the context is seen) -> [1, H, N, D]. Neither context nor new keys are copied.
-    """
-    length = past_k.shape[2]
-    far = q @ past_k
-    near = (q @ k.transpose(2, 3)).masked_fill(~allowed, float("-inf"))
-    weights = (torch.cat([far, near], dim=-1) * scale).softmax(-1)
-    return weights[..., :length] @ past_v + weights[..., length:] @ v

@@ -1,18 +1,27 @@
 """The canvas model as the engine sees it: encode a context once, then fill, score and measure holes behind it.
 
-Implements ``infill.types.Denoiser``. Tensors stay on the model's device; logits are float32.
+Implements ``infill.types.Denoiser``. Every call (``model.calls``) is a few rows of tokens behind a state; the rows of
+all calls go through the network packed side by side, in one pass. Tensors stay on the model's device; logits are
+float32. Shapes: K rows, N places, M wanted places, D model width, V vocabulary.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.calls import Call, one_by_one
-from model.network import Cache, Network
+from model.calls import Call, Denoise, Encode, Score, common
+from model.inference import Cache, Group, Inference, Tokens
+from model.network import Network
 from model.tokenizer import Tokenizer
+
+CHUNK = 128
+"""Tokens of one group at most, where a row is not longer itself: they are all attended to and then mostly masked."""
+LOGIT_BYTES = 64 * 2**20
+"""Logits made at once, unless one call alone asks for more."""
 
 
 @dataclass
@@ -26,34 +35,124 @@ class State:
 
     @property
     def nbytes(self) -> int:
-        return self.cache.keys.nbytes + self.cache.values.nbytes + self.hidden.nbytes
+        return self.cache.nbytes + self.hidden.nbytes
+
+    @property
+    def last(self) -> Tensor:
+        """[1, D]: the hidden state at the context's end."""
+        return self.hidden[len(self.ids) - 1 : len(self.ids)]
 
 
 @dataclass
 class Packed:
-    """Rows [K, N] of different lengths side by side, without their padding: all but ``used`` are [M]."""
+    """The rows of a pass side by side, without their padding, as plain numbers: one entry per token."""
 
-    used: Tensor
-    """[K, N] bool: where the rows have tokens."""
-    row: Tensor
-    position: Tensor
-    ids: Tensor
-    previous: Tensor
+    ids: list[int] = field(default_factory=list[int])
+    previous: list[int] = field(default_factory=list[int])
+    position: list[int] = field(default_factory=list[int])
+    first: list[int] = field(default_factory=list[int])
+    last: list[int] = field(default_factory=list[int])
+    groups: list[Group] = field(default_factory=list[Group])
+
+    def encode(self, cache: Cache, ids: Sequence[int], known: int) -> None:
+        """What follows the first ``known`` ids: it sees itself causally, and stays in the cache."""
+        for behind in range(known, len(ids), CHUNK):
+            start, end = len(self.ids), len(self.ids) + min(CHUNK, len(ids) - behind)
+            self.ids += ids[behind : behind + CHUNK]
+            self.previous += ids[behind - 1 : behind + CHUNK - 1] if behind else (0, *ids[: CHUNK - 1])
+            self.position += range(behind, behind + end - start)
+            self.first += [start] * (end - start)
+            self.last += range(start, end)
+            del self.previous[end:]
+            self.groups.append(Group(cache, behind, start, end, kept=True))
+
+    def row(self, state: State, row: Sequence[int], pad: int, *, causal: bool) -> list[int]:
+        """A row behind a context, and which of its places it has tokens in."""
+        places = [place for place, token in enumerate(row) if token != pad]
+        start, behind = len(self.ids), len(state.ids)
+        end = start + len(places)
+        self.ids += [row[place] for place in places]
+        self.previous += [row[place - 1] if place else state.ids[-1] for place in places]
+        self.position += [behind + place for place in places]
+        self.first += [start] * len(places)
+        self.last += range(start, end) if causal else [end - 1] * len(places)
+        self._join(state, start, end)
+        return places
+
+    def _join(self, state: State, start: int, end: int) -> None:
+        """Puts tokens into the last group if that stands on the same context and has room for them."""
+        if start == end:
+            return
+        behind = len(state.ids)
+        if self.groups and not self.groups[-1].kept and self.groups[-1].cache is state.cache:
+            begun = self.groups[-1].start
+            if end - begun <= min(CHUNK, state.cache.columns - behind):
+                self.groups[-1] = Group(state.cache, behind, begun, end, kept=False)
+                return
+        self.groups.append(Group(state.cache, behind, start, end, kept=False))
+
+    def tokens(self, device: torch.device) -> Tokens:
+        numbers = [self.ids, self.previous, self.position, self.first, self.last]
+        ids, previous, position, first, last = torch.tensor(numbers, device=device).unbind(0)
+        return Tokens(ids, previous, position, first, last, self.groups)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Hidden states ``start`` to ``end`` of a pass, whose logits answer a call or, of a large ``Score``, some rows."""
+
+    call: int
+    start: int
+    end: int
+    scored: tuple[State, Tensor] | None = None
 
 
 class NetworkDenoiser:
-    """A trained ``Network`` with its tokenizer."""
+    """A trained ``Network`` with its tokenizer. Later changes of the network's weights are not seen."""
 
     def __init__(self, network: Network, tokenizer: Tokenizer) -> None:
         self.network, self.tokenizer = network, tokenizer
-        weight = network.embedding.weight
-        self.device, self.dtype = weight.device, weight.dtype
+        self.inference = Inference(network)
+        self.device, self.dtype = self.inference.device, self.inference.dtype
         config = network.config
         self.context, self.max_hole, self.glue = config.context, config.max_hole, config.glue
         self.capacity = network.capacity
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
-        return one_by_one(self, calls)
+        """All calls in one forward pass, answered in their order (see ``encode``, ``denoise`` and ``score``).
+
+        Raises:
+            ValueError: a call that cannot be answered; nothing is computed or consumed then.
+        """
+        self._check(calls)
+        packed, wanted, asked = Packed(), list[int](), list[Asked]()
+        # Calls on the same state stand next to each other, and what asks for logits before what does not.
+        order = sorted(range(len(calls)), key=lambda i: _state_of(calls[i]))
+        encoded: dict[int, tuple[State, int, int]] = {}
+        for i in order:
+            match calls[i]:
+                case Encode(ids, past):
+                    state, known = self._begun(tuple(ids), past)
+                    encoded[i] = state, known, len(wanted)
+                    wanted += range(len(packed.ids), len(packed.ids) + len(ids) - known)
+                    packed.encode(state.cache, state.ids, known)
+                case Denoise(state, canvas, places):
+                    start = len(wanted)
+                    wanted += self._pack(packed, state, canvas, places)
+                    asked.append(Asked(i, start, len(wanted)))
+                case Score(state, tokens):
+                    for rows in tokens.split(max(1, self._most_logits // tokens.shape[1])):
+                        start = len(wanted)
+                        wanted += self._pack_scored(packed, state, rows)
+                        asked.append(Asked(i, start, len(wanted), (state, rows)))
+        hidden = self._pass(packed, wanted)
+        answers: list[list[Any]] = [[] for _ in calls]
+        for i, (state, known, start) in encoded.items():
+            state.hidden[known : len(state.ids)] = hidden[start : start + len(state.ids) - known]
+            answers[i] = [state]
+        for i, answer in self._read(hidden, asked):
+            answers[i].append(answer)
+        return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in answers]
 
     def encode(self, ids: Sequence[int], past: State | None = None) -> State:
         """Keys and values of ``ids``. ``past`` is consumed; what it has in common with ``ids`` is not computed again.
@@ -61,27 +160,30 @@ class NetworkDenoiser:
         Raises:
             ValueError: no ids, or more than the positions that the model knows.
         """
-        if not 0 < len(ids) <= self.capacity:
-            raise ValueError(f"a context has 1 to {self.capacity} tokens, not {len(ids)}")
-        if past is None:
-            past = self._empty()
-        wanted = tuple(ids)
-        common = _common(past.ids, wanted)
-        past.cache.length = common
-        if common < len(wanted):
-            new, width = self._tensor(wanted[common:]), len(wanted) - common
-            previous = self._tensor([wanted[common - 1] if common else 0, *wanted[common:-1]])
-            place = torch.arange(width, device=self.device)
-            allowed = place[:, None] >= place
-            hidden = self.network.extend(new, previous, common + place, allowed, past.cache, keep=True)
-            past.hidden[common : len(wanted)] = hidden
-            past.cache.length = len(wanted)
-        past.ids = wanted
-        return past
+        state: State = self.run([Encode(ids, past)])[0]
+        return state
+
+    def denoise(self, state: State, canvas: Tensor, wanted: Tensor) -> Tensor:
+        """Canvas [K, N] (pad where a row is shorter) -> logits [M, V] of the M ``wanted`` [K, N] places, row by row.
+
+        Raises:
+            ValueError: the canvas does not fit behind the context.
+        """
+        logits: Tensor = self.run([Denoise(state, canvas, wanted)])[0]
+        return logits
+
+    def score(self, state: State, tokens: Tensor) -> Tensor:
+        """tokens [K, N] (pad at the end) -> log p [K, N] of each token after the context and the tokens left of it.
+
+        Raises:
+            ValueError: the tokens do not fit behind the context.
+        """
+        scored: Tensor = self.run([Score(state, tokens)])[0]
+        return scored
 
     def next_logits(self, state: State) -> Tensor:
         """[V]: the causal head's view of the token behind the context."""
-        return self.network.logits(state.hidden[len(state.ids) - 1]).float()
+        return self.inference.logits(state.last)[0].float()
 
     def last_logits(self, state: State, count: int) -> Tensor:
         """[count, V]: the causal head's view of the last context tokens, each after those before it. Computes no pass.
@@ -92,56 +194,98 @@ class NetworkDenoiser:
         end = len(state.ids) - 1
         if not 0 < count <= end:
             raise ValueError(f"a context of {end + 1} tokens has 1 to {end} that follow another, not {count}")
-        return self.network.logits(state.hidden[end - count : end]).float()
+        return self.inference.logits(state.hidden[end - count : end]).float()
 
     def length_logprobs(self, state: State, *, line: bool = False) -> Tensor:
         """[max_hole + 2]: log probability of each hole length, the last for "longer"."""
-        logits: Tensor = self.network.length_head(state.hidden[len(state.ids) - 1])[int(line)]
-        return logits.float().log_softmax(-1)
+        return self.inference.lengths(state.last)[int(line)].float().log_softmax(-1)
 
-    def denoise(self, state: State, canvas: Tensor, wanted: Tensor) -> Tensor:
-        """Canvas [K, N] (pad where a row is shorter) -> logits [M, V] of the M ``wanted`` [K, N] places, row by row."""
-        rows = self._pack(state, canvas)
-        hidden = self._behind(state, rows, rows.row[:, None] == rows.row)
-        return self.network.logits(hidden[wanted[rows.used]]).float()
+    def _check(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            if isinstance(call, Encode):
+                if not 0 < len(call.ids) <= self.capacity:
+                    raise ValueError(f"a context has 1 to {self.capacity} tokens, not {len(call.ids)}")
+                continue
+            width = (call.canvas if isinstance(call, Denoise) else call.tokens).shape[1]
+            if len(call.state.ids) + width > self.network.positions:
+                raise ValueError(f"{width} tokens do not fit behind a context of {len(call.state.ids)}")
+        consumed = [call.past for call in calls if isinstance(call, Encode) and call.past is not None]
+        used = [*consumed, *{id(call.state): call.state for call in calls if not isinstance(call, Encode)}.values()]
+        assert len({id(state) for state in used}) == len(used), "a state is used that another call consumes"
 
-    def score(self, state: State, tokens: Tensor) -> Tensor:
-        """tokens [K, N] (pad at the end) -> log p [K, N] of each token after the context and the tokens left of it."""
-        scored = tokens.new_zeros(tokens.shape, dtype=torch.float32)
-        scored[:, 0] = self.next_logits(state).log_softmax(-1)[tokens[:, 0]]
-        follows = tokens[:, 1:] != self.tokenizer.pad
-        if follows.any():
-            rows = self._pack(state, tokens[:, :-1].masked_fill(~follows, self.tokenizer.pad))
-            causal = (rows.row[:, None] == rows.row) & (rows.position[:, None] >= rows.position)
-            logits = self.network.logits(self._behind(state, rows, causal)).float()
-            chosen = logits.gather(1, tokens[:, 1:][follows][:, None]).squeeze(1)
-            scored[:, 1:][follows] = chosen - logits.logsumexp(-1)
-        return scored.masked_fill(tokens == self.tokenizer.pad, 0.0)
+    def _begun(self, ids: tuple[int, ...], past: State | None) -> tuple[State, int]:
+        """The state that will hold ``ids``, and how many of them it holds already."""
+        if past is None:
+            config = self.network.config
+            cache = Cache(config, self.network.positions, device=self.device, dtype=self.dtype)
+            hidden = torch.empty(self.capacity, config.d_model, device=self.device, dtype=self.dtype)
+            return State(ids, cache, hidden), 0
+        known = common(past.ids, ids)
+        past.ids = ids
+        return past, known
 
-    def _pack(self, state: State, tokens: Tensor) -> "Packed":
-        if len(state.ids) + tokens.shape[1] > self.network.positions:
-            raise ValueError(f"{tokens.shape[1]} tokens do not fit behind a context of {len(state.ids)}")
-        used = tokens != self.tokenizer.pad
-        row, column = used.nonzero(as_tuple=True)
-        last = tokens.new_full((tokens.shape[0], 1), state.ids[-1])
-        previous = torch.cat([last, tokens[:, :-1]], dim=1)
-        return Packed(used, row, len(state.ids) + column, tokens[used], previous[used])
+    def _pack(self, packed: Packed, state: State, canvas: Tensor, wanted: Tensor) -> Iterator[int]:
+        """Packs a canvas; the tokens of the pass whose hidden states are asked for."""
+        for row, asked in zip(canvas.tolist(), wanted.tolist(), strict=True):
+            start = len(packed.ids)
+            places = packed.row(state, row, self.tokenizer.pad, causal=False)
+            yield from (start + i for i, place in enumerate(places) if asked[place])
 
-    def _behind(self, state: State, rows: "Packed", allowed: Tensor) -> Tensor:
-        return self.network.extend(rows.ids, rows.previous, rows.position, allowed, state.cache, keep=False)
+    def _pack_scored(self, packed: Packed, state: State, rows: Tensor) -> Iterator[int]:
+        """The same for rows to be scored: their last tokens need not be read."""
+        pad = self.tokenizer.pad
+        for row in rows.tolist():
+            start = len(packed.ids)
+            read = [token for token, follower in pairwise(row) if follower != pad]
+            places = packed.row(state, read, pad, causal=True)
+            yield from range(start, start + len(places))
 
-    def _empty(self) -> State:
-        config = self.network.config
-        cache = Cache(config, self.capacity, device=self.device, dtype=self.dtype)
-        hidden = torch.empty(self.capacity, config.d_model, device=self.device, dtype=self.dtype)
-        return State((), cache, hidden)
+    def _pass(self, packed: Packed, wanted: Sequence[int]) -> Tensor:
+        """Hidden states [M, D] of the wanted tokens."""
+        if not packed.ids:
+            return torch.empty(0, self.network.config.d_model, device=self.device, dtype=self.dtype)
+        chosen = None if len(wanted) == len(packed.ids) else torch.tensor(wanted, device=self.device)
+        return self.inference.run(packed.tokens(self.device), chosen)
 
-    def _tensor(self, ids: Sequence[int]) -> Tensor:
-        return torch.tensor(ids, dtype=torch.int64, device=self.device)
+    @property
+    def _most_logits(self) -> int:
+        """Rows of float32 logits made at once."""
+        return LOGIT_BYTES // (4 * self.network.config.vocab_size)
+
+    def _read(self, hidden: Tensor, asked: Sequence[Asked]) -> Iterator[tuple[int, Tensor]]:
+        """The answers out of the hidden states, in a few large products with the tied embedding."""
+        batch: list[Asked] = []
+        for one in asked:
+            if batch and one.end - batch[0].start + len(batch) + 1 > self._most_logits:
+                yield from self._read_batch(hidden, batch)
+                batch = []
+            batch.append(one)
+        if batch:
+            yield from self._read_batch(hidden, batch)
+
+    def _read_batch(self, hidden: Tensor, batch: Sequence[Asked]) -> Iterator[tuple[int, Tensor]]:
+        begin, end = batch[0].start, batch[-1].end
+        # A row's first token follows the context: its hidden state is there already.
+        lasts = [one.scored[0].last for one in batch if one.scored is not None]
+        rows = hidden[begin:end]
+        logits = self.inference.logits(torch.cat([rows, *lasts]) if lasts else rows).float()
+        at_end = iter(logits[end - begin :])
+        for one in batch:
+            found = logits[one.start - begin : one.end - begin]
+            yield one.call, found if one.scored is None else self._scored(one.scored[1], next(at_end), found)
+
+    def _scored(self, tokens: Tensor, first: Tensor, others: Tensor) -> Tensor:
+        """tokens [K, N], logits [V] of their first places, logits [M, V] of the others that are no padding -> log p
+        [K, N]."""
+        pad = self.tokenizer.pad
+        scored = torch.zeros(tokens.shape, device=self.device)
+        scored[:, 0] = first.log_softmax(-1)[tokens[:, 0]]
+        follows = tokens[:, 1:] != pad
+        chosen = others.gather(1, tokens[:, 1:][follows][:, None]).squeeze(1)
+        scored[:, 1:][follows] = chosen - others.logsumexp(-1)
+        return scored.masked_fill_(tokens == pad, 0.0)
 
 
-def _common(a: tuple[int, ...], b: tuple[int, ...]) -> int:
-    """Length of the common beginning."""
-    if a == b[: len(a)]:
-        return len(a)
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+def _state_of(call: Call) -> tuple[bool, int]:
+    """Sorts calls by the state that they stand on, and those that make a state behind all others."""
+    return (True, 0) if isinstance(call, Encode) else (False, id(call.state))

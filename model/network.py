@@ -1,8 +1,8 @@
 """The canvas model: one Transformer that is causal on its stream and bidirectional on canvases hung into it.
 
-It knows ids and positions, not text. Smallest module first. Shapes: B batch, T stream, C canvas positions (several
-canvases side by side, told apart by ``Canvases.segment``), N tokens behind one cached context,
-D model width, H heads, V vocabulary.
+It knows ids and positions, not text. Smallest module first. This is the network as it is trained; ``model.inference``
+makes of its weights what computes the same in use. Shapes: B batch, T stream, C canvas positions (several canvases side
+by side, told apart by ``Canvases.segment``), D model width, H heads, V vocabulary.
 
 Ingredients and where they come from: rotary positions (RoFormer), RMSNorm without gain, QK-norm and SwiGLU as in
 Llama and Qwen3, value embeddings and residual scalars (modded-nanogpt, nanochat), token shift at the embedding (RWKV).
@@ -187,46 +187,9 @@ class Network(nn.Module):
         x = norm(x)
         return x[:, :length], x[:, length:]
 
-    def extend(
-        self, ids: Tensor, previous: Tensor, position: Tensor, allowed: Tensor, cache: "Cache", *, keep: bool
-    ) -> Tensor:
-        """Use: N tokens behind a cached context -> hidden states [N, D], normed.
-
-        The tokens (ids, previous, position [N]) may belong to several rows packed side by side, so that none is padded;
-        ``allowed`` [N, N] says who sees whom among them (causally, or a whole canvas). ``keep`` appends their keys and
-        values to the cache.
-        """
-        start, width = cache.length, ids.shape[0]
-        ids, previous, allowed = ids[None], previous[None], allowed[None, None]
-        x = x0 = self.embed(ids, previous)
-        cos, sin = self.cos[position], self.sin[position]
-        for layer, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            x = block.residual[0] * x + block.residual[1] * x0
-            q, k, v = block.attention.project(norm(x), ids, cos, sin)
-            past_k, past_v = cache.keys[layer, :, :, :start], cache.values[layer, :, :start]
-            y = attention.behind(q, past_k, past_v, k, v, allowed, block.attention.scale)
-            if keep:
-                cache.keys[layer, :, :, start : start + width] = k[0].transpose(1, 2)
-                cache.values[layer, :, start : start + width] = v[0]
-            x = x + block.attention.merge(y)
-            x = x + block.feed_forward(norm(x))
-        return norm(x)[0]
-
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., D] -> [..., V] through the tied embedding."""
         return hidden @ self.embedding.weight.T
-
-
-class Cache:
-    """Keys [layers, H, head size, capacity] and values [layers, H, capacity, head size] of one context, of which
-    ``length`` positions are in use."""
-
-    def __init__(self, config: ModelConfig, capacity: int, *, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (config.n_layers, config.n_heads, capacity, config.head_dim)
-        self.keys = torch.empty(shape, device=device, dtype=dtype).transpose(2, 3).contiguous()
-        self.values = torch.empty(shape, device=device, dtype=dtype)
-        self.length = 0
 
 
 def _rotary(config: ModelConfig) -> tuple[Tensor, Tensor]:
