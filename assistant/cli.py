@@ -394,13 +394,15 @@ def _serve(options: argparse.Namespace) -> int:
         # torch comes in with these, while the server listens already.
         from assistant.service import open_infiller
         from assistant.worker import Limits, Worker
+        from model.checkpoint import DEFAULT_WEIGHTS
 
         limits = Limits(
             waiting=settings.queue or Limits.waiting,
             idle_unload_s=settings.idle_unload,
             memory_bytes=None if settings.memory is None else settings.memory * 2**20,
         )
-        return Worker(lambda: open_infiller(settings), limits, on_finished=on_finished)
+        name = (settings.model or DEFAULT_WEIGHTS).resolve().name
+        return Worker(lambda: open_infiller(settings), limits, name=name, on_finished=on_finished)
 
     if not serve(settings, open_worker, any_port=options.any_port):
         sys.stderr.flush()

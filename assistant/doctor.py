@@ -53,6 +53,7 @@ def examine(flags: Mapping[str, Any]) -> Iterator[Check]:
     yield check_disk()
     settings, check = check_settings(flags)
     yield check
+    yield from check_daemon()
     yield from check_grammars()
     torch = check_torch()
     yield torch
@@ -98,9 +99,38 @@ def check_settings(flags: Mapping[str, Any]) -> tuple[Settings, Check]:
         settings = load_settings(flags)
     except HoneError as error:
         return Settings(), Check("settings", "broken", str(error), f"correct that value; the file is {path}")
-    changed = [f"{key}={value}" for key, value in vars(settings).items() if value != getattr(Settings(), key)]
+    changed = [
+        f"{key}={'(set)' if key == 'token' else value}"
+        for key, value in vars(settings).items()
+        if value != getattr(Settings(), key)
+    ]
     source = str(path) if path.is_file() else f"no file at {path}"
     return settings, Check("settings", "ok", f"{', '.join(changed) or 'defaults'} ({source})")
+
+
+def check_daemon() -> Iterator[Check]:
+    """Whether one runs, is ours and answers; and why its last empty answers were empty."""
+    try:
+        from assistant.status import explain, observe
+    except ImportError as error:
+        yield Check("daemon", "broken", f"cannot be looked for: {error}", _install(error.name or "psutil"))
+        return
+    report = observe()
+    if report.state == "none":
+        yield Check("daemon", "ok", "none runs; `hone serve` or an editor starts one")
+        return
+    if report.pid is None or report.state == "silent":
+        yield Check("daemon", "warning", report.detail, "hone serve stop")
+        return
+    found = f"version {report.version}, process {report.pid}, at {report.address}"
+    if report.state == "opening":
+        yield Check("daemon", "ok", f"{found}, opens its model")
+    elif report.detail:
+        yield Check("daemon", "warning", f"{found}: {report.detail}", "hone serve stop")
+    else:
+        yield Check("daemon", "ok", f"{found}, {report.requests} requests")
+    for reason, count, meaning, fix in explain(report.empty or {}):
+        yield Check("empty", "ok", f"{count} of its last answers: {reason}: {meaning}", fix)
 
 
 def check_grammars() -> Iterator[Check]:
