@@ -13,9 +13,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import import_module, resources
+from importlib import resources
 from importlib.resources.abc import Traversable
-from importlib.util import find_spec
 from typing import Any, cast
 
 import h11
@@ -33,17 +32,13 @@ from assistant.bounds import Bounded, LimitError, ServerOptions
 from assistant.errors import BusyError, HoneError, ModelError, RequestError
 from assistant.guard import GONE, protected
 from assistant.metrics import CONTENT_TYPE, Metrics
+from assistant.protocols import inception, llamacpp, mistral, ollama, openai, tabby
 from assistant.protocols.answer import error_body
 from assistant.types import Serving
 
 __all__ = ["ServerOptions", "create_app", "uvicorn_config"]
 
-PROTOCOLS = ("llamacpp", "openai", "mistral", "inception", "ollama", "tabby")
-ROUTERS = [
-    import_module(f"assistant.protocols.{name}").router
-    for name in PROTOCOLS
-    if find_spec(f"assistant.protocols.{name}")
-]
+ROUTERS = (llamacpp.router, openai.router, mistral.router, inception.router, ollama.router, tabby.router)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 DESCRIPTION = "/openapi.json"
 UNKNOWN = "unknown"
@@ -120,7 +115,8 @@ def error_answer(path: str, status: int, message: str, headers: Mapping[str, str
 
 async def _hone_error(request: Request, error: Exception) -> Response:
     status, headers = status_of(cast(HoneError, error))
-    return error_answer(request.url.path, status, str(error), headers)
+    named = {**headers, "x-hone-error": type(error).__name__}  # our own clients raise it again
+    return error_answer(request.url.path, status, str(error), named)
 
 
 def status_of(error: HoneError) -> tuple[int, Mapping[str, str]]:
