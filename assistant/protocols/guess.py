@@ -2,8 +2,8 @@
 
 llama.vim and some others send neither a file's name nor a language. Their answers would go out unchecked, and the model
 would not be told that it reads Python, which is what the embedded one has learned. A wrong guess would be worse: the
-gate would refuse good answers of another language. So a guess needs a definition, an import or a block in Python's own
-form, and text around it that Python's grammar reads without any error.
+gate would refuse good answers of another language. So a guess needs a line in a form that is Python's alone, and text
+around it that Python's grammar reads without any error; neither is enough, for the grammar is lenient.
 """
 
 import re
@@ -11,20 +11,13 @@ import re
 from infill.languages import parser
 
 _ANCHOR = re.compile(r"^(?:(?:async )?def |class |from \w|import \w|@\w|if |for |while |with |try:)", re.MULTILINE)
-_OWN = frozenset(
-    {
-        "function_definition",
-        "class_definition",
-        "decorated_definition",
-        "import_from_statement",
-        "if_statement",
-        "for_statement",
-        "while_statement",
-        "with_statement",
-        "try_statement",
-    }
+_INNER = re.compile(r"^\s*(?:(?:async )?def |class )", re.MULTILINE)
+_OWN = re.compile(
+    r"^[ \t]*(?:async )?def \w+\(.*:[ \t]*(?:#.*)?$"  # Ruby's has no colon at its end, Scala's is followed by "="
+    r"|^from (?:__future__|\w+\.[\w.]+) import [\w(]"  # Nim's has slashes
+    r"|^if __name__ ==",
+    re.MULTILINE,
 )
-"""Statements that have this form in Python only: with a colon and an indented block, or ``from ... import``."""
 _NEAR = 16 * 1024
 """How many characters before the cursor are looked at."""
 
@@ -36,8 +29,10 @@ def guess(prefix: str) -> str | None:
     line = near.rfind("\n") + 1
     if not starts or starts[0] >= line:
         return None
-    # The cursor's line is unfinished, and so may be the statement around it.
-    for end in (line, max((start for start in starts if start < line), default=0)):
+    # The cursor's line is unfinished, and so may be the statements around it.
+    inner = [match.start() for match in _INNER.finditer(near, 0, line)]
+    outer = [start for start in starts if start < line]
+    for end in dict.fromkeys((line, *inner[-1:], *outer[-1:])):
         if _is_python(near[starts[0] : end]):
             return "python"
     return None
@@ -45,7 +40,6 @@ def guess(prefix: str) -> str | None:
 
 def _is_python(text: str) -> bool:
     reader = parser("python")
-    if reader is None or not text.strip():
+    if reader is None or not _OWN.search(text):
         return False
-    root = reader.parse(text.encode("utf-8", "replace")).root_node
-    return not root.has_error and any(child.type in _OWN for child in root.children)
+    return not reader.parse(text.encode("utf-8", "replace")).root_node.has_error

@@ -34,7 +34,10 @@ router = APIRouter(prefix="/api", route_class=JsonRoute, tags=["Ollama"])
 
 VERSION = "0.12.0"
 """Whose API this is; clients refuse versions that are too old for them."""
-TEMPLATE = "{{- if .Suffix }}<|fim_prefix|>{{ .Prompt }}<|fim_suffix|>{{ .Suffix }}<|fim_middle|>{{ else }}{{ .Prompt }}{{ end }}"
+TEMPLATE = (
+    "{{- if .Suffix }}<|fim_prefix|>{{ .Prompt }}<|fim_suffix|>{{ .Suffix }}<|fim_middle|>"
+    "{{ else }}{{ .Prompt }}{{ end }}"
+)
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 

@@ -1,0 +1,159 @@
+"""What the protocols share: bursts of the same request, limits, and errors by path."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistant.protocols.answer import Alternates, Wish, completion_request, error_body, stops
+from assistant.protocols.fim import Hole
+from tests.serve.conftest import Serve
+
+
+def test_requests_of_a_burst_are_counted() -> None:
+    ours = Alternates()
+    assert [ours.begin(b"a", 0.0) for _ in range(3)] == [0, 1, 2]
+    assert ours.begin(b"b", 0.0) == 0
+
+
+def test_a_burst_ends_after_a_second_when_nothing_is_under_way() -> None:
+    ours = Alternates()
+    assert ours.begin(b"a", 0.0) == 0
+    assert ours.begin(b"a", 5.0) == 1  # the first is still under way
+    ours.end(b"a")
+    assert ours.begin(b"a", 5.0) == 2
+    ours.end(b"a")
+    ours.end(b"a")
+    assert ours.begin(b"a", 5.1) == 0
+
+
+def test_a_request_that_was_answered_a_moment_ago_counts() -> None:
+    ours = Alternates()
+    ours.begin(b"a", 0.0)
+    ours.end(b"a")
+    assert ours.begin(b"a", 0.9) == 1
+    ours.end(b"a")
+    assert ours.begin(b"a", 1.0) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 600), st.booleans()), max_size=2000))
+def test_bursts_are_bounded(events: list[tuple[int, bool]]) -> None:
+    ours = Alternates()
+    for now, (key, begins) in enumerate(events):
+        name = str(key).encode()
+        if begins:
+            assert 0 <= ours.begin(name, now / 1000) < ours.WIDEST
+        else:
+            ours.end(name)
+        assert len(ours._bursts) <= ours.MOST
+
+
+def test_three_at_once_get_three_answers(serve: Serve) -> None:
+    """minuet-ai.nvim asks three times for three alternatives."""
+    served = serve("def f(values):\n    return ", "values")
+    body = {"model": "m", "prompt": "def f(values):\n    return ", "suffix": "\n"}
+    ranks: list[int] = []
+    inner = served.app.state.serving.complete
+
+    async def complete(request: Any, *args: Any, **more: Any) -> Any:
+        ranks.append(request.n)
+        return await inner(request, *args, **more)
+
+    served.app.state.serving.complete = complete
+
+    async def three() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=served.app, client=("127.0.0.1", 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8077") as client:
+            return list(await asyncio.gather(*(client.post("/v1/completions", json=body) for _ in range(3))))
+
+    answers = [answer.json()["choices"] for answer in asyncio.run(three())]
+    assert sorted(ranks) == [1, 2, 3]
+    assert all(len(choices) == 1 for choices in answers)
+    assert "values" in [choices[0]["text"] for choices in answers]
+
+
+@pytest.mark.parametrize("more", [{"seed": 1}, {"temperature": 0}, {"n": 2}])
+def test_a_reproducible_request_is_no_burst(serve: Serve, more: dict[str, int]) -> None:
+    served = serve("x = ", "index")
+    body = {"model": "m", "prompt": "x = ", "suffix": "\n", **more}
+    texts = [served.post("/v1/completions", json=body).json()["choices"][0]["text"] for _ in range(3)]
+    assert texts == ["index"] * 3
+
+
+@pytest.mark.parametrize(
+    ("wish", "counts"),
+    [
+        (Wish(temperature=0.2), False),
+        (Wish(temperature=0.2, seed=-1), False),
+        (Wish(temperature=0.2, seed=7), True),
+        (Wish(temperature=0.2, n=3), True),
+        (Wish(temperature=0.2, n=3, varied=True), False),
+        (Wish(temperature=0.0, n=3), False),
+    ],
+)
+def test_a_temperature_counts_where_variety_is_wanted(wish: Wish, counts: bool) -> None:
+    assert (completion_request(Hole("x"), wish, 100).temperature > 0) == counts
+
+
+def test_more_than_the_server_gives_is_what_the_server_gives() -> None:
+    asked = completion_request(Hole("a", "b"), Wish(max_tokens=8192, budget_ms=250, seed=1 << 80), 1024)
+    assert (asked.max_tokens, asked.budget_ms, asked.text, asked.start) == (1024, 250, "ab", 1)
+    assert 0 <= asked.seed < 1 << 63
+    assert completion_request(Hole("x"), Wish(max_tokens=-1), 1024).max_tokens == 64
+
+
+def test_sentinels_are_no_stop_texts() -> None:
+    assert stops(["<|fim_prefix|>", "\n\n", "", "\n\n", "//"]) == ("\n\n", "//")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/generate", {"error": "no"}),
+        ("/v1/health", "no"),
+        ("/v1/events", "no"),
+        ("/v1beta/server_setting", "no"),
+        ("/v1/hone/complete", {"error": {"message": "no", "type": "invalid_request_error"}}),
+        ("/v1/completions", {"error": {"message": "no", "type": "invalid_request_error", "param": None, "code": 400}}),
+        ("/infill", {"error": {"message": "no", "type": "invalid_request_error", "param": None, "code": 400}}),
+    ],
+)
+def test_an_error_is_spelled_as_its_protocol_does(path: str, body: object) -> None:
+    assert error_body(path, 400, "no") == body
+
+
+def test_a_client_that_goes_away_stops_its_request(serve: Serve) -> None:
+    stopped: list[str] = []
+    served = serve("x = ", "index")
+
+    async def complete(*args: Any, **more: Any) -> Any:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            stopped.append("stopped")
+            raise
+
+    served.app.state.serving.complete = complete
+
+    async def leave() -> None:
+        body = json.dumps({"prompt": "x = ", "input_prefix": ""}).encode()
+        messages = [{"type": "http.request", "body": body, "more_body": False}, {"type": "http.disconnect"}]
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0.01)
+            return messages.pop(0)
+
+        async def send(message: Any) -> None:
+            pass
+
+        scope = {"type": "http", "method": "POST", "path": "/infill", "raw_path": b"/infill", "query_string": b"",
+                 "headers": [(b"host", b"127.0.0.1")], "http_version": "1.1", "scheme": "http",
+                 "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8077), "asgi": {"version": "3.0"}}  # fmt: skip
+        await asyncio.wait_for(served.app(scope, receive, send), 5)
+
+    asyncio.run(leave())
+    assert stopped == ["stopped"]

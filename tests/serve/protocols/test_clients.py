@@ -1,0 +1,144 @@
+"""Unmodified clients over a real socket: the packages of OpenAI, Ollama and Mistral, and curl as llama.vim starts it."""
+
+import json
+import re
+import shutil
+import subprocess
+import threading
+
+import ollama
+import openai
+import pytest
+from mistralai.client import Mistral
+
+from tests.serve.conftest import PREFIX, SUFFIX, Listen, Serve
+
+
+@pytest.fixture
+def address(listen: Listen, serve: Serve) -> str:
+    return listen(serve(PREFIX, "a + b"))
+
+
+@pytest.fixture
+def ours(address: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
+
+
+def test_openai(ours: openai.OpenAI) -> None:
+    with ours:
+        assert [model.id for model in ours.models.list()][1] == "qwen2.5-coder:hone"
+        assert ours.models.retrieve("anything").object == "model"
+        answer = ours.completions.create(model="m", prompt=PREFIX, suffix=SUFFIX, max_tokens=16)
+        assert answer.choices[0].text == "a + b"
+        assert answer.choices[0].finish_reason == "stop"
+        assert answer.usage is not None
+        assert answer.usage.completion_tokens > 0
+        assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def test_openai_streams(ours: openai.OpenAI) -> None:
+    with (
+        ours,
+        ours.completions.create(
+            model="m", prompt=PREFIX, suffix=SUFFIX, stream=True, stream_options={"include_usage": True}
+        ) as stream,
+    ):
+        chunks = list(stream)
+    assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == "a + b"
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.prompt_tokens > 0
+
+
+def test_openai_errors(ours: openai.OpenAI) -> None:
+    with ours:
+        with pytest.raises(openai.BadRequestError, match="not token ids"):
+            ours.completions.create(model="m", prompt=[1, 2])
+        with pytest.raises(openai.BadRequestError, match="cannot chat"):
+            ours.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+
+
+def test_ollama(address: str) -> None:
+    ours = ollama.Client(address)
+    assert [model.model for model in ours.list().models][1] == "qwen2.5-coder:hone"
+    shown = ours.show("anything")
+    assert ".Suffix" in (shown.template or "")
+    assert shown.capabilities == ["completion", "insert"]
+    answer = ours.generate("m", PREFIX, suffix=SUFFIX, options={"num_predict": 16, "temperature": 0.2})
+    assert (answer.response, answer.done, answer.done_reason) == ("a + b", True, "stop")
+    assert (answer.eval_count or 0) > 0
+    assert (answer.total_duration or 0) > 0
+    pieces = list(ours.generate("m", PREFIX, suffix=SUFFIX, stream=True))
+    assert "".join(piece.response for piece in pieces) == "a + b"
+    assert pieces[-1].done
+    assert ours.ps().models[0].model is not None
+    with pytest.raises(ollama.ResponseError, match="does not support chat"):
+        ours.chat("m", [{"role": "user", "content": "hi"}])
+
+
+def test_mistral(address: str) -> None:
+    with Mistral(api_key="none", server_url=address) as ours:
+        answer = ours.fim.complete(model="codestral-latest", prompt=PREFIX, suffix=SUFFIX, max_tokens=16, random_seed=1)
+        assert answer.choices[0].message is not None
+        assert answer.choices[0].message.content == "a + b"
+        events = list(ours.fim.stream(model="codestral-latest", prompt=PREFIX, suffix=SUFFIX))
+        assert "".join(str(event.data.choices[0].delta.content) for event in events) == "a + b"
+        assert events[-1].data.choices[0].finish_reason == "stop"
+        models = ours.models.list()
+        assert models.data
+        assert models.data[0].capabilities.completion_fim
+
+
+CURL = shutil.which("curl")
+
+
+def curl(address: str, path: str, body: object, *more: str) -> str:
+    assert CURL is not None
+    command = [CURL, "--silent", "--no-buffer", "--request", "POST", "--url", address + path, *more,
+               "--header", "Content-Type: application/json", "--header", "Authorization: Bearer ", "--data", "@-"]  # fmt: skip
+    done = subprocess.run(command, input=json.dumps(body), capture_output=True, text=True, check=True, timeout=30)
+    return done.stdout
+
+
+@pytest.mark.skipif(CURL is None, reason="curl is not installed")
+def test_llama_vim_finds_the_answer_in_the_raw_bytes(address: str) -> None:
+    body = {"input_prefix": PREFIX[: PREFIX.rfind("\n") + 1], "prompt": "    return ", "input_suffix": SUFFIX,
+            "response_fields": ["content", "timings/prompt_n"], "n_predict": 128, "t_max_predict_ms": 250}  # fmt: skip
+    raw = curl(address, "/infill", body)
+    assert re.search(r'"content"\s*:"', raw)  # as the plugin looks for it: no blank after the colon
+    assert "\n" not in raw
+    assert json.loads(raw)["content"] == "a + b"
+
+
+@pytest.mark.skipif(CURL is None, reason="curl is not installed")
+def test_minuet_reads_the_stream_line_by_line(address: str) -> None:
+    """Its way: strip "data:", decode, add up ``choices[1].text`` (Lua counts from 1)."""
+    raw = curl(
+        address,
+        "/v1/completions",
+        {"model": "m", "prompt": PREFIX, "suffix": SUFFIX, "stream": True},
+        "--max-time",
+        "3",
+    )
+    texts = []
+    for line in raw.splitlines():
+        try:
+            texts.append(json.loads(re.sub("^data:", "", line))["choices"][0]["text"])
+        except (ValueError, LookupError):
+            continue
+    assert "".join(texts) == "a + b"
+
+
+@pytest.mark.skipif(CURL is None, reason="curl is not installed")
+def test_three_curls_of_minuet_are_all_answered(listen: Listen, serve: Serve) -> None:
+    address = listen(serve("def f(values):\n    return ", "values"))
+    body = {"model": "m", "prompt": "# language: python\n# indentation: use 4 spaces for a tab\ndef f(values):\n    return ",
+            "suffix": "\n", "stream": True}  # fmt: skip
+    raws: list[str] = []
+    threads = [threading.Thread(target=lambda: raws.append(curl(address, "/v1/completions", body))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(raws) == 3
+    assert all(raw.endswith("data: [DONE]\n\n") for raw in raws)
+    assert any('"text":"values"' in raw for raw in raws)
