@@ -92,7 +92,7 @@ def test_our_own_mistake_is_in_the_log_with_its_place_and_without_its_words(log:
 
     async def fail(*_: Any, **__: Any) -> None:
         try:
-            {}[SECRET]
+            dict[str, str]()[SECRET]
         except KeyError as error:
             raise RuntimeError(f"no {SECRET}") from error
 
