@@ -184,7 +184,7 @@ class _Line:
         return decode(response.content)
 
     def _failure(self, status: int, fields: httpx.Headers, content: bytes) -> Exception:
-        found = failure(status, fields.get("retry-after"), content)
+        found = failure(status, fields, content)
         return _GoneError(str(found)) if status == 401 else found  # another daemon has taken its place
 
     def _lost(self, error: httpx.HTTPError, wait_s: float) -> Exception:

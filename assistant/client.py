@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from assistant.errors import BusyError, DaemonError, HoneError, ModelError, PositionError, RequestError, SourceError
 from assistant.runtime import Endpoint
@@ -138,7 +138,7 @@ class Client:
         try:
             response = self._answer(method, path, content, wait_s)
             if response.status != 200:
-                raise failure(response.status, response.headers.get("Retry-After"), response.read())
+                raise failure(response.status, response.headers, response.read())
             yield response
         except TimeoutError:
             raise silent(self.endpoint, wait_s) from None
@@ -355,7 +355,7 @@ class Events:
             if kind == "step":
                 self.on_step(to_draft(values))
             elif kind == "error":
-                raise to_error(values)
+                raise to_error(values, 503)
             elif kind == "result":
                 return to_result(values)
         return None
@@ -377,7 +377,13 @@ ENDED = "the daemon ended while it worked; `hone serve logs` tells why"
 CLASSES = {one.__name__: one for one in (RequestError, PositionError, SourceError, ModelError, DaemonError)}
 
 
-def failure(status: int, retry_after: str | None, content: bytes) -> HoneError:
+class Fields(Protocol):
+    """Header fields, whatever holds them; names in any case."""
+
+    def get(self, name: str, /) -> str | None: ...
+
+
+def failure(status: int, fields: Fields, content: bytes) -> HoneError:
     """An answer that is none, as the exception that it was in the daemon."""
     try:
         values = json.loads(content)
@@ -385,20 +391,16 @@ def failure(status: int, retry_after: str | None, content: bytes) -> HoneError:
         values = None
     if not isinstance(values, dict):
         values = {"error": {"message": content[:200].decode("utf-8", "replace").strip()}}
-    found = to_error(values, status)
-    if status == 503 and retry_after is not None:
-        return BusyError(str(found), _seconds(retry_after))
-    return found
+    kind, retry_after = fields.get("x-hone-error"), fields.get("retry-after")
+    if kind == "BusyError" or (kind is None and status == 503):  # without a name it comes from below: connections
+        return BusyError(_message(values, status), _seconds(retry_after))
+    return to_error(values, status, kind)
 
 
-def to_error(values: Mapping[str, Any], status: int = 500) -> HoneError:
-    detail = values.get("error")
-    detail = detail if isinstance(detail, dict) else {}
-    message, kind = str(detail.get("message") or f"status {status}"), str(detail.get("type"))
+def to_error(values: Mapping[str, Any], status: int, kind: str | None = None) -> HoneError:
+    message = _message(values, status)
     if kind in CLASSES:
         return CLASSES[kind](message)
-    if kind == "BusyError":
-        return BusyError(message, _seconds(detail.get("retry_after_s")))
     if status in (400, 422):
         return RequestError(message)
     if status == 413:
@@ -408,6 +410,11 @@ def to_error(values: Mapping[str, Any], status: int = 500) -> HoneError:
     if status in (401, 403):
         return DaemonError(f"the daemon does not know us: {message}; `hone serve stop` and try again")
     return DaemonError(f"the daemon failed: {message}; `hone serve logs` tells more")
+
+
+def _message(values: Mapping[str, Any], status: int) -> str:
+    detail = values.get("error")
+    return str((detail.get("message") if isinstance(detail, dict) else None) or f"status {status}")
 
 
 def _seconds(value: object) -> float:
