@@ -491,7 +491,9 @@ class _Request:
     async def decode(self, limit: int) -> Decoded:
         breaks = set(self.infiller.breaks.tolist()) if self.situation.one_line else set()
         report = self._teller(self.on_step) if self.on_step is not None else None
-        ahead = Lookahead(self.ids, [ids for ids, _ in self.extras()])
+        # As a policy of its own it is what others are measured against: token by token.
+        alone = self.plan.policy == "causal"
+        ahead = None if alone else Lookahead(self.ids, [ids for ids, _ in self.extras()])
 
         async def back(count: int) -> Any:
             await self.rewind(self.ids[: len(self.ids) - count])
@@ -507,7 +509,7 @@ class _Request:
             self.generator,
             self.pace,
             stop=breaks.__contains__,
-            guess=ahead.guess,
+            guess=ahead.guess if ahead else lambda _: (),
             report=report,
         )
 
