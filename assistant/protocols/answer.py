@@ -17,7 +17,6 @@ from typing import Any
 from uuid import uuid4
 
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from assistant.api import caller_of, until_disconnect
@@ -32,6 +31,9 @@ Json = dict[str, Any]
 ALIAS = "qwen2.5-coder:hone"
 """A second name of whatever model is loaded. Editors that write fill-in-the-middle prompts themselves (Zed) choose the
 family of sentinels by the model's name and send nothing for a name that they do not know; this one they know."""
+
+COLDEST, HOTTEST = 0.01, 2.0
+"""Temperatures below are 0, as what they would sample is; above are as these. Clients send any number."""
 
 # Errors.
 
@@ -86,8 +88,8 @@ def completion_request(hole: Hole, wish: Wish, max_tokens: int) -> CompletionReq
     """``max_tokens``: most that one request is given; who asks for more gets so many, as every such server does."""
     options: Json = {}
     seeded = wish.seed is not None and wish.seed >= 0
-    if wish.temperature and (wish.n > 1 or seeded) and not wish.varied:
-        options["temperature"] = wish.temperature
+    if (wish.temperature or 0.0) >= COLDEST and (wish.n > 1 or seeded) and not wish.varied:
+        options["temperature"] = min(wish.temperature or 0.0, HOTTEST)
         if wish.top_p is not None and 0 < wish.top_p <= 1:
             options["top_p"] = wish.top_p
     if wish.max_tokens is not None and wish.max_tokens > 0:
@@ -241,11 +243,12 @@ def prompt_text(prompt: str | list[Any]) -> str:
     if len(prompt) != 1 or not isinstance(prompt[0], str):
         what = "token ids" if prompt and not isinstance(prompt[0], str) else f"a list of {len(prompt)}"
         raise RequestError(f"prompt must be one text, not {what}; send each text in a request of its own")
-    return prompt[0]
+    # Half of a surrogate pair is no text; a list's items have not been checked for it.
+    return prompt[0].encode("utf-8", "replace").decode()
 
 
 def as_json(body: Any, result: CompletionResult | None = None) -> Response:
-    return JSONResponse(body, headers=verdict(result) if result else None)
+    return Response(compact(body), media_type="application/json", headers=verdict(result) if result else None)
 
 
 def as_events(bodies: Iterable[Json], result: CompletionResult | None = None, *, done: bool = True) -> Response:
@@ -263,7 +266,7 @@ def event(body: Mapping[str, Any]) -> bytes:
 
 
 def compact(body: Any) -> bytes:
-    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def new_id(kind: str) -> str:

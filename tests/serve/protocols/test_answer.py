@@ -93,10 +93,14 @@ def test_a_reproducible_request_is_no_burst(serve: Serve, more: dict[str, int]) 
         (Wish(temperature=0.2, n=3), True),
         (Wish(temperature=0.2, n=3, varied=True), False),
         (Wish(temperature=0.0, n=3), False),
+        (Wish(temperature=1e-300, n=3), False),
+        (Wish(temperature=1e300, n=3), True),
     ],
 )
 def test_a_temperature_counts_where_variety_is_wanted(wish: Wish, counts: bool) -> None:
-    assert (completion_request(Hole("x"), wish, 100).temperature > 0) == counts
+    asked = completion_request(Hole("x"), wish, 100)
+    assert (asked.temperature > 0) == counts
+    assert asked.temperature <= 2
 
 
 def test_more_than_the_server_gives_is_what_the_server_gives() -> None:

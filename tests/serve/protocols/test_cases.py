@@ -1,8 +1,8 @@
 """Requests as the clients send them, and what each client needs back: data in ``tests/cases/protocols``.
 
 A case holds what the model knows (``prefix`` and the ``answer`` that follows it), a request, and an answer: ``status``;
-``events`` ("sse" or "ndjson") if it comes in pieces, and ``done`` if they end with [DONE]; and statements about places in
-it, named by JSON pointers ("-1" is the last): ``equal``, ``matching`` (a regular expression), ``present``, ``absent``,
+``events`` ("sse" or "ndjson") if it comes in pieces, and ``done`` if they end with [DONE]; and statements about places
+in it, named by JSON pointers ("-1" is the last): ``equal``, ``matching`` (a regular expression), ``present``, ``absent``,
 ``joined`` (the place in every event, put together); ``raw`` are regular expressions for the bytes themselves.
 """
 

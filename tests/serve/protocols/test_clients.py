@@ -1,4 +1,4 @@
-"""Unmodified clients over a real socket: the packages of OpenAI, Ollama and Mistral, and curl as llama.vim starts it."""
+"""Unmodified clients over a real socket: the packages of OpenAI, Ollama and Mistral, and curl as plugins start it."""
 
 import json
 import re
@@ -58,21 +58,21 @@ def test_openai_errors(ours: openai.OpenAI) -> None:
 
 
 def test_ollama(address: str) -> None:
-    ours = ollama.Client(address)
-    assert [model.model for model in ours.list().models][1] == "qwen2.5-coder:hone"
-    shown = ours.show("anything")
-    assert ".Suffix" in (shown.template or "")
-    assert shown.capabilities == ["completion", "insert"]
-    answer = ours.generate("m", PREFIX, suffix=SUFFIX, options={"num_predict": 16, "temperature": 0.2})
-    assert (answer.response, answer.done, answer.done_reason) == ("a + b", True, "stop")
-    assert (answer.eval_count or 0) > 0
-    assert (answer.total_duration or 0) > 0
-    pieces = list(ours.generate("m", PREFIX, suffix=SUFFIX, stream=True))
-    assert "".join(piece.response for piece in pieces) == "a + b"
-    assert pieces[-1].done
-    assert ours.ps().models[0].model is not None
-    with pytest.raises(ollama.ResponseError, match="does not support chat"):
-        ours.chat("m", [{"role": "user", "content": "hi"}])
+    with ollama.Client(address) as ours:
+        assert [model.model for model in ours.list().models][1] == "qwen2.5-coder:hone"
+        shown = ours.show("anything")
+        assert ".Suffix" in (shown.template or "")
+        assert shown.capabilities == ["completion", "insert"]
+        answer = ours.generate("m", PREFIX, suffix=SUFFIX, options={"num_predict": 16, "temperature": 0.2})
+        assert (answer.response, answer.done, answer.done_reason) == ("a + b", True, "stop")
+        assert (answer.eval_count or 0) > 0
+        assert (answer.total_duration or 0) > 0
+        pieces = list(ours.generate("m", PREFIX, suffix=SUFFIX, stream=True))
+        assert "".join(piece.response or "" for piece in pieces) == "a + b"
+        assert pieces[-1].done
+        assert ours.ps().models[0].model is not None
+        with pytest.raises(ollama.ResponseError, match="does not support chat"):
+            ours.chat("m", [{"role": "user", "content": "hi"}])
 
 
 def test_mistral(address: str) -> None:
