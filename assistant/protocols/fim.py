@@ -9,6 +9,7 @@ ends with the one for "now the middle". Code that merely mentions a sentinel is 
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from infill.languages import get, language_of
@@ -65,12 +66,7 @@ SENTINELS = frozenset(
 _CURSOR = "<|user_cursor|>"
 _CURRENT, _DIVIDER = "<<<<<<< CURRENT\n", "=======\n"
 _MARKER = re.compile(r"<\|marker_\d+\|>\n?")
-_SWEEP = re.compile(
-    r"<\|file_sep\|>original/[^\n]*\n(?P<original>.*?)"
-    r"<\|file_sep\|>current/(?P<name>[^\n]*)\n(?P<current>.*?)"
-    r"<\|file_sep\|>updated/[^\n]*\n(?P<prefill>.*)\Z",
-    re.DOTALL,
-)
+_SEPARATOR = "<|file_sep|>"
 _LANGUAGE_LINE = re.compile(r"[^\w\s]{1,4}\s*language: (?P<name>[\w+#.-]+)\s*[^\w\s]{0,3}")
 _INDENT_LINE = re.compile(r"[^\w\s]{1,4}\s*indentation: use (\d+ spaces|\t|\\t) for a tab\s*[^\w\s]{0,3}")
 _FILE_LINE = re.compile(r"^\+{5} (?P<name>\S[^\n]*)\n", re.MULTILINE)
@@ -188,20 +184,15 @@ def _rewritten(hole: Hole) -> Hole:
 def _zeta(prompt: str) -> Hole | None:
     """Zeta with Qwen's sentinels: the region stands, as "current", before or behind the suffix."""
     body = prompt.removesuffix("<|fim_middle|>updated\n")
-    match = re.search(
-        r"<\|fim_prefix\|>\n(?P<prefix>.*?)"
-        r"(?:<\|fim_suffix\|>\n(?P<early>.*))?"
-        r"<\|fim_middle\|>current\n(?P<before>.*?)<\|user_cursor\|>(?P<after>.*?)"
-        r"(?:<\|fim_suffix\|>\n(?P<late>.*))?\Z",
-        body,
-        re.DOTALL,
-    )
-    if body == prompt or match is None:
+    preamble, begun, rest = body.partition("<|fim_prefix|>\n")
+    head, drawn, region = rest.partition("<|fim_middle|>current\n")
+    if body == prompt or not begun or not drawn or _CURSOR not in region:
         return None
-    before, after = match["before"], match["after"]
-    suffix = after + (match["early"] or match["late"] or "")
-    hole = Hole(match["prefix"] + before, suffix, before=before, after=after)
-    return _filed(hole, body[: match.start()], FAMILIES[0])
+    prefix, _, early = head.partition("<|fim_suffix|>\n")
+    before, _, rest = region.partition(_CURSOR)
+    after, _, late = rest.partition("<|fim_suffix|>\n")
+    hole = Hole(prefix + before, after + (early or late), before=before, after=after)
+    return _filed(hole, preamble, FAMILIES[0])
 
 
 def _sweep(prompt: str) -> Hole | None:
@@ -209,19 +200,19 @@ def _sweep(prompt: str) -> Hole | None:
 
     Where no cursor is drawn, it is where the last change ends. An answer continues what was begun of it.
     """
-    begin = prompt.rfind("<|file_sep|>original/")
-    match = _SWEEP.match(prompt, begin) if begin >= 0 else None
-    if match is None:
+    parts = prompt.rsplit(_SEPARATOR, 3)[1:]
+    heads = ("original/", "current/", "updated/")
+    if len(parts) != 3 or not all(part.startswith(head) for part, head in zip(parts, heads, strict=True)):
         return None
-    current, prefill = match["current"], match["prefill"]
+    (_, _, original), (name, _, current), (_, _, prefill) = (part.partition("\n") for part in parts)
     if "<|cursor|>" in current:
         before, _, after = current.partition("<|cursor|>")
     else:
-        end = _change(match["original"], current)
+        end = _change(original, current)
         before, after = current[:end], current[end:]
     if not before.startswith(prefill):
         return None
-    name = re.sub(r":\d+:\d+\Z", "", match["name"].strip())
+    name = re.sub(r":\d+:\d+\Z", "", name.removeprefix("current/").strip())
     return Hole(before, after, filename=name or None, before=before[len(prefill) :], after=after)
 
 
@@ -230,6 +221,15 @@ def _change(old: str, new: str) -> int:
     if old == new:
         return len(new)
     most = min(len(old), len(new))
-    head = next((i for i in range(most) if old[i] != new[i]), most)
-    tail = next((i for i in range(most - head) if old[-1 - i] != new[-1 - i]), most - head)
+    head = _longest(most, lambda count: old[:count] == new[:count])
+    tail = _longest(most - head, lambda count: old[len(old) - count :] == new[len(new) - count :])
     return len(new) - tail
+
+
+def _longest(most: int, same: Callable[[int], bool]) -> int:
+    """The largest count for which ``same`` holds, as it does for all smaller ones: prompts may be megabytes long."""
+    low = 0
+    while low < most:
+        middle = (low + most + 1) // 2
+        low, most = (middle, most) if same(middle) else (low, middle - 1)
+    return low

@@ -11,7 +11,7 @@ import re
 from infill.languages import parser
 
 _ANCHOR = re.compile(r"^(?:(?:async )?def |class |from \w|import \w|@\w|if |for |while |with |try:)", re.MULTILINE)
-_INNER = re.compile(r"^\s*(?:(?:async )?def |class )", re.MULTILINE)
+_INNER = re.compile(r"^[ \t]*(?:(?:async )?def |class )", re.MULTILINE)
 _OWN = re.compile(
     r"^[ \t]*(?:async )?def \w+\(.*:[ \t]*(?:#.*)?$"  # Ruby's has no colon at its end, Scala's is followed by "="
     r"|^from (?:__future__|\w+\.[\w.]+) import [\w(]"  # Nim's has slashes

@@ -145,7 +145,10 @@ def test_a_client_that_goes_away_stops_its_request(serve: Serve) -> None:
 
     async def leave() -> None:
         body = json.dumps({"prompt": "x = ", "input_prefix": ""}).encode()
-        messages = [{"type": "http.request", "body": body, "more_body": False}, {"type": "http.disconnect"}]
+        messages: list[dict[str, Any]] = [
+            {"type": "http.request", "body": body, "more_body": False},
+            {"type": "http.disconnect"},
+        ]
 
         async def receive() -> dict[str, Any]:
             await asyncio.sleep(0.01)

@@ -2,8 +2,8 @@
 
 A case holds what the model knows (``prefix`` and the ``answer`` that follows it), a request, and an answer: ``status``;
 ``events`` ("sse" or "ndjson") if it comes in pieces, and ``done`` if they end with [DONE]; and statements about places
-in it, named by JSON pointers ("-1" is the last): ``equal``, ``matching`` (a regular expression), ``present``, ``absent``,
-``joined`` (the place in every event, put together); ``raw`` are regular expressions for the bytes themselves.
+in it, named by JSON pointers ("-1" is the last): ``equal``, ``matching`` (a regular expression), ``present``,
+``absent``, ``joined`` (the place in every event, put together); ``raw`` are regular expressions for the bytes.
 """
 
 import json

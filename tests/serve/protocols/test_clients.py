@@ -93,8 +93,9 @@ CURL = shutil.which("curl")
 
 def curl(address: str, path: str, body: object, *more: str) -> str:
     assert CURL is not None
-    command = [CURL, "--silent", "--no-buffer", "--request", "POST", "--url", address + path, *more,
-               "--header", "Content-Type: application/json", "--header", "Authorization: Bearer ", "--data", "@-"]  # fmt: skip
+    headers = ["--header", "Content-Type: application/json", "--header", "Authorization: Bearer "]
+    command = [CURL, "--silent", "--no-buffer", "--request", "POST", "--url", address + path, *headers, *more]
+    command += ["--data", "@-"]
     done = subprocess.run(command, input=json.dumps(body), capture_output=True, text=True, check=True, timeout=30)
     return done.stdout
 
@@ -131,8 +132,8 @@ def test_minuet_reads_the_stream_line_by_line(address: str) -> None:
 @pytest.mark.skipif(CURL is None, reason="curl is not installed")
 def test_three_curls_of_minuet_are_all_answered(listen: Listen, serve: Serve) -> None:
     address = listen(serve("def f(values):\n    return ", "values"))
-    body = {"model": "m", "prompt": "# language: python\n# indentation: use 4 spaces for a tab\ndef f(values):\n    return ",
-            "suffix": "\n", "stream": True}  # fmt: skip
+    top = "# language: python\n# indentation: use 4 spaces for a tab\n"
+    body = {"model": "m", "prompt": top + "def f(values):\n    return ", "suffix": "\n", "stream": True}
     raws: list[str] = []
     threads = [threading.Thread(target=lambda: raws.append(curl(address, "/v1/completions", body))) for _ in range(3)]
     for thread in threads:

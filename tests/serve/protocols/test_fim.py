@@ -1,10 +1,13 @@
 """Prompts as the clients write them, by family, and back."""
 
+import time
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from assistant.protocols.fim import SENTINELS, Hole, locate, parse
+from assistant.protocols.guess import guess
 
 # As Zed, Continue, cursortab.nvim and the model cards write them.
 FORMATS = {
@@ -20,8 +23,8 @@ FORMATS = {
     "seed": "<[fim-suffix]>{suffix}<[fim-prefix]>{prefix}<[fim-middle]>",
     "qwen, in a repository": "<|repo_name|>repo\n<|file_sep|>other.py\nx = 1\n<|file_sep|>{name}\n"
     "<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>",
-    "seed, in a repository": "<[fim-suffix]>{suffix}<[fim-prefix]><filename>other.py\nx = 1\n\n<filename>{name}\n{prefix}"
-    "<[fim-middle]>",
+    "seed, in a repository": "<[fim-suffix]>{suffix}<[fim-prefix]><filename>other.py\nx = 1\n\n"
+    "<filename>{name}\n{prefix}<[fim-middle]>",
     "starcoder, named": "<file_sep>{name}\n<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
 }
 PIECES = st.characters(exclude_categories=["Cs"]) | st.sampled_from(["\n", "    ", "<", ">", "|", "def f():"])
@@ -32,7 +35,6 @@ TEXT = st.lists(PIECES).map("".join)
 @given(prefix=TEXT, suffix=TEXT)
 def test_reading_a_prompt_undoes_writing_it(family: str, prefix: str, suffix: str) -> None:
     assume(not any(sign in prefix + "\n" + suffix for sign in (*SENTINELS, "<|marker_", "<<<<<<< CURRENT")))
-    assume(not any(prefix.startswith(sign[i:]) or suffix.startswith(sign[i:]) for sign in SENTINELS for i in (1, 2)))
     prompt = FORMATS[family].format(prefix=prefix, suffix=suffix, name="pkg/a.py")
     hole = parse(prompt)
     assert hole is not None
@@ -48,8 +50,11 @@ def test_a_text_without_sentinels_is_no_prompt(text: str) -> None:
     assert locate(text, "\n").prefix.endswith(text[-3:])
 
 
-@given(st.lists(st.sampled_from([*SENTINELS, "x", "\n", "<|user_cursor|>", "<<<<<<< CURRENT\n", "=======\n", "original/a",
-                                 "current/a", "updated/a", "<|cursor|>", "<|marker_1|>", "updated", "current"])))  # fmt: skip
+PARTS = ["x", "\n", "<|user_cursor|>", "<<<<<<< CURRENT\n", "=======\n", "original/a", "current/a", "updated/a"]
+PARTS += ["<|cursor|>", "<|marker_1|>", "updated", "current", *SENTINELS]
+
+
+@given(st.lists(st.sampled_from(PARTS)))
 def test_no_order_of_sentinels_is_too_odd(parts: list[str]) -> None:
     text = "".join(parts)
     hole = locate(text)
@@ -163,6 +168,31 @@ def test_without_a_cursor_sweep_goes_on_where_the_last_change_ends(above: str, b
     assert hole is not None
     assert hole.wrapped("") == above + typed + below
     assert hole.suffix.endswith(below) or below.endswith(hole.suffix)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|file_sep|>original/a\n" + "<|file_sep|>current/a\n" * 100_000 + "<|file_sep|>updated/a\n",
+        "<|file_sep|>original/a\n" * 100_000,
+        "<|fim_prefix|>\n" + "<|fim_suffix|>\n<|fim_middle|>current\n" * 50_000 + "<|fim_middle|>updated\n",
+        "<|fim_prefix|>\n" * 100_000 + "<|fim_middle|>current\n" * 50_000 + "<|fim_middle|>updated\n",
+        "<[fim-suffix]><[fim-prefix]>" + "<filename>a\n<|marker_1|>\n<<<<<<< CURRENT\n" * 50_000 + "<[fim-middle]>",
+        "[SUFFIX]" * 100_000 + "[PREFIX]" * 100_000,
+        SWEEP.format(old="a" * 1_000_000, new="a" * 1_000_001, begun=""),
+        "+++++ a\n" * 100_000,
+        "#" + " " * 1_000_000 + "language:",
+        "# a.py\n" * 100_000,
+        "\n" * 1_000_000 + "def f():\n" + "\n" * 16_000,
+        "def f(" + ": #" * 300_000,
+        "class " + "(" * 16_000 + "\ndef f():\n    x",
+    ],
+    ids=range(13),
+)
+def test_no_prompt_takes_long_to_read(text: str) -> None:
+    began = time.perf_counter()
+    guess(locate(text).prefix)
+    assert time.perf_counter() - began < 1
 
 
 def test_sweep_with_another_beginning_than_the_text_is_not_read() -> None:

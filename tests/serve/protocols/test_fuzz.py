@@ -22,20 +22,71 @@ ANY: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
     max_leaves=4,
 )
-OPENAI = {"model": TEXT, "prompt": TEXTS, "suffix": TEXT, "max_tokens": NUMBER, "temperature": NUMBER, "top_p": NUMBER,
-          "n": st.none() | st.integers(-1, 4), "best_of": NUMBER, "stop": TEXTS, "stream": FLAG, "echo": FLAG, "seed": NUMBER,
-          "logprobs": st.none() | st.just(0), "stream_options": st.none() | st.fixed_dictionaries({"include_usage": FLAG}),
-          "language": TEXT, "filename": TEXT}  # fmt: skip
-INFILL = {"input_prefix": TEXT, "input_suffix": TEXT, "prompt": TEXT, "input_extra": ANY, "n_predict": NUMBER, "n_cmpl": NUMBER,
-          "stop": TEXTS, "stream": FLAG, "temperature": NUMBER, "top_p": NUMBER, "t_max_prompt_ms": NUMBER,
-          "t_max_predict_ms": NUMBER, "response_fields": st.none() | st.lists(st.sampled_from(["content", "", "timings/prompt_n", "a/b/c", "/"])),
-          "seed": NUMBER}  # fmt: skip
-OLLAMA = {"model": TEXT, "prompt": TEXT, "suffix": TEXT, "stream": FLAG, "raw": FLAG, "keep_alive": ANY, "template": TEXT,
-          "options": st.none() | st.fixed_dictionaries({}, optional={"num_predict": NUMBER, "temperature": NUMBER, "top_p": NUMBER,
-                                                                     "seed": NUMBER, "stop": TEXTS, "num_ctx": ANY})}  # fmt: skip
-TABBY = {"language": TEXT, "temperature": NUMBER, "seed": NUMBER, "mode": st.none() | st.just("standard"),
-         "segments": st.none() | st.fixed_dictionaries({"prefix": TEXT}, optional={"suffix": TEXT, "filepath": TEXT, "clipboard": ANY}),
-         "debug_options": st.none() | st.fixed_dictionaries({}, optional={"raw_prompt": TEXT, "return_prompt": FLAG})}  # fmt: skip
+OPENAI = {
+    "model": TEXT,
+    "prompt": TEXTS,
+    "suffix": TEXT,
+    "max_tokens": NUMBER,
+    "temperature": NUMBER,
+    "top_p": NUMBER,
+    "n": st.none() | st.integers(-1, 4),
+    "best_of": NUMBER,
+    "stop": TEXTS,
+    "stream": FLAG,
+    "echo": FLAG,
+    "seed": NUMBER,
+    "logprobs": st.none() | st.just(0),
+    "stream_options": st.none() | st.fixed_dictionaries({"include_usage": FLAG}),
+    "language": TEXT,
+    "filename": TEXT,
+}
+FIELDS = st.sampled_from(["content", "", "timings/prompt_n", "a/b/c", "/"])
+INFILL = {
+    "input_prefix": TEXT,
+    "input_suffix": TEXT,
+    "prompt": TEXT,
+    "input_extra": ANY,
+    "n_predict": NUMBER,
+    "n_cmpl": NUMBER,
+    "stop": TEXTS,
+    "stream": FLAG,
+    "temperature": NUMBER,
+    "top_p": NUMBER,
+    "t_max_prompt_ms": NUMBER,
+    "t_max_predict_ms": NUMBER,
+    "response_fields": st.none() | st.lists(FIELDS),
+    "seed": NUMBER,
+}
+OLLAMA = {
+    "model": TEXT,
+    "prompt": TEXT,
+    "suffix": TEXT,
+    "stream": FLAG,
+    "raw": FLAG,
+    "keep_alive": ANY,
+    "template": TEXT,
+    "options": st.none()
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "num_predict": NUMBER,
+            "temperature": NUMBER,
+            "top_p": NUMBER,
+            "seed": NUMBER,
+            "stop": TEXTS,
+            "num_ctx": ANY,
+        },
+    ),
+}
+TABBY = {
+    "language": TEXT,
+    "temperature": NUMBER,
+    "seed": NUMBER,
+    "mode": st.none() | st.just("standard"),
+    "segments": st.none()
+    | st.fixed_dictionaries({"prefix": TEXT}, optional={"suffix": TEXT, "filepath": TEXT, "clipboard": ANY}),
+    "debug_options": st.none() | st.fixed_dictionaries({}, optional={"raw_prompt": TEXT, "return_prompt": FLAG}),
+}
 MISTRAL = {
     name: OPENAI[name]
     for name in ("model", "prompt", "suffix", "max_tokens", "temperature", "top_p", "stop", "stream", "seed")

@@ -17,7 +17,13 @@ from tests.serve.conftest import OPTIONS
 
 pytestmark = pytest.mark.weights
 
-PREFIX = 'import os\n\n\ndef read(path):\n    """Return the text of a file."""\n    with open(path) as file:\n        return file.'
+PREFIX = '''import os
+
+
+def read(path):
+    """Return the text of a file."""
+    with open(path) as file:
+        return file.'''
 SUFFIX = "\n\n\nprint(read('x'))\n"
 
 
