@@ -169,9 +169,8 @@ def switch(value: object) -> bool:
 
 def names(value: object) -> tuple[str, ...]:
     """From a list, or from a text with commas."""
-    if isinstance(value, (list, tuple)):
-        return tuple(name(one) for one in value)
-    return tuple(name(one) for one in name(value).split(","))
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(name(part) for one in values for part in name(one).split(","))
 
 
 def file_path(value: object) -> Path:

@@ -43,26 +43,23 @@ def ensure(settings: Settings, *, replace: bool = True, tell: Tell | None = None
         DaemonError: it cannot be started, with the reason from its log; or another one may not be replaced.
     """
     tell = tell or _silent
-    found = _usable(settings)
-    if found is not None and _answers(found):
-        return found
     lock = FileLock(runtime.private_folder(runtime.runtime_folder()) / "start.lock", mode=0o600)
     asked, deadline = time.time(), time.monotonic() + START_S
     while True:
-        with contextlib.suppress(Timeout), lock.acquire(timeout=0):
-            found = _usable(settings)
-            if found is not None and _answers(found):
-                return found
-            if (wrong := _failure_since(asked, settings)) is not None:
-                raise DaemonError(wrong)
-            return _take_over(settings, replace, tell)
-        # Somebody else starts one; it can be asked as soon as it listens.
-        time.sleep(POLL_S)
         found = _usable(settings)
-        if found is not None and _answers(found):
+        if found is None or (found.ready and not _answers(found)):
+            with contextlib.suppress(Timeout), lock.acquire(timeout=0):
+                found = _usable(settings)  # somebody may have started it between the look and the lock
+                if found is None or (found.ready and not _answers(found)):
+                    if (wrong := _failure_since(asked, settings)) is not None:
+                        raise DaemonError(wrong)
+                    return _take_over(settings, replace, tell)
+        elif found.ready:
             return found
+        # Somebody else starts one, or it opens its model. Until then nobody knows whether that succeeds.
         if time.monotonic() > deadline:
-            raise DaemonError(f"another program has been starting the daemon for {START_S:.0f} s; `hone serve logs`")
+            raise DaemonError(f"the daemon has been starting for {START_S:.0f} s; `hone serve logs` may tell why")
+        time.sleep(POLL_S)
 
 
 def _silent(_: str) -> None:
@@ -75,9 +72,7 @@ def _usable(settings: Settings) -> Endpoint | None:
 
 
 def _answers(endpoint: Endpoint) -> bool:
-    """Whether that daemon answers, and nobody else in its place. One that opens its model has better things to do."""
-    if not endpoint.ready:
-        return True
+    """Whether that daemon answers, and nobody else in its place."""
     try:
         with Client(endpoint) as client:
             client.status()

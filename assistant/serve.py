@@ -78,9 +78,9 @@ def serve(settings: Settings, open_serving: OpenServing, *, any_port: bool = Fal
     """
     check_closed(settings)
     folder = runtime.private_folder(runtime.runtime_folder())
-    logs.install(log_code=settings.log_code)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it has to say of starting and ending, we say
     with _only_one(folder), _listener(settings, any_port=any_port) as sock:
+        logs.install(log_code=settings.log_code)
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it has to say of starting and ending, we say
         loop = asyncio.new_event_loop()
         closed = loop.run_until_complete(_run(settings, sock, open_serving))
         loop.close()  # unlike asyncio.run, this does not wait for threads
@@ -245,8 +245,7 @@ class _Daemon:
     async def open(self, open_serving: OpenServing) -> None:
         started = time.monotonic()
         try:
-            await self.attendant.open(lambda: open_serving(self.metrics.finished))
-            info = await self.attendant.info()
+            info = await self.attendant.open(lambda: open_serving(self.metrics.finished))
         except Exception as error:  # noqa: BLE001 (raised again at the end, for whoever waits for the start)
             self.failure = error
             self.end()
@@ -268,8 +267,20 @@ class _Daemon:
             if time.monotonic() - tidied > TIDY_S and self.server.started and not self.server.should_exit:
                 tidied = time.monotonic()
                 with contextlib.suppress(HoneError, OSError):
-                    refresh(self.endpoint)
+                    self.keep_found()
                     shorten(runtime.log_file())
+
+    def keep_found(self) -> None:
+        """Writes the runtime file again: cleaners of temporary folders take old files away, and the clock by which a
+        process is recognised may have been set.
+        """
+        seen = runtime.look()
+        if seen.state == "running" and seen.endpoint is not None and seen.endpoint.pid != self.endpoint.pid:
+            _say(f"process {seen.endpoint.pid} has taken the place of this one")
+            self.end()
+            return
+        runtime.write(replace(self.endpoint, started=psutil.Process().create_time()))
+        (runtime.runtime_folder() / "daemon.lock").touch(0o600)
 
 
 def _endpoint(settings: Settings, sock: socket.socket) -> Endpoint:
@@ -286,14 +297,6 @@ def _endpoint(settings: Settings, sock: socket.socket) -> Endpoint:
         device=settings.device,
         dtype=settings.dtype,
     )
-
-
-def refresh(endpoint: Endpoint) -> None:
-    """Writes the runtime file again: cleaners of temporary folders take old files away, and the clock by which a
-    process is recognised may have been set.
-    """
-    runtime.write(replace(endpoint, started=psutil.Process(endpoint.pid).create_time()))
-    (runtime.runtime_folder() / "daemon.lock").touch(0o600)
 
 
 def shorten(log: Path) -> None:
@@ -351,8 +354,8 @@ class Attendant:
         self._active = 0
         self._last = time.monotonic()
 
-    async def open(self, build: Callable[[], Closable]) -> None:
-        """Builds and starts it on a thread of its own, which does not keep the process from ending."""
+    async def open(self, build: Callable[[], Closable]) -> ModelInfo:
+        """Builds and starts it on a thread of its own, which does not keep the process from ending; opens its model."""
         loop = asyncio.get_running_loop()
 
         def settle(found: Closable | None, error: Exception | None) -> None:
@@ -373,8 +376,8 @@ class Attendant:
                 loop.call_soon_threadsafe(settle, *outcome)
 
         threading.Thread(target=work, name="open", daemon=True).start()
-        async with self._asked():
-            pass
+        async with self._asked() as serving:
+            return await serving.info()
 
     def close(self) -> bool:
         """Whether it has stopped, or never began."""
