@@ -36,7 +36,7 @@ def render(parser: argparse.ArgumentParser) -> str:
 def walk(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     """The parsers of all commands that do something themselves, in the order of their help."""
     nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
-    if not nested:
+    if not nested or parser.get_default("run"):
         yield parser
     for action in nested:
         for name, command in action.choices.items():
@@ -56,7 +56,7 @@ def forwarded_parser(command: str) -> argparse.ArgumentParser:
 
 def _section(parser: argparse.ArgumentParser) -> list[str]:
     lines = [f"## {parser.prog}", "", parser.description or "", ""]
-    actions = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]  # noqa: SLF001
+    actions = [action for action in parser._actions if not isinstance(action, HIDDEN)]  # noqa: SLF001
     if not actions:
         return lines
     return [*lines, "| option | meaning |", "| --- | --- |", *(_row(action) for action in actions), ""]
@@ -66,6 +66,10 @@ def _row(action: argparse.Action) -> str:
     name = ", ".join(action.option_strings) or f"{action.metavar or action.dest}"
     value = f" {action.metavar or action.dest.upper()}" if action.option_strings and action.nargs != 0 else ""
     return f"| `{name}{value}` | {(action.help or '').replace('%%', '%').replace('|', chr(92) + '|')} |"
+
+
+HIDDEN = (argparse._HelpAction, argparse._SubParsersAction)  # noqa: SLF001
+"""What has no row of its own: every command has the one, and the other one's commands have sections."""
 
 
 if __name__ == "__main__":
