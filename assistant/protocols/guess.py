@@ -11,6 +11,7 @@ import re
 from infill.languages import parser
 
 _ANCHOR = re.compile(r"^(?:(?:async )?def |class |from \w|import \w|@\w|if |for |while |with |try:)", re.MULTILINE)
+_FIRM = ("def ", "async def ", "class ", "@")
 _INNER = re.compile(r"^[ \t]*(?:(?:async )?def |class )", re.MULTILINE)
 _OWN = re.compile(
     r"^[ \t]*(?:async )?def \w+\(.*:[ \t]*(?:#.*)?$"  # Ruby's has no colon at its end, Scala's is followed by "="
@@ -18,7 +19,7 @@ _OWN = re.compile(
     r"|^if __name__ ==",
     re.MULTILINE,
 )
-_NEAR = 16 * 1024
+_NEAR = 8 * 1024
 """How many characters before the cursor are looked at."""
 
 
@@ -29,12 +30,14 @@ def guess(prefix: str) -> str | None:
     line = near.rfind("\n") + 1
     if not starts or starts[0] >= line:
         return None
-    # The cursor's line is unfinished, and so may be the statements around it.
+    # The cursor's line is unfinished, and so may be the statements around it; and the text may begin inside of one.
     inner = [match.start() for match in _INNER.finditer(near, 0, line)]
     outer = [start for start in starts if start < line]
-    for end in dict.fromkeys((line, *inner[-1:], *outer[-1:])):
-        if _is_python(near[starts[0] : end]):
-            return "python"
+    firm = next((start for start in outer if near.startswith(_FIRM, start)), starts[0])
+    for begin in dict.fromkeys((starts[0], firm)):
+        for end in dict.fromkeys((line, *inner[-1:], *outer[-1:])):
+            if _is_python(near[begin:end]):
+                return "python"
     return None
 
 

@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 
+import httpx
 import ollama
 import openai
 import pytest
@@ -143,3 +145,17 @@ def test_three_curls_of_minuet_are_all_answered(listen: Listen, serve: Serve) ->
     assert len(raws) == 3
     assert all(raw.endswith("data: [DONE]\n\n") for raw in raws)
     assert any('"text":"values"' in raw for raw in raws)
+
+
+def test_a_watcher_that_goes_away_stops_the_model(listen: Listen, serve: Serve) -> None:
+    served = serve(PREFIX, "a + b + a + b + a + b + a + b", on_call=lambda _: time.sleep(0.1))
+    outcomes: list[str] = []
+    served.worker.on_finished = lambda finished: outcomes.append(finished.outcome)
+    address = listen(served)
+    body = {"model": "mercury-coder", "prompt": PREFIX, "suffix": SUFFIX, "stream": True, "diffusing": True}
+    with httpx.stream("POST", f"{address}/v1/fim/completions", json=body) as answer:
+        assert "░" in next(answer.iter_lines())
+    deadline = time.monotonic() + 5
+    while not outcomes and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert outcomes == ["cancelled"]
