@@ -40,6 +40,9 @@ from infill.types import InfillOptions
 T = TypeVar("T")
 log = logging.getLogger("hone.worker")
 
+GRACE = 0.25
+"""Share of its budget by which a request may be late; then it answers with what it has. Beside many others its next
+pass may be far away; alone it finishes in time by itself."""
 MEMORY_EVERY = 64
 """Passes between two looks at the memory of the process."""
 
@@ -74,6 +77,10 @@ class _Job:
 
     def is_stopped(self) -> bool:
         return self.stopped is not None
+
+    def is_late(self) -> bool:
+        left = self.left_ms(time.monotonic())
+        return left is not None and left < -GRACE * (self.options.budget_ms or 0.0)
 
     def left_ms(self, now: float) -> float | None:
         """What is left of its budget, which counts from its arrival."""
@@ -320,7 +327,7 @@ class Worker:
                 assert result is not None
                 self._end(job, replace(result, reason=job.stopped) if job.is_stopped() else result)
 
-        batcher.add(Task(work, finished, job.is_stopped, job.caller.batch))
+        batcher.add(Task(work, finished, job.is_stopped, job.is_late, job.caller.batch))
 
     def _watch_memory(self) -> None:
         self._passes += 1

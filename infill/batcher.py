@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from infill.passes import Work
-from infill.sampler import Cancelled
+from infill.sampler import Cancelled, Late
 from infill.types import Denoiser
 from model.calls import Call, tokens
 
@@ -33,6 +33,8 @@ class Task(Generic[T]):
     work: Work[T]
     finished: Callable[[T | None, Exception | None], None]
     should_stop: Callable[[], bool]
+    is_late: Callable[[], bool] = lambda: False
+    """Whether it must answer with what it has, without another pass."""
     batch: bool = False
     """Goes behind those that somebody waits for."""
     call: Call | None = None
@@ -72,9 +74,11 @@ class Batcher:
             self._resume(task, partial(task.work.send, result))
 
     def leave(self) -> None:
-        """Ends those that want to stop; what they had encoded is free for others now."""
+        """Ends those that want to stop or are late; what they had encoded is free for others now."""
         for task in [task for task in self.tasks if task.should_stop()]:
             self._throw(task, Cancelled())
+        for task in [task for task in self.tasks if task.is_late()]:
+            self._throw(task, Late())
 
     def choose(self) -> list[tuple[Task[Any], Call]]:
         """The calls of the next pass, within its size. Who is left out goes first the next time."""

@@ -15,7 +15,10 @@ LIMIT_BYTES = 64 * 2**20
 
 
 class Contexts(Generic[State]):
-    """The states that nobody uses right now, most recently used first, within a limit in bytes (one is always kept)."""
+    """The states that nobody uses right now, most recently used first.
+
+    Within a limit in bytes; one is always kept, unless the limit is 0.
+    """
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
         self.limit_bytes = limit_bytes
@@ -32,7 +35,7 @@ class Contexts(Generic[State]):
     def give(self, state: State) -> None:
         """Takes a state back, and lets the least recently used ones go that the limit does not hold."""
         self._states.insert(0, state)
-        while len(self._states) > 1 and self.bytes > self.limit_bytes:
+        while len(self._states) > bool(self.limit_bytes) and self.bytes > self.limit_bytes:
             del self._states[-1]
 
     def clear(self) -> None:

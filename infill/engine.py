@@ -26,7 +26,7 @@ from infill.lookahead import Lookahead
 from infill.passes import drive, encode
 from infill.postprocess import Situation, one_line_mode, postprocess
 from infill.repair import blamed, doubted, starts, variants
-from infill.sampler import Cancelled, Decoded, Pace, Plan, decode, refine
+from infill.sampler import Cancelled, Decoded, Late, Pace, Plan, decode, refine
 from infill.syntax import SyntaxGate
 from infill.types import Candidate, Denoiser, Infill, InfillOptions, OnStep, Prompt, ShouldStop, Step, Verdict
 from model.calls import common
@@ -107,13 +107,16 @@ class Infiller:
         should_stop: ShouldStop | None = None,
         on_step: OnStep | None = None,
     ) -> Infill:
-        """``fill``, a forward pass at a time; to be driven in inference mode. ``Cancelled`` may be thrown into it."""
+        """``fill``, a forward pass at a time; to be driven in inference mode. ``Cancelled`` and ``Late`` may be thrown
+        into it."""
         pace = Pace(options.budget_ms, should_stop, self.clock)
         request = _Request(self, prompt, options, pace, on_step)
         try:
             candidates = await request.answer()
         except Cancelled:
             candidates, request.reason = (), "cancelled"
+        except Late:
+            candidates = request.at_once()
         finally:
             request.release()
         timing = request.timing | {"total": pace.elapsed_ms()}
@@ -153,6 +156,8 @@ class _Request:
     """The encoded context; this request's own until it is released."""
     context_tokens: int = 0
     known_tokens: int = 0
+    pool: list[Draft] = field(default_factory=list[Draft])
+    """Every complete draft so far: what there is to answer with when no further pass will come."""
 
     def __post_init__(self) -> None:
         self.denoiser = self.infiller.denoiser
@@ -194,6 +199,17 @@ class _Request:
         if self.clean:
             return self.close(ranked) or await self.repair(ranked) or self.trim(ranked)
         return self.passing(ranked) or await self.repair(ranked) or self.trim(ranked)
+
+    def at_once(self) -> tuple[Candidate, ...]:
+        """The best of the drafts so far that can be had without another pass."""
+        self.reason = "budget"
+        ranked = self.cleaned(sorted(self.pool, key=self.score, reverse=True))
+        if not ranked:
+            return ()
+        if found := self.passing(ranked):
+            return found
+        self.clean = self.gate.can_be_clean
+        return (() if self.clean else self.passing(ranked)) or self.close(ranked) or self.trim(ranked)
 
     async def drafts(self) -> list[Draft]:
         """Finished drafts, best first."""
@@ -322,6 +338,7 @@ class _Request:
                         for draft in await self.causal()
                         if draft.ended
                     ]
+                    self.pool += found
                 if found and expected <= c.short and self.options.steps is None:
                     search = []
             if search is not None:
@@ -395,7 +412,18 @@ class _Request:
         with self.timed("draft"):
             canvas = Canvas.of_lengths(lengths, self.glue, self.tokenizer, self.denoiser.device)
             canvas = await self.refine(canvas, "draft")
+        self.pool += self.unjudged(canvas, priors)
         return await self.judged(canvas, priors, self.ends(line), "canvas", extras)
+
+    def unjudged(self, canvas: Canvas, priors: Sequence[float]) -> list[Draft]:
+        """The canvas's rows with its own opinion of them in place of the judge's."""
+        sure = canvas.mean_log_confidence().tolist()
+        return [
+            Draft(tuple(row), 0, "canvas", ended=True, length_logp=prior, canvas_logp=own,
+                  causal_logp=own * len(row), token_logp=(own,) * len(row))
+            for row, prior, own in zip(canvas.rows(), priors, sure, strict=True)
+            if not self.kept
+        ]  # fmt: skip
 
     async def block(self, room: int) -> Draft:
         """A full block without glue: more text follows it."""

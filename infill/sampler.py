@@ -33,6 +33,10 @@ class Cancelled(Exception):  # noqa: N818 (nothing went wrong)
     """The caller's ``should_stop`` said yes; raised between steps, caught once in ``Infiller.fill``."""
 
 
+class Late(Exception):  # noqa: N818 (nothing went wrong)
+    """The budget is long spent and the next pass has not come: thrown into a request by who batches many."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How to denoise."""

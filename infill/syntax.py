@@ -121,8 +121,15 @@ class SyntaxGate:
         others = _LINES + _CLOSING if below.strip() else _LINES
         return any(self._parses_clean(above, _encode(indent + other), below) for other in others)
 
-    def _parses_clean(self, *parts: bytes) -> bool:
-        tree = self._parse_parts(parts, None)
+    def _parses_clean(self, above: bytes, line: bytes, below: bytes) -> bool:
+        """Whether the buffer has no error with ``line`` in place of the cursor's, which ``above`` and ``below`` leave
+        out."""
+        assert self._tree is not None
+        start, end = len(above), len(self._left) + len(self._right) - len(below)
+        row = above.count(b"\n")
+        old = self._tree.copy()
+        old.edit(start, end, start + len(line), Point(row, 0), Point(row, end - start), Point(row, len(line)))
+        tree = self._parse_parts((above, line, below), old)
         return tree is not None and not tree.root_node.has_error
 
     def errors(self, middle: str, *, clean: bool = False) -> list[tuple[int, int]]:

@@ -52,6 +52,7 @@ class Served:
         self.errors: dict[str, Exception] = {}
         self.order: list[str] = []
         self.stop: set[str] = set()
+        self.late: set[str] = set()
 
     def add(self, name: str, asked: Prompt, *, batch: bool = False, options: InfillOptions = OPTIONS) -> None:
         def finished(result: Infill | None, error: Exception | None) -> None:
@@ -62,7 +63,7 @@ class Served:
                 self.results[name] = result
 
         work = self.infiller.begin(asked, options)
-        self.batcher.add(Task(work, finished, lambda: name in self.stop, batch))
+        self.batcher.add(Task(work, finished, lambda: name in self.stop, lambda: name in self.late, batch))
 
     def run(self, most: int = 500) -> int:
         for index in range(most):
@@ -118,6 +119,21 @@ def test_who_stops_takes_no_part_in_the_next_pass_and_gives_its_context_back() -
     served.run()
     assert [c.text for c in served.results["next"].candidates] == ["value + index"]
     assert denoiser.calls["encode"] == 1, "the next request goes on from the context of the one that was stopped"
+
+
+@pytest.mark.parametrize(("passes", "answered"), [(1, False), (2, True), (3, True)])
+def test_who_is_late_answers_with_what_there_is(passes: int, answered: bool) -> None:
+    denoiser = ScriptedDenoiser("x = ", "value + index")
+    served = Served(Infiller(denoiser))
+    served.add("late", Prompt("x = ", "\n", "python"), options=InfillOptions(lengths=1, steps=1))
+    for _ in range(passes):  # context, canvases, judge
+        served.batcher.step()
+    served.late.add("late")
+    served.run()
+    result = served.results["late"]
+    assert len(denoiser.batches) == min(passes, 3)
+    assert [c.text for c in result.candidates] == (["value + index"] if answered else [])
+    assert result.reason == (None if answered else "budget")
 
 
 def test_batch_work_goes_behind_those_who_wait() -> None:

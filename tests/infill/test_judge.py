@@ -161,6 +161,9 @@ def test_contexts_are_kept_within_a_limit() -> None:
     assert contexts.take(documents[3][:4]) is None, "less than half is not worth giving a document up"
     contexts.give(FakeState((1,), nbytes=1 << 40))
     assert contexts.take([1]) is not None, "one is always kept"
+    contexts.limit_bytes = 0
+    contexts.give(FakeState((1,)))
+    assert contexts.take([1]) is None, "unless none is wanted"
 
 
 @given(st.lists(st.integers(0, 2)), st.lists(st.integers(0, 2)))

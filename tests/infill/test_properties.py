@@ -177,10 +177,10 @@ def test_huge_buffers_are_answered_within_the_budget(fixture: str) -> None:
         prefix, suffix = block * 20_000 + "def f(self, index):\n    ", "\n\n\n" + block * 13_333
         assert (prefix + suffix).count("\n") > 99_990
     budget = 3000.0
-    began = time.perf_counter()
-    infiller = Infiller(ScriptedDenoiser(prefix, answer))
+    began = time.process_time()  # a budget of work: what else the machine does is not the engine's fault
+    infiller = Infiller(ScriptedDenoiser(prefix, answer), clock=time.process_time)
     found = infiller.fill(Prompt(prefix, suffix, "python"), InfillOptions(budget_ms=budget))
-    assert 1000 * (time.perf_counter() - began) < budget
+    assert 1000 * (time.process_time() - began) < budget
     assert [candidate.text for candidate in found.candidates] == [answer]
     assert found.candidates[0].verdict == "valid"
 
