@@ -225,11 +225,13 @@ class NetworkDenoiser:
         return past, known
 
     def _pack(self, packed: Packed, state: State, canvas: Tensor, wanted: Tensor) -> Iterator[int]:
-        """Packs a canvas; the tokens of the pass whose hidden states are asked for."""
-        for row, asked in zip(canvas.tolist(), wanted.tolist(), strict=True):
-            start = len(packed.ids)
-            places = packed.row(state, row, self.tokenizer.pad, causal=False)
-            yield from (start + i for i, place in enumerate(places) if asked[place])
+        """Packs the rows of a canvas of which something is wanted; the tokens of the pass whose hidden states are asked
+        for."""
+        for row, asked in zip(canvas.tolist(), (wanted & (canvas != self.tokenizer.pad)).tolist(), strict=True):
+            if any(asked):
+                start = len(packed.ids)
+                places = packed.row(state, row, self.tokenizer.pad, causal=False)
+                yield from (start + i for i, place in enumerate(places) if asked[place])
 
     def _pack_scored(self, packed: Packed, state: State, rows: Tensor) -> Iterator[int]:
         """The same for rows to be scored: their last tokens need not be read."""
@@ -244,7 +246,7 @@ class NetworkDenoiser:
         """Hidden states [M, D] of the wanted tokens."""
         if not packed.ids:
             return torch.empty(0, self.network.config.d_model, device=self.device, dtype=self.dtype)
-        chosen = None if len(wanted) == len(packed.ids) else torch.tensor(wanted, device=self.device)
+        chosen = None if len(wanted) == len(packed.ids) else torch.tensor(wanted, dtype=torch.int64, device=self.device)
         return self.inference.run(packed.tokens(self.device), chosen)
 
     @property
