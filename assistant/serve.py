@@ -78,13 +78,22 @@ def serve(settings: Settings, open_serving: OpenServing, *, any_port: bool = Fal
     """
     check_closed(settings)
     folder = runtime.private_folder(runtime.runtime_folder())
-    with _only_one(folder), _listener(settings, any_port=any_port) as sock:
-        logs.install(log_code=settings.log_code)
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it has to say of starting and ending, we say
+    with _only_one(folder), _listener(settings, any_port=any_port) as sock, _log(settings):
         loop = asyncio.new_event_loop()
         closed = loop.run_until_complete(_run(settings, sock, open_serving))
         loop.close()  # unlike asyncio.run, this does not wait for threads
     return closed
+
+
+@contextlib.contextmanager
+def _log(settings: Settings) -> Iterator[None]:
+    """To stderr, which is the log file where a front end has started it."""
+    handler = logs.install(log_code=settings.log_code)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it has to say of starting and ending, we say
+    try:
+        yield
+    finally:
+        logs.uninstall(handler)
 
 
 def check_closed(settings: Settings) -> None:

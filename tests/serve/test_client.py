@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -258,12 +258,14 @@ class Crowd:
     times: int
     retry_after_s: float = 0.0
     asked: int = 0
+    budgets: list[float] = field(default_factory=list[float])
 
     def install(self, served: Served) -> Served:
         genuine = served.worker.complete
 
         async def complete(request: CompletionRequest, caller: Caller, *, on_step: OnDraft | None = None) -> Any:
             self.asked += 1
+            self.budgets.append(request.budget_ms or 0.0)
             if self.asked <= self.times:
                 raise BusyError("256 requests are waiting", self.retry_after_s)
             return await genuine(request, caller, on_step=on_step)
@@ -304,6 +306,7 @@ def test_who_stays_busy_is_an_error_within_the_budget(ask: Ask, listen: Listen, 
     with pytest.raises(BusyError, match="256 requests are waiting"):
         ask(listen(served)).complete(replace(REQUEST, budget_ms=400.0))
     assert crowd.asked >= 2
+    assert sorted(set(crowd.budgets), reverse=True) == crowd.budgets  # the waiting counts
     assert time.monotonic() - started < 5
 
 

@@ -27,7 +27,10 @@ from assistant.config import Settings, load_settings
 from assistant.errors import DaemonError, SettingError
 from assistant.runtime import Endpoint
 from assistant.status import counters
-from assistant.types import CompletionRequest, CompletionResult
+from assistant.types import CompletionRequest, CompletionResult, OnFinished
+from assistant.worker import Worker
+from infill.engine import Infiller
+from tests.fakes import ScriptedDenoiser
 from tests.serve.processes import ROOT, daemons, hone, make_checkpoint, private, process, this_process, until, write
 
 REQUEST = CompletionRequest("def f(self, index):\n    ret\n", 27, filename="a.unknown")
@@ -223,21 +226,9 @@ def test_one_of_another_version_is_not_asked_but_replaced(
     assert [one.pid for one in daemons(shared / "run")] == [new.pid]
 
 
-def test_stop_lets_what_runs_end_and_works_once(shared: Path) -> None:
+def test_stop_works_once(shared: Path) -> None:
     endpoint = running()
-    answers: list[CompletionResult] = []
-
-    def ask() -> None:
-        with Client(endpoint) as client:
-            answers.append(client.complete(replace(REQUEST, n=8, lengths=16, steps=12, max_tokens=48)))
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    with Client(endpoint) as client:
-        until(lambda: client.status()["load"]["running"], "a running request")
     done = hone("serve", "stop")
-    asking.join(30)
-    assert len(answers) == 1
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"the daemon at {endpoint.address}, process {endpoint.pid}, has ended\n"
     assert not runtime.is_running(endpoint)
@@ -260,6 +251,33 @@ def test_a_signal_ends_it_even_while_it_opens_its_model(home: Path, checkpoint: 
     assert child.returncode == 0, said
     assert not path.exists()
     assert not runtime.runtime_file().exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_what_runs_is_answered_before_it_ends(home: Path) -> None:
+    scripted = ScriptedDenoiser("x = ", "1 + 2", on_call=lambda _: time.sleep(0.05))
+    answers: list[CompletionResult] = []
+
+    def ask() -> None:
+        until(lambda: runtime.find() is not None and running().ready, "listening")
+        with Client(running()) as client:
+            answers.append(client.complete(CompletionRequest("x = \n", 4, filename="a.py")))
+
+    def strike() -> None:
+        until(lambda: scripted.calls, "a forward pass")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def open_worker(on_finished: OnFinished) -> Worker:
+        return Worker(lambda: Infiller(scripted), on_finished=on_finished)
+
+    threads = [threading.Thread(target=work) for work in (ask, strike)]
+    for thread in threads:
+        thread.start()
+    assert serve.serve(Settings(port=0), open_worker)
+    for thread in threads:
+        thread.join(30)
+    assert [one.text for one in answers[0].completions] == ["1 + 2"]
+    assert runtime.look().state == "none"
 
 
 def test_it_ends_when_nobody_asks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

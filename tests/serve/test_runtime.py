@@ -9,13 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from assistant import runtime
 from assistant.config import Settings
 from assistant.errors import DaemonError
 from assistant.runtime import Endpoint, Sighting
-from tests.serve.processes import private, this_process, write
+from tests.serve.processes import private, this_process, until, write
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes and owners of this kind")
 
@@ -87,14 +88,12 @@ def test_what_is_not_true_is_seen_through(content: str, state: str) -> None:
 def test_a_process_that_has_ended_is_seen_through() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        import psutil
-
         endpoint = replace(this_process(), pid=child.pid, started=psutil.Process(child.pid).create_time())
         write(endpoint)
         assert runtime.find() == endpoint
         child.kill()
-        while runtime.is_running(endpoint):  # at the latest when it is a zombie, which nobody has waited for yet
-            pass
+        # Nobody has waited for it yet: it stays as a zombie, with its number and its birth.
+        until(lambda: not runtime.is_running(endpoint), "its end", 10)
         seen = runtime.look()
         assert (seen.state, seen.endpoint) == ("stale", endpoint)
         assert f"process {child.pid} has ended" in seen.detail
