@@ -151,11 +151,12 @@ class _Burst:
 class Alternates:
     """Which of several identical requests this is: clients that want three alternatives ask three times at once.
 
-    A request counts as the next one of a burst while one like it is under way, or within ``WINDOW_S`` of the first.
+    A request counts as the next one of a burst while one like it is under way, or within ``WINDOW_S`` of the first,
+    which is how far apart processes arrive that were started together. Who asks again later gets the same answer again.
     Pure but for its memory, which holds ``MOST`` bursts; the caller says what time it is.
     """
 
-    WINDOW_S = 1.0
+    WINDOW_S = 0.05
     MOST = 256
     WIDEST = 8
     """Requests after which a burst begins again: load tests send hundreds of the same."""

@@ -20,7 +20,7 @@ def test_requests_of_a_burst_are_counted() -> None:
     assert ours.begin(b"b", 0.0) == 0
 
 
-def test_a_burst_ends_after_a_second_when_nothing_is_under_way() -> None:
+def test_a_burst_ends_when_nothing_is_under_way() -> None:
     ours = Alternates()
     assert ours.begin(b"a", 0.0) == 0
     assert ours.begin(b"a", 5.0) == 1  # the first is still under way
@@ -35,9 +35,9 @@ def test_a_request_that_was_answered_a_moment_ago_counts() -> None:
     ours = Alternates()
     ours.begin(b"a", 0.0)
     ours.end(b"a")
-    assert ours.begin(b"a", 0.9) == 1
+    assert ours.begin(b"a", 0.04) == 1
     ours.end(b"a")
-    assert ours.begin(b"a", 1.0) == 0
+    assert ours.begin(b"a", 0.05) == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 600), st.booleans()), max_size=2000))
