@@ -1,4 +1,4 @@
-"""The picture of the page: starts a server with the embedded model, runs the first example in Chromium, writes docs/page.png.
+"""The picture of the page, docs/page.png: the first example, run by a server with the embedded model, in Chromium.
 
 python docs/screenshot.py [--out FILE] [--scheme dark] [--width 400] [--height 800]
 """
@@ -32,7 +32,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"
 def serving() -> Iterator[str]:
     """A server with the embedded model on a free port, as its address."""
     options = ServerOptions(version=__version__)
-    worker = Worker(lambda: open_infiller(Settings()))
+    worker = Worker(lambda: open_infiller(Settings()), name="hone-tiny-python")
     worker.start()
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))

@@ -7,7 +7,7 @@ import type { Completion, Result, Step } from "./api";
 import type { Hole } from "./editor";
 import { type Cell, type Mode, type Snapshot, answer, level, originText, parts, reasonText, rival, snapshots, written } from "./trace";
 
-const AROUND = 3; // Lines of code shown before and behind the hole.
+const AROUND = 2; // Lines of code shown before and behind the hole.
 const HIGHLIGHT_LIMIT = 200_000; // Longer texts are shown without colours: parsing them would be felt.
 
 /** What a run was asked about. */
@@ -297,7 +297,7 @@ export class Pane {
     row("policy", this.policy ?? "the model’s default");
     row("cache", `knew ${result.known_tokens} of ${result.context_tokens} tokens`);
     if (other !== null) row("beside", "weighed against a token-by-token draft: ", element("code", "", shorten(other)));
-    row("time", bar(result), partsList(result));
+    row("time, ms", bar(result), partsList(result));
     return rows;
   }
 
@@ -425,7 +425,7 @@ function partsList(result: Result): HTMLElement {
     item.dataset["name"] = name;
     return item;
   });
-  return element("span", "keys", ...items, element("span", "key", "ms"));
+  return element("span", "keys", ...items);
 }
 
 function verdictText(completion: Completion): string {

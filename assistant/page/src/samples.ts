@@ -10,19 +10,25 @@ export interface Sample {
   text: string;
   hole: number;
   /** The setting "Lines" that fits. */
-  lines: "one" | "several";
+  lines: "" | "one" | "several";
 }
 
 const MARKER = "<CURSOR>";
 
-function sample(title: string, filename: string, marked: string, lines: "one" | "several" = "one"): Sample {
+function sample(title: string, filename: string, marked: string, lines: Sample["lines"]): Sample {
   const hole = marked.indexOf(MARKER);
   return { title, filename, text: marked.replace(MARKER, ""), hole, lines };
 }
 
+/** The file with its hole filled, and another one: the first line of `next`. */
+function moved(marked: string, filling: string, next: string): string {
+  const line = next.slice(0, next.indexOf("\n"));
+  return marked.replace(`self.${MARKER}`, `self.${filling}`).replace(next, next.replace(line, MARKER));
+}
+
 export const SAMPLES: readonly Sample[] = [
-  sample("between brackets", "cache.py", restOfLine.replace(`self.${MARKER}`, `${MARKER})`)),
-  sample("the rest of a line", "cache.py", restOfLine),
-  sample("a whole line", "ledger.py", wholeLine),
+  sample("the rest of a signature", "cache.py", moved(restOfLine, "_entries)", "self) -> None:\n        self._entries.clear"), ""),
+  sample("the rest of a line", "cache.py", restOfLine, "one"),
+  sample("a whole line", "ledger.py", wholeLine, "one"),
   sample("a body of several lines", "vector.py", body, "several"),
 ];

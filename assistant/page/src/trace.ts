@@ -51,16 +51,26 @@ export function rival(steps: readonly Step[]): string | null {
 
 /** The answer, with the tokens of the draft it came from where it is one; else as one piece with its own confidence. */
 export function answer(completion: Completion, steps: readonly Step[]): Snapshot {
-  const drafts = [...steps].reverse().filter((step) => (step.phase === "causal") === (completion.origin === "causal"));
-  for (const step of drafts) {
-    const cells = beginning(step, completion.text);
-    if (cells) return { label: "answer", cells };
+  const own = (step: Step) => (step.phase === "causal") === (completion.origin === "causal");
+  const drafts = [...steps].reverse().sort((a, b) => Number(own(b)) - Number(own(a)));
+  const added = completion.origin === "closed" ? CLOSERS : 0;
+  // The causal head's drafts leave out the end of a word that the engine has completed before them.
+  for (let head = 0; head <= completion.text.length / 2; head++) {
+    for (const step of drafts) {
+      const cells = beginning(step, completion.text.slice(head), added);
+      if (!cells) continue;
+      if (head) cells.unshift({ text: completion.text.slice(0, head), confidence: null, since: "" });
+      return { label: "answer", cells };
+    }
   }
   return { label: "answer", cells: [{ text: completion.text, confidence: completion.confidence, since: "" }] };
 }
 
-/** The tokens that make up the beginning `text` of a draft; null where it begins otherwise. */
-function beginning(step: Step, text: string): Cell[] | null {
+const CLOSERS = 8; // Most characters that closing what a draft left open adds to it.
+
+/** The tokens of a draft that make up `text`, which is its beginning or the whole and at most `added` characters more;
+ * null where it is neither. */
+function beginning(step: Step, text: string, added: number): Cell[] | null {
   const cells: Cell[] = [];
   let rest = text;
   for (const [place, token] of step.tokens.entries()) {
@@ -71,7 +81,9 @@ function beginning(step: Step, text: string): Cell[] | null {
     cells.push({ text: shared, confidence: sureness(step, place), since: "" });
     rest = rest.slice(shared.length);
   }
-  return rest ? null : cells;
+  if (rest.length > added || !cells.length) return null;
+  if (rest) cells.push({ text: rest, confidence: null, since: "" });
+  return cells;
 }
 
 /** The causal head's tokens come with 1 throughout where their probability was not kept: that is not sureness. */
