@@ -122,11 +122,12 @@ def test_no_body_is_too_odd(route: str, data: st.DataObject, served: Served) -> 
         assert len(answer.text) > 10, "an error says what is wrong"
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b'{"prompt": NaN}', b'{"prompt":' + b"[" * 5000]
-)
+ODD = [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b'{"prompt": NaN}', b'{"prompt":' + b"[" * 5000]
+
+
 @pytest.mark.parametrize("path", ["/infill", "/v1/completions", "/api/generate", "/v1/fim/completions"])
-def test_what_is_no_json_object_is_refused(path: str, content: bytes, served: Served) -> None:
-    answer = served.post(path, content=content, headers={"Content-Type": "application/json"})
-    assert answer.status_code in (400, 422), answer.text
+def test_what_is_no_json_object_is_refused(path: str, served: Served) -> None:
+    for content in ODD:
+        answer = served.post(path, content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code in (400, 422), (content[:20], answer.text)
     assert served.post("/infill", json={"input_prefix": "x = "}).status_code == 200
