@@ -58,7 +58,8 @@ def main() -> int:
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=800)
     parser.add_argument("--whole", action="store_true", help="the whole page, not what fits")
-    parser.add_argument("--step", type=int, help="show this snapshot of the diffusion run instead of the answer")
+    parser.add_argument("--step", type=int, default=1, help="which snapshot of the diffusion run to show (1)")
+    parser.add_argument("--token", type=int, default=3, help="which of the run token by token (3)")
     args = parser.parse_args()
     logging.getLogger("hone").setLevel(logging.ERROR)
     with serving() as url, sync_playwright() as playwright:
@@ -72,8 +73,9 @@ def main() -> int:
             page.get_by_role("button", name="Run").click()
             page.wait_for_selector(run, timeout=60_000)
             page.wait_for_timeout(300)
-        if args.step is not None:
-            page.locator("#diffusion [data-part=slider]").fill(str(args.step))
+        for mode, at in (("diffusion", args.step), ("causal", args.token)):
+            slider = page.locator(f"#{mode} [data-part=slider]")
+            slider.fill(str(min(at, int(slider.get_attribute("max") or 0))))
         page.screenshot(path=args.out, full_page=args.whole)
         browser.close()
     return 0

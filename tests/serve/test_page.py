@@ -265,7 +265,12 @@ def test_an_answer_goes_in_as_one_change_and_undo_takes_it_back(visit: Visit) ->
     visit.page.keyboard.press("ControlOrMeta+z")
     assert visit.code == PREFIX + SUFFIX
     visit.part("causal", "accept").click()
+    visit.page.keyboard.type("#")  # what is typed right behind it is a change of its own
+    assert visit.code == PREFIX + ANSWER + "#" + SUFFIX
+    visit.page.keyboard.press("ControlOrMeta+z")
     assert visit.code == PREFIX + ANSWER + SUFFIX
+    visit.page.keyboard.press("ControlOrMeta+z")
+    assert visit.code == PREFIX + SUFFIX
 
 
 def test_a_selected_block_is_written_anew(visit: Visit) -> None:
@@ -578,10 +583,9 @@ def test_the_embedded_model_shows_both_ways(browser: Browser) -> None:
         with listening(create_app(worker, options), options) as url, visiting(browser, url) as visit:
             visit.page.keyboard.press("ControlOrMeta+Enter")
             expect(visit.outcome).to_contain_text("Token by token:", timeout=60_000)
-            for mode in ("diffusion", "causal"):
-                assert visit.page.locator(f"#{mode}").get_attribute("data-state") == "answered"
-                assert visit.facts(mode)["syntax"] == "valid"
-                assert len(visit.snapshots(mode)) > 2
+            assert visit.page.locator("#diffusion").get_attribute("data-state") == "answered"
+            assert visit.facts("diffusion")["syntax"] == "valid"
+            assert all(len(visit.snapshots(mode)) > 2 for mode in ("diffusion", "causal"))
             before = visit.code
             visit.part("diffusion", "accept").click()
             assert len(visit.code) > len(before)
