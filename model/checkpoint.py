@@ -71,8 +71,8 @@ def load_model(folder: Path, *, device: torch.device, dtype: torch.dtype) -> tup
         raise CheckpointError(f"{folder}: tokenizer has {tokenizer.vocab_size} tokens, the model {config.vocab_size}")
     with torch.device("meta"):
         network = Network(config)
-    network = network.to_empty(device=device).to(dtype)
     wanted = dict(network.named_parameters())
+    found: dict[str, Tensor] = {}
     for name, value in _tensors(folder):
         short = name.removeprefix("network.")
         target = wanted.pop(short, None)
@@ -80,11 +80,11 @@ def load_model(folder: Path, *, device: torch.device, dtype: torch.dtype) -> tup
             raise CheckpointError(f"{folder}: tensor {name} does not belong to a model of these sizes")
         if target.shape != value.shape:
             raise CheckpointError(f"{folder}: {name} has shape {tuple(value.shape)}, not {tuple(target.shape)}")
-        with torch.no_grad():
-            target.copy_(value)
+        found[short] = value.to(device, dtype)
     if wanted:
         raise CheckpointError(f"{folder}: {len(wanted)} tensors are missing, {min(wanted)} first")
-    network.reset_rotary()
+    network.load_state_dict(found, assign=True)
+    network.to(device, dtype)  # The rotary tables, which no checkpoint holds.
     return network.eval(), tokenizer
 
 

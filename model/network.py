@@ -53,6 +53,26 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
+class Linear(nn.Linear):
+    """Without bias. On the meta device, where a network waits for its weights, nothing is initialised: that would
+    import torch's compiler, for a second."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
+class Embedding(nn.Embedding):
+    """The same for a table."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class Attention(nn.Module):
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -60,12 +80,12 @@ class Attention(nn.Module):
         self.heads = config.n_heads
         # QK-norm gives every query and key the length sqrt(D): the largest logit is 12, sharp enough to copy.
         self.scale = 12.0 / config.head_dim
-        self.query = nn.Linear(d, d, bias=False)
-        self.key = nn.Linear(d, d, bias=False)
-        self.value = nn.Linear(d, d, bias=False)
-        self.out = nn.Linear(d, d, bias=False)
-        self.value_embedding = nn.Embedding(config.vocab_size, d) if config.has_value_embedding(layer) else None
-        self.value_gate = nn.Linear(GATE_INPUTS, self.heads, bias=False) if self.value_embedding else None
+        self.query = Linear(d, d)
+        self.key = Linear(d, d)
+        self.value = Linear(d, d)
+        self.out = Linear(d, d)
+        self.value_embedding = Embedding(config.vocab_size, d) if config.has_value_embedding(layer) else None
+        self.value_gate = Linear(GATE_INPUTS, self.heads) if self.value_embedding else None
 
     def project(self, x: Tensor, ids: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x [B, L, D], ids [B, L] -> q, k, v [B, H, L, head size]."""
@@ -86,9 +106,9 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate = nn.Linear(config.d_model, config.d_ff, bias=False)
-        self.up = nn.Linear(config.d_model, config.d_ff, bias=False)
-        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.gate = Linear(config.d_model, config.d_ff)
+        self.up = Linear(config.d_model, config.d_ff)
+        self.down = Linear(config.d_ff, config.d_model)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.down(functional.silu(self.gate(x)) * self.up(x))
@@ -110,8 +130,8 @@ class LengthHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.classes = config.max_hole + 2
-        self.up = nn.Linear(config.d_model, config.d_model, bias=False)
-        self.down = nn.Linear(config.d_model, 2 * self.classes, bias=False)
+        self.up = Linear(config.d_model, config.d_model)
+        self.down = Linear(config.d_model, 2 * self.classes)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[..., D] -> logits [..., 2, max_hole + 2]."""
@@ -127,7 +147,7 @@ class Network(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.embedding = Embedding(config.vocab_size, config.d_model)
         self.shift = nn.Parameter(torch.zeros(config.d_model))
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.length_head = LengthHead(config)
@@ -195,6 +215,7 @@ class Network(nn.Module):
 def _rotary(config: ModelConfig) -> tuple[Tensor, Tensor]:
     """cos, sin [positions, head size / 2]: up to the end of a canvas behind a full context."""
     half = config.head_dim // 2
-    speed = config.rope_base ** (-torch.arange(half, dtype=torch.float32) / half)
-    angle = torch.arange(config.context + 2 * (config.max_hole + config.glue) + 1, device=speed.device)[:, None] * speed
+    # On the CPU even where a network is built on the meta device (see Linear).
+    speed = config.rope_base ** (-torch.arange(half, dtype=torch.float32, device="cpu") / half)
+    angle = torch.arange(config.context + 2 * (config.max_hole + config.glue) + 1, device="cpu")[:, None] * speed
     return angle.cos(), angle.sin()

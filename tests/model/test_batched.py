@@ -1,7 +1,10 @@
 """Many calls in one forward pass are answered as each is alone; contexts and rows that share a pass do not meet."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ from model.inference import Tokens, grouped, padded
 from model.network import Network
 from model.tokenizer import Tokenizer
 
+ROOT = Path(__file__).resolve().parents[2]
 CLOSE = 2e-4
 PAD, MASK = Tokenizer.pad, Tokenizer.mask
 
@@ -330,3 +334,21 @@ def test_the_embedded_model_in_a_batch(dtype: str, close: float) -> None:
         if one.shape[-1] == denoiser.tokenizer.vocab_size:
             same.append((one.argmax(-1) == other.argmax(-1)).float())
     assert float(torch.cat(same).mean()) > (0.999 if dtype == "float32" else 0.9)
+
+
+@pytest.mark.weights
+def test_loading_imports_no_compiler() -> None:
+    """torch's compiler and sympy are a second and 60 MB: some operations on the meta device import them."""
+    code = """if True:
+        import sys, torch
+        from model.checkpoint import load_denoiser
+        denoiser = load_denoiser()
+        with torch.inference_mode():
+            state = denoiser.encode([70, 71])
+            canvas = torch.full((2, 3), denoiser.tokenizer.mask)
+            denoiser.denoise(state, canvas, canvas > 0)
+            denoiser.score(state, canvas + 70)
+        print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
