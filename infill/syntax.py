@@ -28,7 +28,6 @@ incremental parse can differ from one from scratch, a verdict "accepted" is conf
 import re
 import time
 from bisect import bisect_right
-from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -40,11 +39,14 @@ from infill.brackets import split_due, unmatched
 CONFIRM_BYTES = 256 * 1024
 """Largest buffer for which an accepted answer is parsed again from scratch (about 20 ms at this size)."""
 TRIES = 40
-"""Most parses that ``longest_valid`` makes."""
+"""Most parses that ``longest_valid`` makes; fewer in a large buffer, where each may cost a parse of it all."""
+TRIED_BYTES = 1024 * 1024
 YAML_DEPTH = 120
 """The YAML grammar's scanner overruns its state beyond 253 open levels and takes the process down."""
 
-_CHUNK = 16 * 1024
+_BEGINNINGS = (16 * 1024, 128 * 1024, 1024 * 1024)
+_SLOW_S = 2e-6
+"""Seconds per byte; code that people write takes a twentieth of it. The worst grammar is quadratic in its brackets."""
 _WINDOW = 8 * 1024
 _ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
 """Every byte of a longer character becomes a letter: offsets stay, and no text parses otherwise for it."""
@@ -82,7 +84,7 @@ class SyntaxGate:
         self._depth = _yaml_depth(prefix + suffix) if row and row.name == "yaml" else 0
         deep = self._depth > YAML_DEPTH
         self._parser = None if deep or "\0" in prefix or "\0" in suffix else languages.parser(language)
-        self._tree = self._parse(b"", None)
+        self._tree = self._first()
         self.checked = self._tree is not None
         self._old = _errors(self._tree) if self._tree else []
         self._cover = _merge([self._up_to_hole(error) for error in self._old if not error.missing])
@@ -148,11 +150,13 @@ class SyntaxGate:
     def longest_valid(self, middle: str, *, clean: bool = False) -> str:
         """The longest beginning that is accepted: whole if it can be, else cut at a line's end, else at a token's end.
 
-        At most ``TRIES`` cuts are tried; "" if none of them will do.
+        At most ``TRIES`` cuts are tried, and fewer in a large buffer; "" if none of them will do.
         """
         if self.accepts(middle, clean=clean):
             return middle
-        for cut in _cuts(middle, self._suffix[:1]):
+        size = len(self._left) + len(self._right)
+        tries = min(TRIES, max(4, TRIES * TRIED_BYTES // max(16 * size, 1)))
+        for cut in _cuts(middle, self._suffix[:1], tries):
             if self.accepts(middle[:cut], clean=clean):
                 return middle[:cut]
         return ""
@@ -274,42 +278,34 @@ class SyntaxGate:
     def _parse(self, text: bytes, old: Tree | None) -> Tree | None:
         return self._parse_parts((self._left, text, self._right), old)
 
+    def _first(self) -> Tree | None:
+        """The buffer's tree; None when there is no grammar, or parsing takes too long.
+
+        The binding can only be stopped while it reads from a callback, and then leaks what it has read (py-tree-sitter
+        0.26). So beginnings of the buffer are parsed before it, and where one of them is far slower than any code that
+        people write, the rest is not begun.
+        """
+        size = len(self._left) + len(self._right)
+        began = time.monotonic()
+        for beginning in (part for part in _BEGINNINGS if 2 * part < size and self._parser is not None):
+            cpu = time.process_time()
+            self._parse_parts((self._left[:beginning], self._right[: max(beginning - len(self._left), 0)]), None)
+            if time.process_time() - cpu > beginning * _SLOW_S or time.monotonic() - began > self._limit:
+                return None
+        tree = self._parse(b"", None)
+        return None if time.monotonic() - began > self._limit else tree
+
     def _parse_parts(self, parts: tuple[bytes, ...], old: Tree | None) -> Tree | None:
         if self._parser is None:
             return None
-        stop = time.monotonic() + self._limit
-        read = _reader(*(part.translate(_ASCII) for part in parts) if self._ascii_only else parts)
-
-        def late(_offset: int, _has_error: bool) -> bool:
-            return time.monotonic() > stop
-
-        try:
-            if old is None:
-                return self._parser.parse(read, progress_callback=late)
-            return self._parser.parse(read, old, progress_callback=late)
-        except ValueError:
-            # Stopped by the time limit; without a reset the next parse would go on from there.
-            self._parser.reset()
-            return None
+        text = b"".join(parts)
+        text = text.translate(_ASCII) if self._ascii_only else text
+        return self._parser.parse(text) if old is None else self._parser.parse(text, old)
 
 
 def _encode(text: str) -> bytes:
     # A lone surrogate (an editor cut a pair in half) becomes bytes that no grammar likes: an error, not an exception.
     return text.encode("utf-8", "surrogatepass")
-
-
-def _reader(left: bytes, middle: bytes, right: bytes) -> Callable[[int, Point], bytes]:
-    """The three parts read as one text, without joining them."""
-    hole, behind = len(left), len(left) + len(middle)
-
-    def read(offset: int, _point: Point) -> bytes:
-        if offset < hole:
-            return left[offset : offset + _CHUNK]
-        if offset < behind:
-            return middle[offset - hole :]
-        return right[offset - behind : offset - behind + _CHUNK]
-
-    return read
 
 
 def _errors(tree: Tree) -> list[Error]:
@@ -345,16 +341,16 @@ def _code_points(text: bytes, end: int) -> int:
     return sum(byte & 0xC0 != 0x80 for byte in text[:end])
 
 
-def _cuts(middle: str, following: str) -> list[int]:
+def _cuts(middle: str, following: str, tries: int) -> list[int]:
     """Where to try cutting, best first: line ends from the last to the first, then token ends likewise."""
     lines = [len(middle[: match.start()].rstrip()) for match in re.finditer(r"\n", middle)]
     joins = following.isalnum() or following == "_"
     tokens = [match.end() for match in _TOKEN.finditer(middle)]
     tokens = [end for end in tokens if end < len(middle) and not (joins and _is_word(middle[end - 1]))]
     lines = sorted({end for end in lines if end and not (joins and _is_word(middle[end - 1]))}, reverse=True)
-    lines = lines[: TRIES // 2]
+    lines = lines[: tries // 2]
     tokens = sorted(set(tokens) - set(lines), reverse=True)
-    room = TRIES - 1 - len(lines)
+    room = tries - 1 - len(lines)
     if len(tokens) > room:
         tokens = [tokens[index * len(tokens) // room] for index in range(room)]
     return lines + tokens
