@@ -341,17 +341,21 @@ class Worker:
     # The end of a job.
 
     def _end(self, job: _Job, result: CompletionResult) -> None:
-        with suppress(InvalidStateError):  # the caller has gone
-            job.future.set_result(result)
         outcome: Outcome = "answered" if result.completions else "empty"
         if job.stopped is not None:
             outcome = "superseded" if job.stopped == "superseded" else "cancelled"
-        self._tell(job, outcome, result.reason, result)
+        try:
+            self._tell(job, outcome, result.reason, result)  # first: who has the answer may ask for the numbers next
+        finally:
+            with suppress(InvalidStateError):  # the caller has gone
+                job.future.set_result(result)
 
     def _fail(self, job: _Job, error: Exception) -> None:
-        with suppress(InvalidStateError):
-            job.future.set_exception(error)
-        self._tell(job, "failed", type(error).__name__ if not isinstance(error, HoneError) else "refused", None)
+        try:
+            self._tell(job, "failed", type(error).__name__ if not isinstance(error, HoneError) else "refused", None)
+        finally:
+            with suppress(InvalidStateError):
+                job.future.set_exception(error)
 
     def _tell(self, job: _Job, outcome: Outcome, reason: str | None, result: CompletionResult | None) -> None:
         if self.on_finished is None:

@@ -541,8 +541,14 @@ class _Request:
             report=report,
         )
 
-    def _teller(self, on_step: OnStep) -> Callable[[Sequence[int]], None]:
-        return lambda ids: on_step(Step(len(ids), tuple(ids), (1.0,) * len(ids), "causal"))
+    def _teller(self, on_step: OnStep) -> Callable[[Sequence[int], Sequence[float]], None]:
+        given = self.tokenizer.encode(self.head)
+
+        def tell(ids: Sequence[int], log_p: Sequence[float]) -> None:
+            sure = (*[1.0] * len(given), *(math.exp(p) for p in log_p))
+            on_step(Step(len(ids), (*given, *ids), sure, "causal"))
+
+        return tell
 
     async def rewind(self, ids: list[int]) -> None:
         """Back to the context ``ids``, which the present one begins with."""

@@ -152,7 +152,9 @@ def choose(logits: Tensor, temperature: float, top_p: float, generator: torch.Ge
     p = (logits / temperature).softmax(-1)
     if top_p < 1:
         ordered, order = p.sort(dim=-1, descending=True)
-        ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= top_p, 0.0)
+        beyond = ordered.cumsum(-1) - ordered >= top_p
+        beyond[..., 0] = False  # however small the nucleus is
+        ordered = ordered.masked_fill(beyond, 0.0)
         p = torch.zeros_like(p).scatter(-1, order, ordered)
     return torch.multinomial(p.flatten(0, -2), 1, generator=generator).view(p.shape[:-1])
 
@@ -179,7 +181,7 @@ async def decode(
     *,
     stop: Callable[[int], bool] = lambda _token: False,
     guess: Callable[[Sequence[int]], Sequence[int]] = lambda _ids: (),
-    report: Callable[[Sequence[int]], None] | None = None,
+    report: Callable[[Sequence[int], Sequence[float]], None] | None = None,
 ) -> Decoded:
     """The causal head, token by token, until end of text, a token for which ``stop`` holds, or ``limit`` tokens.
 
@@ -224,6 +226,6 @@ async def decode(
                 ids.append(token)
                 sure.append(log_p)
         if report is not None:
-            report(ids)
+            report(ids, sure)
         if pace.tight():
             return Decoded(ids, sure, None)

@@ -3,7 +3,6 @@
 Plain frozen values; texts are ``str`` (never bytes), offsets count code points.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
@@ -14,6 +13,9 @@ from torch import Tensor
 from infill.policy import POLICIES
 from model.calls import Call
 from model.tokenizer import Tokenizer
+
+LEAST_TEMPERATURE = 0.001
+"""Logits divided by less leave the range of a float."""
 
 Verdict = Literal["valid", "unchecked"]
 
@@ -68,7 +70,8 @@ class InfillOptions:
         _require("stop", self.stop, all(self.stop), "texts of at least one character")
         _require("copies", self.copies, self.copies is None or self.copies >= 0, "at least 0")
         _require("repair_rounds", self.repair_rounds, self.repair_rounds >= 0, "at least 0")
-        _require("temperature", self.temperature, 0 <= self.temperature < math.inf, "at least 0 and finite")
+        drawable = self.temperature == 0 or LEAST_TEMPERATURE <= self.temperature <= 100
+        _require("temperature", self.temperature, drawable, f"0, or from {LEAST_TEMPERATURE:g} to 100")
         _require("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1")
         _require("seed", self.seed, 0 <= self.seed < 1 << 63, "from 0 to 2**63 - 1")
         _require("budget_ms", self.budget_ms, self.budget_ms is None or self.budget_ms > 0, "above 0, or None")

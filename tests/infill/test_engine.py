@@ -419,6 +419,8 @@ def test_every_split_of_many_words(policy: str) -> None:
         ("repair_rounds", -1),
         ("temperature", -0.1),
         ("temperature", float("nan")),
+        ("temperature", 1e-9),
+        ("temperature", 1e9),
         ("top_p", 0.0),
         ("top_p", 1.1),
         ("seed", -1),

@@ -144,6 +144,7 @@ def test_choose_draws_from_the_nucleus_with_the_seed() -> None:
     assert set(drawn(1, 1.0)) == {0, 1, 2, 3}
     assert set(drawn(1, 0.75)) == {0, 1}
     assert set(drawn(1, 0.1)) == {0}
+    assert set(drawn(1, 1e-300)) == {0}
     assert set(drawn(1, 1.0, temperature=0.0)) == {0}
 
 

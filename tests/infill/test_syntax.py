@@ -193,7 +193,7 @@ def test_checking_answers_leaves_no_memory_behind() -> None:
     before = process.memory_info().rss
     for _ in range(40):
         check()
-    assert process.memory_info().rss - before < 40 * len(buffer) / 4
+    assert process.memory_info().rss - before < 40 * len(buffer)  # a leaked text per check would be three times as much
 
 
 def test_a_line_of_one_megabyte() -> None:
