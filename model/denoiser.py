@@ -104,7 +104,17 @@ class Asked:
     call: int
     start: int
     end: int
-    scored: tuple[State, Tensor] | None = None
+    scored: "Scored | None" = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows whose tokens are scored: tokens [K, N] behind a state."""
+
+    state: State
+    tokens: Tensor
+    read: list[int]
+    """For every token but a row's first, row by row without padding: which of the call's hidden states precedes it."""
 
 
 class NetworkDenoiser:
@@ -142,9 +152,10 @@ class NetworkDenoiser:
                     asked.append(Asked(i, start, len(wanted)))
                 case Score(state, tokens):
                     for rows in tokens.split(max(1, self._most_logits // tokens.shape[1])):
-                        start = len(wanted)
-                        wanted += self._pack_scored(packed, state, rows)
-                        asked.append(Asked(i, start, len(wanted), (state, rows)))
+                        start, begun = len(wanted), len(packed.ids)
+                        read = self._pack_scored(packed, state, rows)
+                        wanted += range(begun, len(packed.ids))
+                        asked.append(Asked(i, start, len(wanted), Scored(state, rows, read)))
         hidden = self._pass(packed, wanted)
         answers: list[list[Any]] = [[] for _ in calls]
         for i, (state, known, start) in encoded.items():
@@ -233,14 +244,21 @@ class NetworkDenoiser:
                 places = packed.row(state, row, self.tokenizer.pad, causal=False)
                 yield from (start + i for i, place in enumerate(places) if asked[place])
 
-    def _pack_scored(self, packed: Packed, state: State, rows: Tensor) -> Iterator[int]:
-        """The same for rows to be scored: their last tokens need not be read."""
-        pad = self.tokenizer.pad
-        for row in rows.tolist():
-            start = len(packed.ids)
-            read = [token for token, follower in pairwise(row) if follower != pad]
-            places = packed.row(state, read, pad, causal=True)
-            yield from range(start, start + len(places))
+    def _pack_scored(self, packed: Packed, state: State, rows: Tensor) -> list[int]:
+        """The same for rows to be scored. Their last tokens need not be read, nor rows that another one begins with;
+        drafts of one hole often are alike. Gives ``Scored.read``."""
+        pad, begun = self.tokenizer.pad, len(packed.ids)
+        inputs = [tuple(token for token, follower in pairwise(row) if follower != pad) for row in rows.tolist()]
+        starts: dict[tuple[int, ...], int] = {}
+        longer: tuple[int, ...] = ()
+        for row in sorted(set(inputs), reverse=True):  # a row comes right after those that begin with it
+            if longer[: len(row)] != row:
+                starts[row] = len(packed.ids) - begun
+                packed.row(state, row, pad, causal=True)
+                longer = row
+            else:
+                starts[row] = starts.get(longer, 0)
+        return [starts[row] + place for row in inputs for place in range(len(row))]
 
     def _pass(self, packed: Packed, wanted: Sequence[int]) -> Tensor:
         """Hidden states [M, D] of the wanted tokens."""
@@ -268,23 +286,22 @@ class NetworkDenoiser:
     def _read_batch(self, hidden: Tensor, batch: Sequence[Asked]) -> Iterator[tuple[int, Tensor]]:
         begin, end = batch[0].start, batch[-1].end
         # A row's first token follows the context: its hidden state is there already.
-        lasts = [one.scored[0].last for one in batch if one.scored is not None]
+        lasts = [one.scored.state.last for one in batch if one.scored is not None]
         rows = hidden[begin:end]
         logits = self.inference.logits(torch.cat([rows, *lasts]) if lasts else rows).float()
         at_end = iter(logits[end - begin :])
         for one in batch:
             found = logits[one.start - begin : one.end - begin]
-            yield one.call, found if one.scored is None else self._scored(one.scored[1], next(at_end), found)
+            yield one.call, found if one.scored is None else self._scored(one.scored, next(at_end), found)
 
-    def _scored(self, tokens: Tensor, first: Tensor, others: Tensor) -> Tensor:
-        """tokens [K, N], logits [V] of their first places, logits [M, V] of the others that are no padding -> log p
-        [K, N]."""
-        pad = self.tokenizer.pad
+    def _scored(self, asked: Scored, first: Tensor, others: Tensor) -> Tensor:
+        """Logits [V] of the rows' first places and logits [M, V] of the call's hidden states -> log p [K, N]."""
+        pad, tokens = self.tokenizer.pad, asked.tokens
         scored = torch.zeros(tokens.shape, device=self.device)
         scored[:, 0] = first.log_softmax(-1)[tokens[:, 0]]
         follows = tokens[:, 1:] != pad
-        chosen = others.gather(1, tokens[:, 1:][follows][:, None]).squeeze(1)
-        scored[:, 1:][follows] = chosen - others.logsumexp(-1)
+        read = torch.tensor(asked.read, dtype=torch.int64, device=self.device)
+        scored[:, 1:][follows] = others[read, tokens[:, 1:][follows]] - others.logsumexp(-1)[read]
         return scored.masked_fill_(tokens == pad, 0.0)
 
 

@@ -241,6 +241,27 @@ def test_what_is_known_costs_no_pass(denoiser: NetworkDenoiser, monkeypatch: pyt
     assert empty.shape == (0, denoiser.tokenizer.vocab_size)
 
 
+@torch.inference_mode()
+def test_rows_that_begin_alike_are_scored_as_each_alone_and_read_once(
+    denoiser: NetworkDenoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = Random(denoiser, 5)
+    state, row, other = denoiser.encode(draw.ids(30)), draw.ids(9), draw.ids(4)
+    rows = [row, [*row[:8], 99], row[:5], row[:1], [*row[:4], 98], other, [*row[:2], 97, 96, 95], row]
+    tokens = torch.tensor([[*one, *[PAD] * (9 - len(one))] for one in rows])
+    alone = torch.cat([denoiser.score(state, tokens[i : i + 1]) for i in range(len(rows))])
+    sizes: list[int] = []
+    run = denoiser.inference.run
+
+    def counting(packed: Tokens, wanted: Tensor | None = None) -> Tensor:
+        sizes.append(len(packed.ids))
+        return run(packed, wanted)
+
+    monkeypatch.setattr(denoiser.inference, "run", counting)
+    assert far(denoiser.score(state, tokens), alone) < CLOSE
+    assert sizes == [8 + 3 + 4], "the longest row, the other one, and the one that leaves it after two tokens"
+
+
 # Isolation.
 
 
