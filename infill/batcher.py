@@ -66,11 +66,27 @@ class Batcher:
         self.widths.append(len(chosen))
         try:
             results = self.denoiser.run([call for _, call in chosen])
+        except ValueError as error:
+            # A call that cannot be answered, and nothing was computed: it fails alone, the others do not.
+            if len(chosen) == 1:
+                self._throw(chosen[0][0], error)
+                return
+            for one in chosen:
+                self._alone(*one)
+            return
         except Exception as error:  # noqa: BLE001 (every request of the pass is told)
             for task, _ in chosen:
                 self._throw(task, error)
             return
         for (task, _), result in zip(chosen, results, strict=True):
+            self._resume(task, partial(task.work.send, result))
+
+    def _alone(self, task: Task[Any], call: Call) -> None:
+        try:
+            [result] = self.denoiser.run([call])
+        except Exception as error:  # noqa: BLE001 (who asked is told)
+            self._throw(task, error)
+        else:
             self._resume(task, partial(task.work.send, result))
 
     def leave(self) -> None:

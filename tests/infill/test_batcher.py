@@ -195,6 +195,21 @@ def test_a_failed_pass_ends_those_in_it_and_nobody_else() -> None:
     assert isinstance(served.errors["second"], MemoryError)
 
 
+def test_a_call_that_cannot_be_answered_fails_alone() -> None:
+    class Refusing(ScriptedDenoiser):
+        def run(self, calls: Sequence[Call]) -> list[Any]:
+            if any(isinstance(call, Encode) and len(call.ids) > 20 for call in calls):
+                raise ValueError("too long")
+            return super().run(calls)
+
+    served = Served(Infiller(Refusing("x = ", "value + index")))
+    for name, prefix in (("first", "x = "), ("long", "# a much longer text, of far more than twenty tokens\nx = ")):
+        served.add(name, Prompt(prefix, "\n", "python"))
+    served.run()
+    assert [c.text for c in served.results["first"].candidates] == ["value + index"]
+    assert str(served.errors["long"]) == "too long"
+
+
 def test_a_request_that_cannot_begin_is_told() -> None:
     served = Served(Infiller(ScriptedDenoiser("x = ", "value")))
 
