@@ -82,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_complete(commands)
     _add_serve(commands)
+    _add_lsp(commands)
     _add_demo(commands)
     _add_doctor(commands)
     for name, (_, summary) in FORWARDED.items():
@@ -437,6 +438,27 @@ def _serve_logs(options: argparse.Namespace) -> int:
         sys.stdout.write(piece)
         sys.stdout.flush()
     return ANSWER
+
+
+# --- lsp
+
+
+def _add_lsp(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "lsp",
+        help="the language server, for editors",
+        description="Speak the Language Server Protocol on stdin and stdout. The daemon is found or started beside it.",
+    )
+    parser.set_defaults(run=_lsp)
+    parser.add_argument("--stdio", action="store_true", help="what it does anyway; some editors say so")
+    parser.add_argument("--tcp", metavar="HOST:PORT", help="listen for one editor there instead, for debugging")
+    _add_model_options(parser)
+
+
+def _lsp(options: argparse.Namespace) -> int:
+    from lsp.server import serve
+
+    return serve(load_settings(vars(options)), options.tcp)
 
 
 # --- demo

@@ -1,0 +1,13 @@
+"""``python -m lsp``: the same as ``hone lsp``, without options."""
+
+import sys
+
+from assistant.config import load_settings
+from assistant.errors import HoneError
+from lsp.server import serve
+
+if __name__ == "__main__":
+    try:
+        sys.exit(serve(load_settings()))
+    except HoneError as error:
+        sys.exit(f"hone: {error}")

@@ -1,0 +1,125 @@
+"""The daemon behind the language server: found or started in the background, looked for again when it has gone.
+
+Nothing here blocks the event loop, and nothing heavy is imported before it is needed. It knows nothing of the protocol;
+who waits for what is told to a listener.
+"""
+
+import asyncio
+import functools
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from assistant.config import Settings
+from assistant.errors import DaemonError, HoneError
+from assistant.types import Caller, CompletionRequest, CompletionResult
+
+if TYPE_CHECKING:
+    from assistant.async_client import AsyncClient
+    from assistant.runtime import Endpoint
+
+PATIENCE_S = 0.4
+"""What takes longer is told."""
+REST_S = 20.0
+"""After a failure: a daemon that does not start is not started again at every key."""
+
+
+class Listener(Protocol):
+    def waiting(self, what: str) -> None:
+        """For something that takes long; may be told several times."""
+        ...
+
+    def done(self) -> None: ...
+
+
+class Connection:
+    def __init__(self, settings: Settings, listener: Listener | None = None) -> None:
+        self._settings = settings
+        self.listener = listener
+        self._client: AsyncClient | None = None
+        self._opening: asyncio.Lock | None = None
+        self._failure: DaemonError | None = None
+        self._rest_until = 0.0
+        self._is_locating = False
+
+    async def complete(self, request: CompletionRequest, caller: Caller) -> CompletionResult:
+        """As ``AsyncClient.complete``.
+
+        Raises:
+            HoneError: as that; for a while after a failure to reach the daemon, the same again without a new attempt.
+        """
+        if self._failure is not None and time.monotonic() < self._rest_until:
+            raise self._failure
+        client = await self._opened()
+        try:
+            result = await client.complete(request, caller)
+        except DaemonError as error:
+            self._failure, self._rest_until = error, time.monotonic() + REST_S
+            raise
+        self._failure = None
+        return result
+
+    async def open(self) -> None:
+        """Finds or starts the daemon, for the first request not to wait for it.
+
+        Raises:
+            HoneError: it cannot be reached; with the reason.
+        """
+        client = await self._opened()
+        try:
+            await client.status()
+        except DaemonError as error:
+            self._failure, self._rest_until = error, time.monotonic() + REST_S
+            raise
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def _opened(self) -> "AsyncClient":
+        if self._opening is None:
+            self._opening = asyncio.Lock()
+        async with self._opening:
+            if self._client is None:
+                client_class = await asyncio.to_thread(_import_client)
+                locate = functools.partial(self._locate, asyncio.get_running_loop())
+                self._client = client_class(locate)
+            return self._client
+
+    def _locate(self, loop: asyncio.AbstractEventLoop, *, replace: bool) -> "Endpoint":
+        """On a thread of its own."""
+        from assistant import daemon, runtime  # noqa: PLC0415 (with the client, off the way of the first answer)
+
+        if self._settings.daemon == "never":
+            endpoint = runtime.find()
+            if endpoint is None:
+                raise DaemonError("no daemon runs, and the setting daemon = never starts none; run `hone serve`")
+            return endpoint
+        loop.call_soon_threadsafe(loop.call_later, PATIENCE_S, self._tell, "waiting for the daemon")
+
+        def tell(what: str) -> None:
+            loop.call_soon_threadsafe(self._tell, what)
+
+        self._is_locating = True
+        try:
+            return daemon.ensure(self._settings, replace=replace, tell=tell)
+        except HoneError:
+            raise
+        except Exception as error:
+            raise DaemonError(f"the daemon cannot be started: {error}; `hone doctor` says what is missing") from error
+        finally:
+            self._is_locating = False
+            loop.call_soon_threadsafe(self._done)
+
+    def _tell(self, what: str) -> None:
+        if self.listener is not None and self._is_locating:
+            self.listener.waiting(what)
+
+    def _done(self) -> None:
+        if self.listener is not None:
+            self.listener.done()
+
+
+def _import_client() -> "type[AsyncClient]":
+    from assistant.async_client import AsyncClient  # noqa: PLC0415 (httpx is a tenth of a second)
+
+    return AsyncClient

@@ -1,0 +1,266 @@
+"""One short coroutine per method of the protocol: the message taken apart, the work, the answer put together.
+
+A request about suggestions is always answered with a list, an empty one where there is nothing or something went wrong:
+an error would leave an old suggestion on the screen. Why there is nothing is said once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+from assistant.errors import BusyError, HoneError
+from assistant.types import Caller, CompletionRequest, CompletionResult
+from lsp.actions import ACTIONS, Action, Edit, Place
+from lsp.documents import Document
+from lsp.protocol import CONTENT_MODIFIED, FAILED, asked_about, log
+from lsp.secrets import denied_by
+from lsp.session import Session
+from lsp.suggest import Question, Suggestion, label, sendable
+
+ACCEPTED = "hone.accepted"
+RUN = "hone.run"
+
+
+# Suggestions.
+
+
+async def inline_completion(session: Session, params: types.InlineCompletionParams) -> types.InlineCompletionList:
+    document = asked_about.get()
+    if document is None:
+        return types.InlineCompletionList([])
+    by_hand = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
+    selected = params.context.selected_completion_info
+    if selected is None:
+        question = Question(document, document.offset(params.position), document.text, by_hand)
+        found = await _suggest(session, question)
+        return types.InlineCompletionList([_inline_item(session, document, one) for one in found])
+    start, end = sorted((document.offset(selected.range.start), document.offset(selected.range.end)))
+    text = document.text[:start] + selected.text + document.text[end:]
+    cursor = start + len(selected.text)
+    found = await _suggest(session, Question(document, cursor, text, by_hand, fit=False))
+    beside = [Suggestion(selected.text + one.text, start, end) for one in found if one.start == one.end]
+    return types.InlineCompletionList([_inline_item(session, document, one, selected.range) for one in beside])
+
+
+async def _suggest(session: Session, question: Question) -> tuple[Suggestion, ...]:
+    try:
+        return await session.suggester.suggest(question)
+    except BusyError as error:
+        session.note(str(error))
+    except HoneError as error:
+        session.tell(str(error))
+    except Exception:
+        log.exception("a suggestion failed")
+        session.tell("a suggestion failed; the server's log (its standard error) says why")
+    return ()
+
+
+def _inline_item(
+    session: Session, document: Document, found: Suggestion, where: types.Range | None = None
+) -> types.InlineCompletionItem:
+    return types.InlineCompletionItem(
+        insert_text=found.text,
+        range=where or document.range(found.start, found.end),
+        command=_accepted(session, document),
+    )
+
+
+def _accepted(session: Session, document: Document) -> types.Command:
+    return types.Command("Hone: suggestion accepted", ACCEPTED, arguments=[session.show(document)])
+
+
+async def completion(session: Session, params: types.CompletionParams) -> types.CompletionList:
+    """The same answers as entries of a menu, for editors without inline completion."""
+    document = asked_about.get()
+    if document is None:
+        return types.CompletionList(is_incomplete=True, items=[])
+    at = document.offset(params.position)
+    context = params.context
+    by_hand = context is not None and context.trigger_kind == types.CompletionTriggerKind.Invoked
+    found = await _suggest(session, Question(document, at, document.text, by_hand, channel="menu"))
+    items = [_menu_item(session, document, one, rank) for rank, one in enumerate(found)]
+    return types.CompletionList(is_incomplete=True, items=items)
+
+
+def _menu_item(session: Session, document: Document, found: Suggestion, rank: int) -> types.CompletionItem:
+    # Menus are filtered by the word before the cursor, so the entry takes that in.
+    start = found.start
+    while start > 0 and (document.text[start - 1].isalnum() or document.text[start - 1] == "_"):
+        start -= 1
+    text = document.text[start : found.start] + found.text
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return types.CompletionItem(
+        label=first if len(first) <= 60 else first[:59] + "…",
+        kind=types.CompletionItemKind.Text,
+        detail="Hone",
+        documentation=text,
+        sort_text=f"\u0001{rank}",
+        filter_text=text.split("\n", 1)[0] or first,
+        insert_text_format=types.InsertTextFormat.PlainText,
+        insert_text_mode=types.InsertTextMode.AsIs,
+        text_edit=types.TextEdit(document.range(start, found.end), text),
+        command=_accepted(session, document),
+    )
+
+
+def accepted(session: Session, *arguments: Any) -> None:
+    """The command that editors run when a suggestion was accepted."""
+    if not session.accept(arguments[0] if arguments else None):
+        log.info("an acceptance of an unknown suggestion")
+
+
+# Code actions.
+
+
+async def code_action(session: Session, params: types.CodeActionParams) -> list[types.CodeAction]:
+    document = asked_about.get()
+    if document is None or not session.options.enabled or denied_by(document.path, session.options.exclude) is not None:
+        return []
+    place = _place(document, params.range)
+    return [
+        _offer(session, action, document, place)
+        for action in ACTIONS
+        if _is_wanted(action.kind, params.context.only) and action.applies(place)
+    ]
+
+
+def _is_wanted(kind: str, only: Any) -> bool:
+    """Kinds are a tree: who asks for ``refactor`` also gets ``refactor.rewrite``."""
+    return only is None or any(one == "" or kind == one or kind.startswith(f"{one}.") for one in only)
+
+
+def _place(document: Document, where: types.Range) -> Place:
+    start, end = sorted((document.offset(where.start), document.offset(where.end)))
+    return Place(document.text, start, end, document.path, document.language_id)
+
+
+def _offer(session: Session, action: Action, document: Document, place: Place) -> types.CodeAction:
+    data = {
+        "action": action.name,
+        "uri": document.uri,
+        "version": document.version,
+        "start": place.start,
+        "end": place.end,
+    }
+    support = _action_support(session)
+    tags = None
+    if support is not None and support.tag_support is not None:
+        known = types.CodeActionTag.LlmGenerated in support.tag_support.value_set
+        tags = [types.CodeActionTag.LlmGenerated] if known else None
+    offer = types.CodeAction(action.title, kind=action.kind, tags=tags)
+    resolves = support is not None and support.resolve_support is not None
+    if resolves and support is not None and "edit" in support.resolve_support.properties:  # type: ignore[union-attr]
+        offer.data = data
+    else:
+        offer.command = types.Command(action.title, RUN, arguments=[data])
+    return offer
+
+
+def _action_support(session: Session) -> types.CodeActionClientCapabilities | None:
+    documents = session.client_capabilities.text_document
+    return None if documents is None else documents.code_action
+
+
+async def resolve_code_action(session: Session, params: types.CodeAction) -> types.CodeAction:
+    """The edit of an action that was chosen."""
+    chosen = _chosen(session, params.data)
+    params.edit = await _edit(session, chosen)
+    return params
+
+
+async def run_action(session: Session, *arguments: Any) -> dict[str, Any]:
+    """The same as a command, for a key: ``{action, uri, range or position, version?}``."""
+    chosen = _chosen(session, arguments[0] if arguments else None)
+    edit = await _edit(session, chosen)
+    answer = await session.workspace_apply_edit_async(types.ApplyWorkspaceEditParams(edit, label=chosen.action.title))
+    return {"applied": answer.applied, "reason": answer.failure_reason}
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    action: Action
+    document: Document
+    place: Place
+
+
+def _chosen(session: Session, data: object) -> _Chosen:
+    if not isinstance(data, Mapping):
+        raise _refused("the action has no data; ask for the code actions again")
+    action = next((one for one in ACTIONS if one.name == data.get("action")), None)
+    if action is None:
+        known = ", ".join(one.name for one in ACTIONS)
+        raise _refused(f"there is no action {data.get('action')!r}; there are {known}")
+    document = session.documents.get(str(data.get("uri")))
+    if document is None:
+        raise _refused("the document is not open")
+    if data.get("version") not in (None, document.version):
+        raise _stale()
+    if (glob := denied_by(document.path, session.options.exclude)) is not None:
+        raise _refused(f"{glob!r} keeps this file out of every prompt")
+    return _Chosen(action, document, _place_of(document, data))
+
+
+def _place_of(document: Document, data: Mapping[Any, Any]) -> Place:
+    start, end = data.get("start"), data.get("end")
+    if isinstance(start, int) and isinstance(end, int):
+        start, end = sorted(min(max(one, 0), len(document.text)) for one in (start, end))
+        return Place(document.text, start, end, document.path, document.language_id)
+    where = data.get("range")
+    ends = [where.get("start"), where.get("end")] if isinstance(where, Mapping) else [data.get("position")] * 2
+    return _place(document, types.Range(*(_position(one) for one in ends)))
+
+
+def _position(value: object) -> types.Position:
+    if isinstance(value, Mapping):
+        line, character = value.get("line"), value.get("character")
+        if isinstance(line, int) and isinstance(character, int):
+            return types.Position(max(line, 0), max(character, 0))
+    raise _refused("the command needs a range or a position: {line, character}")
+
+
+async def _edit(session: Session, chosen: _Chosen) -> types.WorkspaceEdit:
+    document = chosen.document
+
+    async def ask(request: CompletionRequest) -> CompletionResult:
+        values = {key: value for key, value in vars(request).items() if key != "text"}
+        return await session.complete(
+            CompletionRequest(sendable(request.text), **values), Caller(document=label(document, "action"))
+        )
+
+    try:
+        edits = await chosen.action.run(chosen.place, ask)
+    except HoneError as error:
+        raise _refused(str(error)) from error
+    if not session.documents.is_current(document):
+        raise _stale()
+    return _workspace_edit(session, chosen, edits)
+
+
+def _workspace_edit(session: Session, chosen: _Chosen, edits: tuple[Edit, ...]) -> types.WorkspaceEdit:
+    document, action = chosen.document, chosen.action
+    workspace = session.client_capabilities.workspace
+    support = None if workspace is None else workspace.workspace_edit
+    plain = [types.TextEdit(document.range(one.start, one.end), one.text) for one in edits]
+    if support is None or not support.document_changes:
+        return types.WorkspaceEdit(changes={document.uri: plain})
+    identifier = types.OptionalVersionedTextDocumentIdentifier(uri=document.uri, version=document.version)
+    if support.change_annotation_support is None:
+        return types.WorkspaceEdit(document_changes=[types.TextDocumentEdit(identifier, plain)])
+    noted = [types.AnnotatedTextEdit(action.name, one.range, one.new_text) for one in plain]
+    annotation = types.ChangeAnnotation(
+        action.title, needs_confirmation=action.needs_confirmation, description="written by the model"
+    )
+    return types.WorkspaceEdit(
+        document_changes=[types.TextDocumentEdit(identifier, noted)], change_annotations={action.name: annotation}
+    )
+
+
+def _refused(message: str) -> JsonRpcException:
+    return JsonRpcException(message, FAILED)
+
+
+def _stale() -> JsonRpcException:
+    return JsonRpcException("the document has changed since; ask again", CONTENT_MODIFIED)

@@ -1,0 +1,114 @@
+"""Where pygls's protocol is made strict: every request gets one answer, whatever order things come in.
+
+- A request that cannot be read, one before ``initialize`` and one after ``shutdown`` are answered with an error.
+- Documents are kept by ``lsp.documents`` and not in pygls's workspace, which breaks lines at more characters than editors do.
+- A request sees the document as it was when the request arrived: it is looked up before the handler's task begins.
+"""
+
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+from urllib.parse import unquote
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+from pygls.protocol import LanguageServerProtocol, lsp_method
+from pygls.protocol.json_rpc import RPCMessage, RPCNotification, RPCRequest
+
+from lsp.documents import Document, Documents
+
+NOT_INITIALIZED, INVALID_REQUEST, CONTENT_MODIFIED, FAILED = -32002, -32600, -32801, -32803
+log = logging.getLogger("hone.lsp")
+
+asked_about: ContextVar[Document | None] = ContextVar("asked_about", default=None)
+"""Inside a request: its document, as it was when the request arrived; None where it is not open, or another version was
+named."""
+
+
+class Protocol(LanguageServerProtocol):
+    def __init__(self, server: Any, converter: Any) -> None:
+        super().__init__(server, converter)
+        self.documents = Documents()
+        self.on_change: Callable[[str], None] = lambda _: None
+        """Told the key of a document that was opened, changed or closed."""
+        self.on_exit: Callable[[int], None] | None = None
+        """Ends the process; None: as pygls does it."""
+        self._is_initialized = False
+        self._versions: dict[int | str, int] = {}
+        """Of requests that name the version they are about, beyond what the protocol asks for."""
+
+    # Documents.
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
+    def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
+        opened = params.text_document
+        self.documents.open(opened.uri, opened.language_id, opened.version, opened.text)
+        self.on_change(unquote(opened.uri))
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
+    def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> None:
+        changed = params.text_document
+        if self.documents.change(changed.uri, changed.version, params.content_changes) is None:
+            log.warning("a document was changed that is not open")
+        self.on_change(unquote(changed.uri))
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
+    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:
+        self.documents.close(params.text_document.uri)
+        self.on_change(unquote(params.text_document.uri))
+
+    # The end.
+
+    @lsp_method(types.EXIT)
+    def lsp_exit(self, *args: Any) -> Any:
+        if self.on_exit is not None:
+            self.on_exit(0 if self._shutdown else 1)
+        return super().lsp_exit(*args)
+
+    # Requests.
+
+    def structure_message(self, data: dict[str, Any]) -> Any:
+        try:
+            message = super().structure_message(data)
+        except JsonRpcException as error:
+            if "id" in data and "method" in data:
+                self._send_response(data["id"], error=error.to_response_error())
+            raise
+        if "jsonrpc" in data and "id" in data and "method" in data:
+            self._note_version(data)
+        return message
+
+    def _note_version(self, data: dict[str, Any]) -> None:
+        params = data.get("params")
+        document = params.get("textDocument") if isinstance(params, dict) else None
+        version = document.get("version") if isinstance(document, dict) else None
+        if isinstance(version, int):
+            self._versions[data["id"]] = version
+
+    def handle_message(self, message: RPCMessage) -> None:
+        method = getattr(message, "method", None)
+        if isinstance(message, RPCRequest):
+            if self._shutdown:
+                return self._refuse(message.id, INVALID_REQUEST, "the server was shut down")
+            if not self._is_initialized and method != types.INITIALIZE:
+                return self._refuse(message.id, NOT_INITIALIZED, "the server waits for initialize")
+            if self._is_initialized and method == types.INITIALIZE:
+                return self._refuse(message.id, INVALID_REQUEST, "the server is initialized already")
+            self._is_initialized = True
+        elif isinstance(message, RPCNotification) and not self._is_initialized and method != types.EXIT:
+            return None
+        return super().handle_message(message)  # type: ignore[no-any-return,func-returns-value,unused-ignore]
+
+    def _refuse(self, msg_id: int | str, code: int, message: str) -> None:
+        self._versions.pop(msg_id, None)
+        self._send_response(msg_id, error=types.ResponseError(code, message))
+
+    def _handle_request(self, msg_id: int | str, method_name: str, params: Any) -> None:
+        version = self._versions.pop(msg_id, None)
+        identifier = getattr(params, "text_document", None)
+        document = None if identifier is None else self.documents.get(identifier.uri)
+        if document is not None and version is not None and version != document.version:
+            document = None
+        asked_about.set(document)  # in the context of this message, which the handler's task inherits
+        super()._handle_request(msg_id, method_name, params)

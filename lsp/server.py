@@ -1,0 +1,143 @@
+"""create_server: the language server from its parts; and running it over standard input and output, or TCP."""
+
+import asyncio
+import functools
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
+from lsprotocol import types
+from pygls.io_ import StdinAsyncReader, StdoutWriter, run_async
+
+from assistant.config import Settings
+from assistant.errors import HoneError, RequestError
+from lsp import features
+from lsp.actions import ACTIONS
+from lsp.connection import Connection
+from lsp.protocol import log
+from lsp.session import Session
+from lsp.suggest import Complete
+
+TRIGGERS = [".", "(", "[", "{", "=", ",", ":", " "]
+"""Characters at which a menu of completions is asked for."""
+
+
+def create_server(complete: Complete, open_daemon: Callable[[], Awaitable[None]] | None = None) -> Session:
+    """``open_daemon`` is awaited in the background once the client is there: the first request need not wait for it."""
+    session = Session(complete)
+    session.feature(types.INITIALIZE)(functools.partial(_initialize, session))
+    session.feature(types.INITIALIZED)(functools.partial(_initialized, session, open_daemon))
+    session.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)(functools.partial(_configured, session))
+    session.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())(
+        _bound(features.inline_completion, session)
+    )
+    kinds = sorted({action.kind for action in ACTIONS})
+    session.feature(
+        types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(code_action_kinds=list(kinds), resolve_provider=True)
+    )(_bound(features.code_action, session))
+    session.feature(types.CODE_ACTION_RESOLVE)(_bound(features.resolve_code_action, session))
+    session.command(features.ACCEPTED)(functools.partial(features.accepted, session))
+    session.command(features.RUN)(_bound(features.run_action, session))
+    return session
+
+
+def _bound(feature: Callable[..., Awaitable[Any]], session: Session) -> Callable[..., Awaitable[Any]]:
+    async def bound(*arguments: Any) -> Any:
+        return await feature(session, *arguments)
+
+    return bound
+
+
+def _initialize(session: Session, params: types.InitializeParams) -> None:
+    session.documents.encoding = str(session.workspace.position_encoding)
+    session.complaints = session.start_options(params.initialization_options)
+    documents = params.capabilities.text_document
+    has_inline = documents is not None and documents.inline_completion is not None
+    if session.options.completion == "on" or (session.options.completion == "auto" and not has_inline):
+        session.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGERS))(
+            _bound(features.completion, session)
+        )
+
+
+async def _initialized(session: Session, open_daemon: Callable[[], Awaitable[None]] | None, _: Any) -> None:
+    for complaint in session.complaints:
+        session.tell(complaint)
+    session.spawn(session.fetch_options())
+    if open_daemon is not None:
+        session.spawn(_open(session, open_daemon))
+
+
+async def _open(session: Session, open_daemon: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await open_daemon()
+    except HoneError as error:
+        session.tell(str(error), types.MessageType.Error)
+    except Exception:  # the edge: nobody awaits this
+        log.exception("the daemon could not be opened")
+        session.tell("the daemon could not be reached; `hone doctor` says what is missing", types.MessageType.Error)
+
+
+async def _configured(session: Session, params: types.DidChangeConfigurationParams) -> None:
+    await session.fetch_options(params.settings)
+
+
+# Running it.
+
+
+def serve(settings: Settings, tcp: str | None = None) -> int:
+    """Until the client leaves.
+
+    Raises:
+        RequestError: ``tcp`` is no address, or cannot be listened at.
+    """
+    # What pygls logs holds messages, and so the user's code.
+    logging.getLogger("pygls").setLevel(logging.CRITICAL + 1)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    connection = Connection(settings)
+    session = create_server(connection.complete, connection.open)
+    connection.listener = session.waiting
+    if tcp is None:
+        return serve_stdio(session)
+    host, port = _address(tcp)
+    try:
+        session.start_tcp(host, port)
+    except OSError as error:
+        raise RequestError(f"--tcp {tcp}: {error.strerror or error}; choose another port") from error
+    return 0
+
+
+def _address(tcp: str) -> tuple[str, int]:
+    host, _, port = tcp.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise RequestError(f"--tcp must be HOST:PORT, not {tcp!r}")
+    return host.strip("[]"), int(port)
+
+
+def serve_stdio(session: Session) -> int:
+    """As ``session.start_io``, but it ends at once when the client leaves, also while a daemon is being started."""
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # whoever prints must not break the protocol
+    session.protocol.set_writer(StdoutWriter(sink))
+    session.protocol.on_exit = _leave
+    reader = StdinAsyncReader(source, ThreadPoolExecutor(1))
+
+    async def run() -> None:
+        await run_async(Event(), reader, session.protocol, error_handler=session.report_server_error)
+        _leave(0)
+
+    try:
+        asyncio.run(run())
+    except (KeyboardInterrupt, BrokenPipeError):
+        _leave(0)
+    return 0
+
+
+def _leave(code: int) -> None:
+    """Threads that read, or wait for a daemon, would hold the process."""
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,197 @@
+"""A place in a document in, suggestions out: what is known already, a wait for the next key, the model, and no stale answer.
+
+The newest question about a document wins: an older one that still waits is answered with nothing, and its work in the
+daemon stops. Offsets only; it knows nothing of positions or of the protocol.
+"""
+
+import asyncio
+import itertools
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from assistant.errors import HoneError
+from assistant.types import Caller, Completion, CompletionRequest, CompletionResult
+from lsp.ahead import Ahead, Answered
+from lsp.documents import Document
+from lsp.options import Options
+from lsp.pace import Pace
+from lsp.secrets import denied_by
+
+CLOSING = re.compile(r"[ \t]*[)\]}>\"'`:;,][)\]}>\"'`:;, \t]*(?=[\r\n]|$)")
+"""The rest of a line that is nothing but closing signs, as editors add them by themselves."""
+SURROGATE = re.compile("[\ud800-\udfff]")
+PATIENCE = 3
+"""Who asks by hand waits so many times longer."""
+
+
+class Complete(Protocol):
+    """``assistant.async_client.AsyncClient.complete``, or one that knows the answers."""
+
+    def __call__(self, request: CompletionRequest, caller: Caller) -> Awaitable[CompletionResult]: ...
+
+
+@dataclass(frozen=True)
+class Question:
+    document: Document
+    at: int
+    """In ``text``."""
+    text: str
+    """The document's, or as it would be if an entry of the menu were taken."""
+    by_hand: bool
+    channel: str = "inline"
+    """A newer question of the same channel about the same document supersedes this one."""
+    fit: bool = True
+    """Whether suggestions take in the closing signs behind them."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """``text`` takes the place of ``start``..``end``, which lies on one line."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Suggester:
+    def __init__(
+        self,
+        complete: Complete,
+        options: Callable[[], Options],
+        is_current: Callable[[Document], bool],
+        note: Callable[[str], None],
+    ) -> None:
+        """``note``: told once in a while why nothing is suggested, for the log."""
+        self._complete = complete
+        self._options = options
+        self._is_current = is_current
+        self._note = note
+        self._running: dict[tuple[str, str], asyncio.Task[tuple[Suggestion, ...]]] = {}
+        self._names = itertools.count(1)
+        self.ahead = Ahead()
+        self.pace = Pace()
+
+    async def suggest(self, question: Question) -> tuple[Suggestion, ...]:
+        """() where there is none, and where the document has changed in the meantime.
+
+        Raises:
+            HoneError: from the daemon.
+        """
+        key = (question.document.key, question.channel)
+        task = asyncio.ensure_future(self._work(question))
+        if (older := self._running.get(key)) is not None:
+            older.cancel()
+        self._running[key] = task
+        try:
+            return await task
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if caller is not None and caller.cancelling():
+                raise
+            return ()  # superseded
+        finally:
+            if self._running.get(key) is task:
+                del self._running[key]
+
+    async def _work(self, question: Question) -> tuple[Suggestion, ...]:
+        arrived = time.monotonic()
+        options, document = self._options(), question.document
+        if not options.enabled or not self._is_current(document):
+            return ()
+        if (glob := denied_by(document.path, options.exclude)) is not None:
+            self._note(f"nothing is suggested in {document.path}: {glob!r} keeps it out of every prompt")
+            return ()
+        n = options.alternatives if question.by_hand else 1
+        found = self.ahead.recall(document.key, question.text, question.at, n)
+        if not found and not question.by_hand:
+            await asyncio.sleep(self.pace.debounce_ms(arrived, options.debounce_ms) / 1000)
+            found = await self.ahead.join(document.key, question.text, question.at)
+            if not self._is_current(document):
+                return ()
+        if not found:
+            waited_ms = 1000 * (time.monotonic() - arrived)
+            wanted_ms = options.budget_ms * (PATIENCE if question.by_hand else 1)
+            budget_ms = self.pace.budget_ms(wanted_ms, waited_ms)
+            found = await self._ask(document, question.text, question.at, n, budget_ms, question.channel)
+        answered = Answered(question.text, question.at, n, found)
+        self.ahead.remember(document.key, answered)
+        if not found or not self._is_current(document):
+            return ()
+        if options.ahead:
+            self._foresee(document, answered)
+        if not question.fit:
+            return tuple(Suggestion(one.text, one.start, one.end) for one in found)
+        return tuple(_fitted(question.text, one) for one in found)
+
+    async def _ask(
+        self, document: Document, text: str, at: int, n: int, budget_ms: float, channel: str
+    ) -> tuple[Completion, ...]:
+        started = time.monotonic()
+        request = CompletionRequest(
+            sendable(text),
+            at,
+            filename=document.path or None,
+            n=n,
+            max_tokens=self._options().max_tokens,
+            budget_ms=budget_ms,
+        )
+        caller = Caller(
+            document=label(document, channel), batch=channel == "ahead", request=f"{channel} {next(self._names)}"
+        )
+        result = await self._complete(request, caller)
+        if channel != "ahead":
+            self.pace.measured(1000 * (time.monotonic() - started), result.timing_ms.get("total", 0.0))
+        return tuple(one for one in result.completions if one.text)
+
+    def _foresee(self, document: Document, answered: Answered) -> None:
+        best = answered.completions[0]
+        fitted = _fitted(answered.text, best)
+        cursor = best.start + len(fitted.text)
+
+        async def ask(text: str, at: int) -> tuple[Completion, ...]:
+            try:
+                return await self._ask(document, text, at, 1, PATIENCE * self._options().budget_ms, "ahead")
+            except HoneError:  # nobody asked: who does is told
+                return ()
+
+        self.ahead.foresee(document.key, answered, cursor, ask)
+
+    def changed(self, key: str, document: Document | None) -> None:
+        """The document is another one now; None: it was closed."""
+        if document is None:
+            self.ahead.forget(key)
+            for one in [task for (known, _), task in self._running.items() if known == key]:
+                one.cancel()
+        elif self.ahead.is_running(key):
+            self.ahead.changed(key, document.text)
+
+
+def _fitted(text: str, completion: Completion) -> Suggestion:
+    """The completion with the closing signs behind it, so that accepting it leaves the cursor behind them. What is
+    inserted is what was computed: nothing is dropped from a text that passed the gate.
+    """
+    end = completion.end
+    closing = CLOSING.match(text, end)
+    covered = text[end : closing.end()] if closing else ""
+    if completion.verdict == "unchecked" and covered and completion.text.endswith(covered.rstrip()):
+        # No grammar has looked at it: an answer that ends in what stands there already is meant to take its place.
+        return Suggestion(completion.text, completion.start, end + len(covered.rstrip()))
+    return Suggestion(completion.text + covered, completion.start, end + len(covered))
+
+
+def sendable(text: str) -> str:
+    """Without halves of characters, which UTF-8 cannot hold; as long as before."""
+    return text if text.isascii() else SURROGATE.sub("\ufffd", text)
+
+
+def label(document: Document, channel: str) -> str:
+    """The document's name for the daemon, which takes 4096 characters."""
+    return f"{channel} {document.uri}"[-4000:]
+
+
+def as_if_accepted(document: Document, start: int, end: int, chosen: str) -> tuple[str, int]:
+    """The text with an entry of the menu taken, and the cursor behind it."""
+    return document.text[:start] + chosen + document.text[end:], start + len(chosen)
