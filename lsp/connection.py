@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from assistant.config import Settings
-from assistant.errors import DaemonError, HoneError
+from assistant.errors import DaemonError
 from assistant.types import Caller, CompletionRequest, CompletionResult
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 0.4
 """What takes longer is told."""
 REST_S = 20.0
-"""After a failure: a daemon that does not start is not started again at every key."""
+"""A daemon that does not start is not started again at every key."""
 
 
 class Listener(Protocol):
@@ -45,18 +45,12 @@ class Connection:
         """As ``AsyncClient.complete``.
 
         Raises:
-            HoneError: as that; for a while after a failure to reach the daemon, the same again without a new attempt.
+            HoneError: as that; for a while after a start that failed, its reason again without a new attempt.
         """
         if self._failure is not None and time.monotonic() < self._rest_until:
             raise self._failure
         client = await self._opened()
-        try:
-            result = await client.complete(request, caller)
-        except DaemonError as error:
-            self._failure, self._rest_until = error, time.monotonic() + REST_S
-            raise
-        self._failure = None
-        return result
+        return await client.complete(request, caller)
 
     async def open(self) -> None:
         """Finds or starts the daemon, for the first request not to wait for it.
@@ -65,11 +59,7 @@ class Connection:
             HoneError: it cannot be reached; with the reason.
         """
         client = await self._opened()
-        try:
-            await client.status()
-        except DaemonError as error:
-            self._failure, self._rest_until = error, time.monotonic() + REST_S
-            raise
+        await client.status()
 
     async def close(self) -> None:
         if self._client is not None:
@@ -101,11 +91,13 @@ class Connection:
 
         self._is_locating = True
         try:
-            return daemon.ensure(self._settings, replace=replace, tell=tell)
-        except HoneError:
+            endpoint = daemon.ensure(self._settings, replace=replace, tell=tell)
+        except DaemonError as error:
+            self._failure, self._rest_until = error, time.monotonic() + REST_S
             raise
-        except Exception as error:
-            raise DaemonError(f"the daemon cannot be started: {error}; `hone doctor` says what is missing") from error
+        else:
+            self._failure = None
+            return endpoint
         finally:
             self._is_locating = False
             loop.call_soon_threadsafe(self._done)

@@ -35,7 +35,7 @@ MODERN: dict[str, Any] = {
 }
 
 
-class RequestFailed(Exception):
+class RequestFailedError(Exception):
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(f"{error['code']}: {error['message']}")
         self.code = error["code"]
@@ -62,7 +62,7 @@ class Editor:
             future = self._pending.get(message["id"])
             if future is not None and not future.done():
                 if "error" in message:
-                    future.set_exception(RequestFailed(message["error"]))
+                    future.set_exception(RequestFailedError(message["error"]))
                 else:
                     future.set_result(message["result"])
         elif "id" in message:

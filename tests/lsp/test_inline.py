@@ -8,7 +8,7 @@ import pytest
 from assistant.errors import BusyError, DaemonError
 from lsp.convert import split
 from lsp.documents import Document
-from tests.lsp.peers import MODERN, URI, Editor, RequestFailed, Script, after, in_memory, run, until
+from tests.lsp.peers import MODERN, URI, Editor, RequestFailedError, Script, after, in_memory, run, until
 
 CODE = "def add(a, b):\n    ret\n"
 PLAIN = {"initializationOptions": None}
@@ -238,7 +238,7 @@ def test_a_cancelled_request_stops_the_model_and_is_answered_once() -> None:
         number, answer = editor.ask(1, 7)
         await until(lambda: script.asked, "the question")
         editor.notify("$/cancelRequest", id=number)
-        with pytest.raises(RequestFailed) as failed:
+        with pytest.raises(RequestFailedError) as failed:
             await answer
         assert failed.value.code == -32800
         assert len(script.cancelled) == 1
@@ -344,7 +344,7 @@ def test_the_menu_is_for_editors_without_inline_completion(
             "textDocument/completion", textDocument={"uri": URI}, position={"line": 1, "character": 7}
         )
         if not offered:
-            with pytest.raises(RequestFailed):
+            with pytest.raises(RequestFailedError):
                 await request
             return
         (item,) = (await request)["items"]
@@ -385,7 +385,7 @@ def test_positions_outside_of_the_text_are_taken_to_their_nearest_place() -> Non
             await editor.inline(line, character, by_hand=True)
             assert script.asked[-1][0].start == offset
             editor.open("ab\r\ncd")
-        with pytest.raises(RequestFailed) as failed:
+        with pytest.raises(RequestFailedError) as failed:
             await editor.inline(-1, 0)
         assert failed.value.code == -32602
         assert script.asked[-1][0].text == "ab\r\ncd"
