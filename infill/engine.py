@@ -124,11 +124,12 @@ class Infiller:
         return Infill(candidates, pace.steps, pace.passes, timing, reason, request.context_tokens, request.known_tokens)
 
     def drafts(self, prompt: Prompt, options: InfillOptions = InfillOptions()) -> list[tuple[Draft, str]]:  # noqa: B008
-        """Every draft with its cleaned text, best first, before the gate: what a calibration is fitted on."""
+        """Every draft with its cleaned text, best first, before the gate: what a calibration is fitted on. Different
+        drafts of the same text are all there, since a calibration may do without some kinds of them."""
         request = _Request(self, prompt, options, Pace(options.budget_ms, None, self.clock), None)
         with torch.inference_mode():
             try:
-                return request.cleaned(drive(request.drafts(), self.denoiser))
+                return list(request.texts(drive(request.drafts(), self.denoiser)))
             finally:
                 request.release()
 
@@ -227,6 +228,11 @@ class _Request:
     def cleaned(self, drafts: Sequence[Draft]) -> list[tuple[Draft, str]]:
         """Drafts with their texts after the filters; empty ones and repeated ones are left out."""
         found: dict[str, Draft] = {}
+        for draft, text in self.texts(drafts):
+            found.setdefault(text, draft)
+        return [(draft, text) for text, draft in found.items()]
+
+    def texts(self, drafts: Sequence[Draft]) -> Iterator[tuple[Draft, str]]:
         least = self.infiller.calibration.min_confidence
         for draft in drafts:
             text = self.text(draft)
@@ -235,8 +241,7 @@ class _Request:
             if draft.confidence < least:
                 self.reason = "confidence"
             else:
-                found.setdefault(text, draft)
-        return [(draft, text) for text, draft in found.items()]
+                yield draft, text
 
     def passing(self, ranked: Sequence[tuple[Draft, str]]) -> tuple[Candidate, ...]:
         """The first n that pass the gate. Out of budget, the first one must do."""

@@ -110,6 +110,15 @@ def test_an_answer_ends_before_a_stop_text() -> None:
         InfillOptions(stop=("",))
 
 
+def test_a_calibration_sees_every_draft_of_a_text() -> None:
+    """Else what the causal head wrote too would seem to come from nobody else."""
+    calibration = Calibration(causal_candidate=True, copies=0)
+    infiller = Infiller(ScriptedDenoiser(BEFORE, ANSWER), calibration=calibration)
+    drafts = infiller.drafts(Prompt(BEFORE, AFTER, "python"), InfillOptions())
+    assert {draft.origin for draft, text in drafts if text == ANSWER} == {"causal", "canvas"}
+    assert texts(infiller.fill(Prompt(BEFORE, AFTER, "python"), InfillOptions(n=9))).count(ANSWER) == 1
+
+
 def test_alternatives_are_distinct_and_ordered() -> None:
     found, _ = fill("total = ", "1 + 2 + 3", "\n", InfillOptions(n=4, lengths=8), guess=4)
     assert len(found.candidates) > 1
