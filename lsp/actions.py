@@ -1,8 +1,8 @@
 """Code actions: a list of small objects. A new one is appended to ``ACTIONS``; nothing else changes.
 
-An action says whether it applies to a place and, when it is chosen, what text takes the place of what. Offsets only; the
-protocol is in ``lsp.features``. Where a body ends is found by lines and brackets, without a parser: an offer may be missed,
-and what is chosen still passes the syntax gate.
+An action says whether it applies to a place and, when it is chosen, what text takes the place of what. Offsets only;
+the protocol is in ``lsp.features``. Where a body ends is found by lines and brackets, without a parser: an offer may be
+missed, and what is chosen still passes the syntax gate.
 """
 
 import re

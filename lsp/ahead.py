@@ -1,8 +1,8 @@
 """Answers that are there before they are asked for: those that the user types along, and the next one.
 
 While a suggestion stands and the user types what it says, it stays right: what is left of it is the answer, and nothing
-is asked again. While one is shown, the one that follows its acceptance is computed behind everything that somebody waits
-for. It knows nothing of positions, the protocol or the daemon.
+is asked again. While one is shown, the one that follows its acceptance is computed behind everything that somebody
+waits for. It knows nothing of positions, the protocol or the daemon.
 """
 
 import asyncio

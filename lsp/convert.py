@@ -1,6 +1,6 @@
 """Positions of the protocol <-> offsets in code points of a text. Pure functions over a text's lines.
 
-A line ends with ``\\n``, ``\\r\\n`` or ``\\r`` and nothing else: unlike ``str.splitlines``, a form feed or U+2028 ends none.
+A line ends with ``\\n``, ``\\r\\n`` or ``\\r`` and nothing else: a form feed or U+2028 ends none.
 What lies outside of the text is taken to its nearest place, as the protocol says: behind a line's end to that end
 (before its line break), behind the last line to the end of the text.
 """

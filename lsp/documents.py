@@ -1,8 +1,8 @@
 """The open documents, as the editor has them: values that never change, one per version.
 
-Whoever computes holds on to the document that was asked about; an answer is stale when ``get`` gives another one. Nothing
-is ever read from disk. Notifications in an order that makes no sense (a change to what is not open, a document closed
-twice) are passed over.
+Whoever computes holds on to the document that was asked about; an answer is stale when ``get`` gives another one.
+Nothing is ever read from disk. Notifications in an order that makes no sense (a change to what is not open, a document
+closed twice) are passed over.
 """
 
 from collections.abc import Iterator, Sequence

@@ -5,7 +5,7 @@ an error would leave an old suggestion on the screen. Why there is nothing is sa
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from lsprotocol import types
@@ -52,7 +52,7 @@ async def _suggest(session: Session, question: Question) -> tuple[Suggestion, ..
         session.note(str(error))
     except HoneError as error:
         session.tell(str(error))
-    except Exception:
+    except Exception:  # noqa: BLE001 (the edge: the request is answered all the same)
         log.exception("a suggestion failed")
         session.tell("a suggestion failed; the server's log (its standard error) says why")
     return ()
@@ -129,7 +129,7 @@ async def code_action(session: Session, params: types.CodeActionParams) -> list[
 
 def _is_wanted(kind: str, only: Any) -> bool:
     """Kinds are a tree: who asks for ``refactor`` also gets ``refactor.rewrite``."""
-    return only is None or any(one == "" or kind == one or kind.startswith(f"{one}.") for one in only)
+    return only is None or any(one in ("", kind) or kind.startswith(f"{one}.") for one in only)
 
 
 def _place(document: Document, where: types.Range) -> Place:

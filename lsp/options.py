@@ -36,9 +36,9 @@ class Option:
 
 
 def _switch(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
+    if value is True or value is False:
+        return value
+    raise ValueError
 
 
 def _number(least: float, most: float) -> Callable[[object], float]:
@@ -84,7 +84,7 @@ OPTIONS = (
     Option("enabled", "enabled", _switch, "true or false", "whether anything is suggested"),
     Option(
         "budgetMs", "budget_ms", _number(10, 60_000), "a number from 10 to 60000",
-        "time from a request to its answer; then the draft so far is the answer. Three times as long when asked by hand",
+        "time from a request to its answer; then the draft so far is the answer. Three times as long by hand",
     ),
     Option(
         "debounceMs", "debounce_ms", _number(0, 2000), "a number from 0 to 2000",
@@ -112,17 +112,18 @@ assert [option.field for option in OPTIONS] == [field.name for field in fields(O
 
 
 def read_options(*sources: tuple[str, object]) -> tuple[Options, list[str]]:
-    """The options, and a sentence for every bad value. Sources are (path, values), later ones win; None says nothing."""
+    """The options, and a sentence for every bad value. Sources are (path, values); later ones win."""
     values: dict[str, Any] = {}
     complaints: list[str] = []
     for path, source in sources:
-        if source is None or source == []:  # what an empty table of some languages becomes
+        # Some clients send the section with its name around it.
+        inner = source[SECTION] if isinstance(source, Mapping) and set(source) == {SECTION} else source
+        if inner is None or inner == []:  # what an empty table of Lua becomes
             continue
-        if not isinstance(source, Mapping):
-            complaints.append(f"{path} must be an object, not {_shown(source)}; the defaults are used")
+        if not isinstance(inner, Mapping):
+            complaints.append(f"{path} must be an object, not {_shown(inner)}; the defaults are used")
             continue
-        source = source.get(SECTION, source) if set(source) == {SECTION} else source
-        found, wrong = _read(path, source if isinstance(source, Mapping) else {})
+        found, wrong = _read(path, inner)
         values |= found
         complaints += wrong
     return Options(**values), complaints

@@ -24,8 +24,8 @@ class Pace:
     def debounce_ms(self, now: float, most_ms: float) -> float:
         """The wait before a request at ``now`` (in seconds): none for the first key, else a part of what an answer takes.
 
-        Where answers take 30 ms there is nothing to be saved by waiting; where they take a second, a request that the
-        next key makes void costs that key's answer a second.
+        Where answers take 30 ms nothing is saved by waiting; where they take a second, a request that the next key makes
+        void costs that key's answer a second.
         """
         typing = now - self._last < BURST_S
         self._last = now

@@ -1,7 +1,7 @@
 """Where pygls's protocol is made strict: every request gets one answer, whatever order things come in.
 
 - A request that cannot be read, one before ``initialize`` and one after ``shutdown`` are answered with an error.
-- Documents are kept by ``lsp.documents`` and not in pygls's workspace, which breaks lines at more characters than editors do.
+- Documents are kept by ``lsp.documents``, since pygls's workspace breaks lines at more characters than editors do.
 - A request sees the document as it was when the request arrived: it is looked up before the handler's task begins.
 """
 

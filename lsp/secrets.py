@@ -1,8 +1,8 @@
 """Which files never enter a prompt: what usually holds a secret, and what the user's globs name.
 
-By name alone, without opening anything. A glob with a slash inside is matched against the end of the path, one without
-against every part of it; ``*`` stays within a part and ``**`` does not; one that ends in a slash names a folder. Letters'
-case is ignored.
+By name alone, without opening anything. A glob may stand for any part of the path, and keeps out what is inside of a
+folder that it names; ``*`` stays within a part and ``**`` does not; one that ends in a slash is for folders only. The
+case of letters is ignored.
 """
 
 import re
@@ -33,7 +33,7 @@ DENIED = (
 def denied_by(path: str, globs: tuple[str, ...] = ()) -> str | None:
     """The glob that keeps ``path`` out of every prompt; None where none does."""
     plain = path.replace("\\", "/").lower()
-    return next((glob for glob in (*DENIED, *globs) if _pattern(glob).search(plain)), None)
+    return next((glob for glob in (*DENIED, *globs) if glob.strip(" /") and _pattern(glob).search(plain)), None)
 
 
 @lru_cache(maxsize=1024)
@@ -41,10 +41,8 @@ def _pattern(glob: str) -> re.Pattern[str]:
     glob = glob.strip().lower()
     is_folder = glob.endswith("/")
     inner = _translated(glob.strip("/"))
-    anchor = "^/?(?:.*/)?"
-    # A name without a slash may be any part of the path: a folder's name keeps out what is inside.
     end = "/." if is_folder else "(?:/|$)"
-    return re.compile(f"{anchor}{inner}{end}", re.DOTALL)
+    return re.compile(f"^(?:.*/)?{inner}{end}", re.DOTALL)
 
 
 def _translated(glob: str) -> str:

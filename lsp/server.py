@@ -76,7 +76,7 @@ async def _open(session: Session, open_daemon: Callable[[], Awaitable[None]]) ->
         await open_daemon()
     except HoneError as error:
         session.tell(str(error), types.MessageType.Error)
-    except Exception:  # the edge: nobody awaits this
+    except Exception:  # noqa: BLE001 (the edge: nobody awaits this)
         log.exception("the daemon could not be opened")
         session.tell("the daemon could not be reached; `hone doctor` says what is missing", types.MessageType.Error)
 

@@ -117,39 +117,32 @@ class Waiting:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._what: str | None = None
-        self._changed = asyncio.Event()
-        self._is_shown = False
+        self._news: asyncio.Queue[str | None] | None = None
+        """What is waited for, None when that is over; no queue while nothing is shown."""
 
     def waiting(self, what: str) -> None:
-        self._what = what
-        self._changed.set()
         window = self._session.client_capabilities.window
         if window is None or not window.work_done_progress:
             self._session.note(f"{what}, which may take a few seconds")
-        elif not self._is_shown:
-            self._is_shown = True
-            self._session.spawn(self._show())
+        elif self._news is not None:
+            self._news.put_nowait(what)
+        else:
+            self._news = asyncio.Queue()
+            self._session.spawn(self._show(what, self._news))
 
     def done(self) -> None:
-        self._what = None
-        self._changed.set()
+        if self._news is not None:
+            self._news.put_nowait(None)
+            self._news = None
 
-    async def _show(self) -> None:
+    async def _show(self, what: str, news: "asyncio.Queue[str | None]") -> None:
         progress, token = self._session.work_done_progress, f"hone-{uuid.uuid4().hex}"
         try:
             await progress.create_async(token)
-            if self._what is None:
-                return
-            self._changed.clear()
-            progress.begin(token, types.WorkDoneProgressBegin(title="Hone", message=self._what))
-            while self._what is not None:
-                await self._changed.wait()
-                self._changed.clear()
-                if self._what is not None:
-                    progress.report(token, types.WorkDoneProgressReport(message=self._what))
-            progress.end(token, types.WorkDoneProgressEnd(message="ready"))
         except PyglsError as error:
             log.warning("the client shows no progress: %s", type(error).__name__)
-        finally:
-            self._is_shown = False
+            return
+        progress.begin(token, types.WorkDoneProgressBegin(title="Hone", message=what))
+        while (more := await news.get()) is not None:
+            progress.report(token, types.WorkDoneProgressReport(message=more))
+        progress.end(token, types.WorkDoneProgressEnd(message="ready"))

@@ -1,4 +1,4 @@
-"""A place in a document in, suggestions out: what is known already, a wait for the next key, the model, and no stale answer.
+"""A place in a document in, suggestions out: what is known, a wait for the next key, the model, and nothing stale.
 
 The newest question about a document wins: an older one that still waits is answered with nothing, and its work in the
 daemon stops. Offsets only; it knows nothing of positions or of the protocol.

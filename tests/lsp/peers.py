@@ -213,7 +213,11 @@ def in_memory(complete: Any) -> tuple[Editor, Session]:
 
     editor = Editor(send)
     loop = asyncio.get_running_loop()
-    session.protocol.set_writer(_Writer(lambda message: loop.call_soon(editor.receive, message) and None))
+
+    def deliver(message: dict[str, Any]) -> None:
+        loop.call_soon(editor.receive, message)
+
+    session.protocol.set_writer(_Writer(deliver))
     return editor, session
 
 

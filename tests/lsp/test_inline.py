@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from lsprotocol.types import Position
 
 from assistant.errors import BusyError, DaemonError
 from lsp.convert import split
@@ -11,18 +12,15 @@ from lsp.documents import Document
 from tests.lsp.peers import MODERN, URI, Editor, RequestFailedError, Script, after, in_memory, run, until
 
 CODE = "def add(a, b):\n    ret\n"
-PLAIN = {"initializationOptions": None}
 ALONE: dict[str, Any] = {"ahead": False, "debounceMs": 0}
 
 
 def applied(text: str, item: dict[str, Any], encoding: str = "utf-16") -> str:
     """The text with an item accepted, by the protocol's rules."""
-    from lsprotocol.types import Position
-
     document = Document("", 0, "", split(text), encoding)
     start, end = (document.offset(Position(**item["range"][name])) for name in ("start", "end"))
     assert item["range"]["start"]["line"] == item["range"]["end"]["line"], "a range stays on one line"
-    return text[:start] + item["insertText"] + text[end:]
+    return text[:start] + str(item["insertText"]) + text[end:]
 
 
 def test_an_automatic_request_gets_one_item_and_one_by_hand_several() -> None:
@@ -45,7 +43,7 @@ def test_an_automatic_request_gets_one_item_and_one_by_hand_several() -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
 def test_positions_are_in_the_units_that_were_agreed_on(encoding: str) -> None:
     async def work() -> None:
-        editor, session = in_memory(Script(after(("prin", 't("𝄞")'))))
+        editor, _ = in_memory(Script(after(("prin", 't("𝄞")'))))
         await editor.start(capabilities=MODERN | {"general": {"positionEncodings": [encoding]}}, options=ALONE)
         line = "# ä€𝄞prin"
         editor.open(line)
@@ -320,7 +318,8 @@ def test_an_acceptance_is_recorded_once() -> None:
         command = item["command"]
         for _ in range(2):
             await editor.request("workspace/executeCommand", command=command["command"], arguments=command["arguments"])
-        for odd in ([], [1], ["unknown"], [{}], None):
+        odds: tuple[Any, ...] = ([], [1], ["unknown"], [{}], None)
+        for odd in odds:
             await editor.request("workspace/executeCommand", command="hone.accepted", arguments=odd)
         assert list(session.accepted) == command["arguments"]
 
