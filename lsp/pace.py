@@ -22,10 +22,9 @@ class Pace:
         self.overhead_ms = _mean(self.overhead_ms, max(total_ms - model_ms, 0.0), first)
 
     def debounce_ms(self, now: float, most_ms: float) -> float:
-        """The wait before a request at ``now`` (in seconds): none for the first key, else a part of what an answer takes.
-
-        Where answers take 30 ms nothing is saved by waiting; where they take a second, a request that the next key makes
-        void costs that key's answer a second.
+        """The wait before a request at ``now`` (in seconds): none for the first key, else a part of what an answer
+        takes. Where that is 30 ms nothing is saved by waiting; where it is a second, a request that the next key makes
+        void costs the answer to that key a second.
         """
         typing = now - self._last < BURST_S
         self._last = now

@@ -1,6 +1,7 @@
 """textDocument/inlineCompletion and textDocument/completion, in memory, with a completer that knows the answers."""
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -406,5 +407,80 @@ def test_half_a_character_is_not_sent() -> None:
         editor.open("s = '\ud800'\n")
         assert len(await editor.inline(0, 8)) == 1
         assert script.asked[-1][0].text == "s = '\ufffd'\n"
+
+    run(work)
+
+
+def test_a_request_in_flight_is_answered_when_the_server_is_shut_down() -> None:
+    async def work() -> None:
+        script = Script(lambda _: ["x"], delay=60)
+        editor = await opened(script)
+        number, answer = editor.ask(1, 7)
+        await until(lambda: script.asked, "the question")
+        assert await editor.request("shutdown") is None
+        with pytest.raises(RequestFailedError):
+            await answer
+        assert editor.answers[number] == 1
+        assert len(script.cancelled) == 1
+
+    run(work)
+
+
+def test_a_closed_document_is_answered_with_nothing_and_forgotten() -> None:
+    async def work() -> None:
+        script = Script(lambda _: ["x"], delay=60)
+        editor = await opened(script)
+        _, answer = editor.ask(1, 7)
+        await until(lambda: script.asked, "the question")
+        editor.notify("textDocument/didClose", textDocument={"uri": URI})
+        assert (await answer)["items"] == []
+        assert len(script.cancelled) == 1
+        assert await editor.inline(1, 7) == []
+
+    run(work)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_answer_is_stale_when_it_leaves_the_server(seed: int) -> None:
+    """Random keys in three documents, answers that take their time: what is suggested fits the text that the server has
+    at that moment, and every request is answered once.
+    """
+    dice = random.Random(seed)
+    uris = [f"file:///work/{name}.py" for name in "abc"]
+
+    async def work() -> None:
+        script = Script(lambda request: [request.text[: request.start].rpartition("\n")[2] + "#"])
+        editor, session = in_memory(script)
+        await editor.start(options={"debounceMs": 5})
+        asked: dict[int, tuple[str, int]] = {}
+        waiting: list[asyncio.Future[Any]] = []
+        fresh: list[bool] = []
+        respond = session.protocol._send_response
+
+        def send(msg_id: Any, result: Any = None, error: Any = None) -> None:
+            if msg_id in asked and result is not None and result.items:
+                uri, version = asked[msg_id]
+                document = session.documents.get(uri)
+                fresh.append(document is not None and document.version == version)
+            respond(msg_id, result, error)
+
+        session.protocol._send_response = send  # type: ignore[method-assign]
+        for uri in uris:
+            editor.open("x = 1\n", uri=uri)
+        for version in range(2, 202):
+            uri = dice.choice(uris)
+            script.delay = dice.choice([0, 0, 0.001, 0.02])
+            editor.type(dice.choice(["a", "#", "𝄞", "\n", "("]), dice.randrange(3), dice.randrange(6), version, uri)
+            number, answer = editor.ask(dice.randrange(3), dice.randrange(8), uri, by_hand=dice.random() < 0.2)
+            asked[number] = (uri, version)
+            waiting.append(answer)
+            if dice.random() < 0.2:
+                editor.notify("$/cancelRequest", id=dice.choice(list(asked)))
+            await asyncio.sleep(dice.choice([0, 0, 0, 0.003, 0.03]))
+        await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
+        assert [editor.answers[number] for number in asked] == [1] * 200
+        assert len(fresh) > 10
+        assert all(fresh)
+        assert editor.messages() == []
 
     run(work)

@@ -6,7 +6,8 @@ from lsp.secrets import denied_by
 
 SECRET = """
 .env .env.local prod.env /a/.envrc id_rsa id_rsa.pub /home/me/.ssh/id_ed25519 server.pem SERVER.PEM tls.key cert.crt
-a.p12 /home/me/.aws/config credentials credentials.json my-credentials.json .npmrc .pypirc .netrc secrets.yaml vault.kdbx
+a.p12 /home/me/.aws/config
+credentials credentials.json my-credentials.json .npmrc .pypirc .netrc secrets.yaml vault.kdbx
 terraform.tfvars terraform.tfstate dump.sqlite3 /a/secrets/b.py /home/me/.kube/config token.json C:\\Users\\me\\.ssh\\x
 """.split()
 PLAIN = """
