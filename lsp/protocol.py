@@ -3,6 +3,7 @@
 - A request that cannot be read, one before ``initialize`` and one after ``shutdown`` are answered with an error.
 - Documents are kept by ``lsp.documents``, since pygls's workspace breaks lines at more characters than editors do.
 - A request sees the document as it was when the request arrived: it is looked up before the handler's task begins.
+- A suggestion for a document that changed between its handler's end and its sending is not sent, but an empty list is.
 """
 
 import logging
@@ -21,6 +22,12 @@ from lsp.documents import Document, Documents
 NOT_INITIALIZED, INVALID_REQUEST, CONTENT_MODIFIED, FAILED = -32002, -32600, -32801, -32803
 log = logging.getLogger("hone.lsp")
 
+NOTHING: dict[str, Callable[[], Any]] = {
+    types.TEXT_DOCUMENT_INLINE_COMPLETION: lambda: types.InlineCompletionList([]),
+    types.TEXT_DOCUMENT_COMPLETION: lambda: types.CompletionList(is_incomplete=True, items=[]),
+}
+"""Answers about a document as it is: by method, the answer that says nothing."""
+
 asked_about: ContextVar[Document | None] = ContextVar("asked_about", default=None)
 """Inside a request: its document, as it was when the request arrived; None where it is not open, or another version was
 named."""
@@ -37,6 +44,8 @@ class Protocol(LanguageServerProtocol):
         self._is_initialized = False
         self._versions: dict[int | str, int] = {}
         """Of requests that name the version they are about, beyond what the protocol asks for."""
+        self._about: dict[int | str, tuple[str, Document]] = {}
+        """What running requests for suggestions are about."""
 
     # Documents.
 
@@ -110,5 +119,13 @@ class Protocol(LanguageServerProtocol):
         document = None if identifier is None else self.documents.get(identifier.uri)
         if document is not None and version is not None and version != document.version:
             document = None
+        if document is not None and method_name in NOTHING:
+            self._about[msg_id] = method_name, document
         asked_about.set(document)  # in the context of this message, which the handler's task inherits
         super()._handle_request(msg_id, method_name, params)
+
+    def _send_response(self, msg_id: int | str, result: Any = None, error: types.ResponseError | None = None) -> None:
+        method, document = self._about.pop(msg_id, ("", None))
+        if document is not None and error is None and not self.documents.is_current(document):
+            result = NOTHING[method]()
+        super()._send_response(msg_id, result, error)

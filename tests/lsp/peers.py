@@ -55,6 +55,8 @@ class Editor:
         """Requests of the server."""
         self.configuration: Any = None
         self.applied: list[Any] = []
+        self.watch: Callable[[dict[str, Any]], None] = lambda _: None
+        """In memory: told each message at the moment in which the server sends it."""
 
     def receive(self, message: dict[str, Any]) -> None:
         if "method" not in message:
@@ -215,6 +217,7 @@ def in_memory(complete: Any) -> tuple[Editor, Session]:
     loop = asyncio.get_running_loop()
 
     def deliver(message: dict[str, Any]) -> None:
+        editor.watch(message)
         loop.call_soon(editor.receive, message)
 
     session.protocol.set_writer(_Writer(deliver))

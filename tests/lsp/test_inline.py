@@ -455,16 +455,14 @@ def test_no_answer_is_stale_when_it_leaves_the_server(seed: int) -> None:
         asked: dict[int, tuple[str, int]] = {}
         waiting: list[asyncio.Future[Any]] = []
         fresh: list[bool] = []
-        respond = session.protocol._send_response
 
-        def send(msg_id: Any, result: Any = None, error: Any = None) -> None:
-            if msg_id in asked and result is not None and result.items:
-                uri, version = asked[msg_id]
+        def watch(message: dict[str, Any]) -> None:
+            if message.get("id") in asked and (message.get("result") or {}).get("items"):
+                uri, version = asked[message["id"]]
                 document = session.documents.get(uri)
                 fresh.append(document is not None and document.version == version)
-            respond(msg_id, result, error)
 
-        session.protocol._send_response = send  # type: ignore[method-assign]
+        editor.watch = watch
         for uri in uris:
             editor.open("x = 1\n", uri=uri)
         for version in range(2, 202):
