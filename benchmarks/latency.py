@@ -257,7 +257,7 @@ def decoder(bench: Bench, ids: Sequence[int], size: int) -> Callable[[], float]:
 
 def table(rows: Sequence[Row]) -> Table:
     result = Table(title="an answer of Hone against the causal head of the same weights", title_justify="left")
-    for name in ("answer", "n", "context", "ours ms", "causal ms", "times faster", "wanted", "exact %", "similarity %"):
+    for name in ("answer", "n", "context", "ours ms", "causal ms", "times faster", "in all", "wanted", "exact %", "similarity %"):
         result.add_column(name, justify="left" if name == "answer" else "right")
     for row in rows:
         time = row.time
@@ -268,6 +268,7 @@ def table(rows: Sequence[Row]) -> Table:
             f"{time.ours_ms:.1f}",
             f"{time.theirs_ms:.1f}",
             f"{time.faster:.2f} ({time.low:.2f}-{time.high:.2f})",
+            f"{time.in_all:.2f}",
             f"{WANTED[row.name.split(',')[0]]:.0f}"
             if row.name.endswith("fixed") or row.name.startswith("rest")
             else "",

@@ -20,6 +20,8 @@ class Ratio:
     low: float
     high: float
     """The middle 95 % of the ratio when the pairs are drawn again (bootstrap)."""
+    in_all: float
+    """The same ratio of the sums: what all the waiting adds up to, the rare long ones included."""
     n: int
 
 
@@ -51,7 +53,8 @@ def ratio(pairs: Sequence[tuple[float, float]], *, seed: int = 0) -> Ratio:
     drawn = sorted(_of_medians(rng.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES))
     ours, theirs = (median(side) for side in zip(*pairs, strict=True))
     low, high = drawn[int(0.025 * RESAMPLES)], drawn[int(0.975 * RESAMPLES) - 1]
-    return Ratio(ours, theirs, theirs / ours, low, high, len(pairs))
+    in_all = sum(pair[1] for pair in pairs) / sum(pair[0] for pair in pairs)
+    return Ratio(ours, theirs, theirs / ours, low, high, in_all, len(pairs))
 
 
 def _of_medians(pairs: Sequence[tuple[float, float]]) -> float:

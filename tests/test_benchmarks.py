@@ -18,6 +18,7 @@ from infill.timing import ratio, side_by_side, stopwatch
 def test_a_ratio_is_that_of_the_medians() -> None:
     found = ratio([(1.0, 4.0), (2.0, 6.0), (100.0, 8.0)])
     assert (found.ours_ms, found.theirs_ms, found.faster, found.n) == (2.0, 6.0, 3.0, 3)
+    assert found.in_all == 18 / 103
     assert found.low <= 3.0 <= found.high
     assert found == ratio([(1.0, 4.0), (2.0, 6.0), (100.0, 8.0)]), "the same pairs give the same interval"
     with pytest.raises(ValueError, match="no pairs"):
