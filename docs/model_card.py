@@ -46,8 +46,8 @@ NUMBERS = """## Numbers
 - bf16 safetensors; opens with `transformers` after `import model.pretrained`"""
 TRAINING = """## Training
 
-- {seen:.1f} M tokens of stream and {canvas:.1f} M canvas tokens in {steps} steps, {hours:.2f} hours on {machine}
-- `hone train {given}`
+- {seen:.1f} M tokens of stream in {steps} steps, {hours:.2f} hours on {machine}
+- `hone train {given}`{note}
 - Muon {muon} and Adam {adam}, warm-up-stable-decay, averaged weights
 
 Losses on held-out packages while it trained (nats per token; `check.csv`):"""
@@ -76,6 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--evaluation", type=Path, required=True, help="what `hone eval --json` printed")
     parser.add_argument("--corpus", type=Path, default=Path("data/report.json"), help="report of `hone data build`")
+    parser.add_argument("--note", default="", help="what the training's last command does not say")
     parser.add_argument("--to", type=Path, default=DEFAULT_WEIGHTS, help="where the model ships")
     arguments = parser.parse_args(argv)
     run, evaluation, corpus = (
@@ -83,7 +84,8 @@ def main(argv: list[str] | None = None) -> int:
         for path in (arguments.run / "run.json", arguments.evaluation, arguments.corpus)
     )
     ship(arguments.run, arguments.to)
-    card = render(arguments.to.name, arguments.run, run, evaluation, corpus)
+    note = arguments.note and f"; {arguments.note}"
+    card = render(arguments.to.name, arguments.run, run, evaluation, corpus, note=note)
     (arguments.to / "README.md").write_text(card, "utf-8")
     sys.stdout.write(f"{arguments.to}: weights and model card\n")
     return 0
@@ -100,20 +102,25 @@ def ship(run: Path, to: Path) -> None:
 
 
 def render(
-    name: str, folder: Path, run: Mapping[str, Any], evaluation: Mapping[str, Any], corpus: Mapping[str, Any]
+    name: str,
+    folder: Path,
+    run: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+    corpus: Mapping[str, Any],
+    *,
+    note: str = "",
 ) -> str:
     config = read_config(folder / "average")
     sizes = config.parameters()
     settings = run["settings"]
     seen, hours = run["tokens"] / 1e6, run["seconds"] / 3600
-    canvas = seen * int(settings["canvas"]) / config.context
     parts = [
         HEAD.format(name=name),
         NUMBERS.format(
             **{part: f"{count / 1e6:.1f} M" for part, count in sizes.items()},
             **{key: value for key, value in config.to_dict().items() if key not in sizes},
         ),
-        TRAINING.format(seen=seen, canvas=canvas, steps=run["index"], hours=hours, **evaluation, **_flags(settings)),
+        TRAINING.format(seen=seen, note=note, steps=run["index"], hours=hours, **evaluation, **_flags(settings)),
         losses(folder / "check.csv"),
         "![loss against tokens](../../../docs/learning_curve.png)",
         QUALITY.format(**evaluation, split=Path(evaluation["where"]).name),

@@ -157,6 +157,7 @@ class _Request:
     """The encoded context; this request's own until it is released."""
     context_tokens: int = 0
     known_tokens: int = 0
+    asked_causal: bool = False
     pool: list[Draft] = field(default_factory=list[Draft])
     """Every complete draft so far: what there is to answer with when no further pass will come."""
 
@@ -188,8 +189,15 @@ class _Request:
 
     async def answer(self) -> tuple[Candidate, ...]:
         """Best is an answer that leaves no error at all. Where none can (the buffer is broken elsewhere), one that adds
-        none will do."""
-        ranked = self.cleaned(await self.drafts())
+        none will do. What the causal head writes is looked at last where it was not asked before: it takes longer, and
+        is more often valid."""
+        found = await self.gated(self.cleaned(await self.drafts()))
+        if found or self.asked_causal or self.kept or self.options.hole_length is not None or self.pace.tight():
+            return found
+        return await self.gated(self.cleaned(await self.causal()), repair=False)
+
+    async def gated(self, ranked: Sequence[tuple[Draft, str]], *, repair: bool = True) -> tuple[Candidate, ...]:
+        """Drafts that pass the gate, or one that does once it is closed, repaired or trimmed."""
         if not ranked:
             return ()
         self.reason = "syntax"
@@ -197,9 +205,8 @@ class _Request:
             return found
         with self.timed("gate"):
             self.clean = self.gate.can_be_clean
-        if self.clean:
-            return self.close(ranked) or await self.repair(ranked) or self.trim(ranked)
-        return self.passing(ranked) or await self.repair(ranked) or self.trim(ranked)
+        found = self.close(ranked) if self.clean else self.passing(ranked)
+        return found or (await self.repair(ranked) if repair else ()) or self.trim(ranked)
 
     def at_once(self) -> tuple[Candidate, ...]:
         """The best of the drafts so far that can be had without another pass."""
@@ -235,7 +242,7 @@ class _Request:
     def texts(self, drafts: Sequence[Draft]) -> Iterator[tuple[Draft, str]]:
         least = self.infiller.calibration.min_confidence
         for draft in drafts:
-            text = self.text(draft)
+            text = None if self.stammers(draft.ids) else self.text(draft)
             if text is None or not (text := postprocess(self.stopped(text), self.situation)):
                 continue
             if draft.confidence < least:
@@ -335,7 +342,9 @@ class _Request:
             room = min(self.denoiser.max_hole, self.limit - len(self.kept))
             with self.timed("draft"):
                 search, line = self.lengths(room)
-            if c.causal_candidate and self.table is not None and not self.kept:
+            # Who wants alternatives wants different ones.
+            wanted = c.causal_candidate or self.options.n > 1
+            if wanted and self.table is not None and not self.kept:
                 expected = int((self.table.exp().cumsum(0) < 0.5).sum())
                 if expected <= c.causal_tokens:
                     found = [
@@ -401,7 +410,9 @@ class _Request:
 
     @property
     def count(self) -> int:
-        return max(self.options.lengths or self.infiller.calibration.lengths, self.options.n)
+        """How many lengths are tried: alternatives need more drafts than there are answers, since not all are valid."""
+        n = self.options.n
+        return max(self.options.lengths or self.infiller.calibration.lengths, 1 if n == 1 else 2 * n + 2)
 
     async def search(self, search: Sequence[tuple[int, float]], line: bool) -> list[Draft]:
         """Fills all lengths as one batch and has them judged, with the rows that need no canvas."""
@@ -505,6 +516,7 @@ class _Request:
 
     async def causal(self) -> list[Draft]:
         """What the causal head writes token by token; as many samples as alternatives are wanted."""
+        self.asked_causal = True
         sampled = self.plan.temperature > 0
         limit = min(self.limit, self.denoiser.context - len(self.ids))
         if self.plan.policy != "causal":
@@ -638,6 +650,11 @@ class _Request:
         if not draft.ended and self.options.hole_length is None and "\n" in text:
             text = text[: text.rindex("\n")]
         return text
+
+    def stammers(self, ids: Sequence[int]) -> bool:
+        """Whether a word stands four times in a row: a canvas that did not settle, whatever the judge thinks of it."""
+        runs = zip(ids, ids[1:], ids[2:], ids[3:], strict=False)
+        return any(a == b == c == d and self.tokenizer.token_bytes(a).strip().isalpha() for a, b, c, d in runs)
 
     def stopped(self, text: str) -> str:
         """The text up to the first of the request's stop texts."""

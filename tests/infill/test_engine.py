@@ -126,7 +126,7 @@ def test_alternatives_are_distinct_and_ordered() -> None:
     scores = [candidate.score for candidate in found.candidates]
     assert scores == sorted(scores, reverse=True)
     sampled, denoiser = fill("total = ", "1 + 2 + 3", "\n", InfillOptions(n=4, lengths=2, temperature=2.0), sharp=4.0)
-    assert denoiser.widths[0][0] == 8  # several samples of each length
+    assert denoiser.widths[0][0] == 10  # not all of them will be valid
     assert len(set(texts(sampled))) == len(sampled.candidates)
 
 
@@ -384,9 +384,29 @@ def test_bytes_that_are_no_text_are_dropped() -> None:
     def slip(target: list[int], row: list[int]) -> list[int]:
         return [byte_tokenizer().encode("é")[0], *target[1:]]
 
-    found, _ = fill(BEFORE, ANSWER, AFTER, slip=slip, tokenizer=byte_tokenizer())
-    assert found.candidates == ()
-    assert found.reason == "empty"
+    found, denoiser = fill(BEFORE, ANSWER, AFTER, slip=slip, tokenizer=byte_tokenizer())
+    assert {candidate.origin for candidate in found.candidates} == {"causal"}, "no canvas is text"
+    assert denoiser.calls["denoise"] > 0
+
+
+def test_the_causal_head_is_asked_last_where_nothing_else_is_valid() -> None:
+    def slip(target: list[int], row: list[int]) -> list[int]:
+        return small_tokenizer().encode(")" * 12)[:1] * len(row)
+
+    found, denoiser = fill(BEFORE, ANSWER, AFTER, InfillOptions(repair_rounds=0), slip=slip)
+    assert texts(found) == [ANSWER]
+    assert found.candidates[0].origin == "causal"
+    assert denoiser.calls["denoise"] > 0
+    quick, _ = fill(BEFORE, ANSWER, AFTER)
+    assert quick.candidates[0].origin == "canvas", "it is not asked where a canvas is valid"
+
+
+def test_a_draft_that_stammers_is_no_answer() -> None:
+    def slip(target: list[int], row: list[int]) -> list[int]:
+        return [small_tokenizer().encode("value")[0]] * len(row)
+
+    found, _ = fill("total = ", "index", "\n", InfillOptions(lengths=8), slip=slip, guess=8)
+    assert all("valuevaluevaluevalue" not in text for text in texts(found))
 
 
 def test_a_doubtful_answer_is_kept_back() -> None:
