@@ -17,7 +17,7 @@ from model.calls import Call, tokens
 
 T = TypeVar("T")
 
-MOST_TOKENS = 1024
+MOST_TOKENS = 384
 """Token rows of one pass: beyond, a CPU gains nothing from more of them, and everybody waits for the slowest."""
 BATCH_SHARE = 0.25
 """How much of a pass is for batch work while somebody waits for an answer."""
@@ -97,15 +97,14 @@ class Batcher:
             self._throw(task, Late())
 
     def choose(self) -> list[tuple[Task[Any], Call]]:
-        """The calls of the next pass, within its size. Who is left out goes first the next time."""
+        """The calls of the next pass, within its size, the oldest requests first: where there are more than can be
+        served, some should be in time, and not all of them too late."""
         urgent = [task for task in self.tasks if not task.batch]
         patient = [task for task in self.tasks if task.batch]
         chosen, room = _fitting(urgent, self.most_tokens, always=True)
         room = min(room, int(BATCH_SHARE * self.most_tokens)) if urgent else room
         more, _ = _fitting(patient, room, always=not chosen or self._patience >= PATIENCE)
         self._patience = 0 if more or not patient else self._patience + 1
-        taken = {id(task) for task, _ in chosen + more}
-        self.tasks.sort(key=lambda task: id(task) in taken)
         return chosen + more
 
     def _resume(self, task: Task[Any], go: Callable[[], Call]) -> None:
