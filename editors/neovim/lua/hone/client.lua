@@ -1,0 +1,174 @@
+-- The language server as a client of Neovim: its configuration, its restart, the requests of :Hone fill and :Hone body.
+-- Requests for suggestions are watched on their way: what they were asked about is needed when they are accepted.
+
+local M = {}
+
+M.NAME = 'hone'
+M.INLINE = 'textDocument/inlineCompletion'
+local LONGEST_STOP_MS = 3000
+
+---@class hone.Asked What a request for suggestions was about, as it was then.
+---@field buf integer
+---@field row integer
+---@field line string
+---@field by_hand boolean
+---@field encoding string
+
+---@class hone.Listener
+---@field asked fun(asked: hone.Asked)
+---@field answered fun(asked: hone.Asked, items: table[]?, ms: number) items: nil where the request failed
+---@field shown fun(asked: hone.Asked) the editor has seen the answer
+---@field ended fun(code: integer)
+
+---@param rpc vim.lsp.rpc.PublicClient
+---@param listener hone.Listener
+local function watch(rpc, listener)
+  local request = rpc.request
+  rpc.request = function(method, params, callback, ...)
+    if method ~= M.INLINE then
+      return request(method, params, callback, ...)
+    end
+    local buf = vim.uri_to_bufnr(params.textDocument.uri)
+    local row = params.position.line
+    local asked = {
+      buf = buf,
+      row = row,
+      line = vim.api.nvim_buf_get_lines(buf, row, row + 1, false)[1] or '',
+      by_hand = params.context.triggerKind == 1,
+      encoding = (M.clients(buf)[1] or {}).offset_encoding or 'utf-8',
+    }
+    local started = vim.uv.hrtime()
+    listener.asked(asked)
+    return request(method, params, function(err, result)
+      local function deliver()
+        local items = not err and result and (result.items or result) or nil
+        listener.answered(asked, items, (vim.uv.hrtime() - started) / 1e6)
+        callback(err, result)
+        vim.schedule(function()
+          listener.shown(asked)
+        end)
+      end
+      if vim.in_fast_event() then
+        vim.schedule(deliver)
+      else
+        deliver()
+      end
+    end, ...)
+  end
+  return rpc
+end
+
+---@param config hone.Config
+---@param listener hone.Listener
+---@return vim.lsp.Config
+function M.config(config, listener)
+  return {
+    cmd = function(dispatchers)
+      return watch(vim.lsp.rpc.start(config.cmd, dispatchers, { env = config.cmd_env }), listener)
+    end,
+    filetypes = config.filetypes,
+    root_markers = config.root_markers,
+    init_options = next(config.server) and config.server or nil,
+    on_init = function(client)
+      vim.lsp.inline_completion.enable(require('hone').is_enabled(), { client_id = client.id })
+    end,
+    on_exit = vim.schedule_wrap(listener.ended),
+  }
+end
+
+---@param buf? integer
+---@return vim.lsp.Client[]
+function M.clients(buf)
+  return vim.lsp.get_clients({ name = M.NAME, bufnr = buf })
+end
+
+---@param enabled boolean
+function M.enable_suggestions(enabled)
+  for _, client in ipairs(M.clients()) do
+    vim.lsp.inline_completion.enable(enabled, { client_id = client.id })
+  end
+end
+
+--- Ends every language server and starts them again for their buffers.
+---@param done fun()
+function M.restart(done)
+  local clients = M.clients()
+  vim.lsp.enable(M.NAME, false)
+  for _, client in ipairs(clients) do
+    client:stop()
+  end
+  local deadline = vim.uv.now() + LONGEST_STOP_MS
+  local function start()
+    local is_late = vim.uv.now() > deadline
+    for _, client in ipairs(clients) do
+      if not client:is_stopped() then
+        if not is_late then
+          vim.defer_fn(start, 20)
+          return
+        end
+        client:stop(true)
+      end
+    end
+    vim.lsp.enable(M.NAME, true)
+    done()
+  end
+  start()
+end
+
+--- Runs one of the server's actions at the cursor, or over the lines or the selection of a command.
+---@param action string
+---@param call { range: integer, line1: integer, line2: integer }
+---@param done fun(complaint: string?)
+function M.run(action, call, done)
+  local buf = vim.api.nvim_get_current_buf()
+  local client = M.clients(buf)[1]
+  if not client then
+    return done('no language server runs for this buffer; :checkhealth hone says why')
+  end
+  local argument = {
+    action = action,
+    uri = vim.uri_from_bufnr(buf),
+    version = vim.lsp.util.buf_versions[buf],
+  }
+  if call.range > 0 then
+    argument.range = M.range(buf, call, client.offset_encoding)
+  else
+    argument.position = vim.lsp.util.make_position_params(0, client.offset_encoding).position
+  end
+  client:request('workspace/executeCommand', { command = 'hone.run', arguments = { argument } }, function(err, result)
+    if err then
+      return done(err.message)
+    end
+    if result and result.applied == false then
+      return done('the edit was not applied: ' .. (result.reason or 'the editor refused it'))
+    end
+    done()
+  end, buf)
+end
+
+--- The selection where the command's lines are its lines, else the lines.
+---@param buf integer
+---@param call { line1: integer, line2: integer }
+---@param encoding string
+---@return lsp.Range
+function M.range(buf, call, encoding)
+  local from, to = vim.api.nvim_buf_get_mark(buf, '<'), vim.api.nvim_buf_get_mark(buf, '>')
+  local is_selection = from[1] == call.line1 and to[1] == call.line2 and vim.fn.visualmode() == 'v'
+  local first, last = is_selection and from[2] or 0, nil
+  local line = vim.api.nvim_buf_get_lines(buf, call.line2 - 1, call.line2, false)[1] or ''
+  if is_selection and to[2] < #line then
+    last = to[2] + 1 + vim.str_utf_end(line, to[2] + 1)
+  else
+    last = #line
+  end
+  local function position(row, text, col)
+    return { line = row, character = vim.str_utfindex(text, encoding, col, false) }
+  end
+  local top = vim.api.nvim_buf_get_lines(buf, call.line1 - 1, call.line1, false)[1] or ''
+  if not is_selection then
+    first = #top:match('^%s*')
+  end
+  return { start = position(call.line1 - 1, top, first), ['end'] = position(call.line2 - 1, line, last) }
+end
+
+return M

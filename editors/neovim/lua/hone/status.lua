@@ -1,0 +1,120 @@
+-- What goes on, for the statusline and for :Hone status; an event for whoever draws it.
+
+local client = require('hone.client')
+
+local M = {}
+
+---@class hone.Status
+---@field state 'none'|'starting'|'off'|'asking'|'ready' 'none': no language server for this buffer
+---@field waiting? string what is waited for, as the server says it
+---@field latency_ms? number of the newest answer
+---@field answers integer requests that were answered
+---@field shown integer of them, those with a suggestion
+---@field complaint? string of the newest request that failed
+
+local asking, answered, shown = 0, 0, 0
+local latency ---@type number?
+local complaint ---@type string?
+local waiting = {} ---@type table<string, string>
+
+local function changed()
+  vim.schedule(function()
+    vim.api.nvim_exec_autocmds('User', { pattern = 'HoneStatus', modeline = false })
+    vim.cmd.redrawstatus()
+  end)
+end
+
+function M.asked()
+  asking = asking + 1
+  changed()
+end
+
+---@param items table[]?
+---@param ms number
+function M.answered(items, ms)
+  asking = math.max(asking - 1, 0)
+  if items then
+    answered, latency = answered + 1, ms
+    shown = shown + (#items > 0 and 1 or 0)
+  end
+  changed()
+end
+
+---@param code integer
+function M.ended(code)
+  asking, waiting = 0, {}
+  complaint = code ~= 0 and ('the language server ended with %d'):format(code) or nil
+  changed()
+end
+
+---@param params { token: any, value: { kind: string, title: string?, message: string? } }
+function M.progress(params)
+  local value = params.value
+  waiting[tostring(params.token)] = value.kind ~= 'end' and (value.message or value.title) or nil
+  changed()
+end
+
+---@param buf? integer
+---@return hone.Status
+function M.get(buf)
+  buf = buf or vim.api.nvim_get_current_buf()
+  local one = client.clients(buf)[1]
+  local state = 'ready'
+  if not one then
+    state = 'none'
+  elseif not one.initialized then
+    state = 'starting'
+  elseif not require('hone').is_enabled() then
+    state = 'off'
+  elseif asking > 0 then
+    state = 'asking'
+  end
+  local _, what = next(waiting)
+  return {
+    state = state, waiting = what, latency_ms = latency, answers = answered, shown = shown, complaint = complaint,
+  }
+end
+
+--- For the statusline: "" where there is no language server.
+---@return string
+function M.line()
+  local now = M.get()
+  if now.state == 'none' then
+    return ''
+  elseif now.waiting then
+    return ('Hone: %s'):format((now.waiting:gsub('%%', '%%%%')))
+  elseif now.state == 'off' then
+    return 'Hone off'
+  elseif now.state ~= 'ready' then
+    return 'Hone …'
+  end
+  return now.latency_ms and ('Hone %.0f ms'):format(now.latency_ms) or 'Hone'
+end
+
+--- For people, line by line.
+---@return string[]
+function M.lines()
+  local now = M.get()
+  local means = {
+    none = 'no language server for this buffer',
+    starting = 'the language server starts',
+    off = 'switched off; :Hone toggle switches it on',
+    asking = 'waiting for an answer',
+    ready = 'ready',
+  }
+  local lines = { 'Hone: ' .. means[now.state] }
+  if now.waiting then
+    lines[#lines + 1] = 'waiting for: ' .. now.waiting
+  end
+  if now.latency_ms then
+    lines[#lines + 1] = ('%d answers, %d with a suggestion, the newest after %.0f ms'):format(
+      now.answers, now.shown, now.latency_ms
+    )
+  end
+  if now.complaint then
+    lines[#lines + 1] = now.complaint .. '; :Hone log shows why, :Hone restart starts it again'
+  end
+  return lines
+end
+
+return M

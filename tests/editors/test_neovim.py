@@ -1,0 +1,356 @@
+"""The plugin in a real Neovim: what is drawn, what the keys do, what is in the file afterwards."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from assistant import daemon as real_daemon
+from tests.editors.conftest import PATIENCE_S, START_S, Scripted, Start, unavailable, until, write_init
+from tests.lsp.conftest import StartDaemon
+
+ADD = "def add(a, b):\n    return\n"
+
+
+# With the daemon and `hone lsp`, as users have them.
+
+
+def test_ghost_text_is_seen_accepted_and_saved(start: Start, start_daemon: StartDaemon) -> None:
+    start_daemon()
+    editor = start(ADD)
+    editor.type("jA ")
+    editor.wait_for_ghost("a + b")
+    assert editor.lines == ["def add(a, b):", "    return "], "it is only drawn"
+    editor.type("<Tab>")
+    editor.wait_for_line(1, "    return a + b")
+    assert editor.ghost == ""
+    assert editor.save() == "def add(a, b):\n    return a + b\n"
+    assert editor.told == []
+
+
+def test_neovim_alone_without_the_plugin(start: Start, start_daemon: StartDaemon) -> None:
+    start_daemon()
+    page = (Path(__file__).parents[2] / "docs" / "neovim.md").read_text(encoding="utf-8")
+    (config,) = [
+        block for block in re.findall(r"```lua\n(.*?)```", page, re.DOTALL) if "vim.lsp.config('hone'" in block
+    ]
+    editor = start(ADD, config)
+    editor.type("jA ")
+    editor.wait_for_ghost("a + b")
+    editor.type("<Tab>")
+    editor.wait_for_line(1, "    return a + b")
+    assert editor.save() == "def add(a, b):\n    return a + b\n"
+
+
+def test_the_daemon_ends_in_the_middle_and_comes_back(
+    start: Start, start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HONE_DAEMON", "never")
+    daemon = start_daemon()
+    editor = start(ADD)
+    editor.type("jA ")
+    editor.wait_for_ghost("a + b")
+    daemon.end()
+    editor.type("x")
+    until(lambda: editor.ghost, "the end of the ghost text", lambda ghost: ghost == "")
+    editor.type("<BS>")
+    until(lambda: editor.lua("return vim.api.nvim_exec2('messages', { output = true }).output"), "a message")
+    assert editor.lines[1] == "    return "
+    daemon.start()
+
+    def appears() -> bool:
+        editor.type("<Left><Right>")
+        time.sleep(0.4)
+        return editor.ghost == "a + b"
+
+    until(appears, "the ghost text of the new daemon")
+    editor.type("<Tab>")
+    editor.wait_for_line(1, "    return a + b")
+
+
+@pytest.mark.weights
+def test_with_the_embedded_model(start: Start, home: Path) -> None:
+    try:
+        editor = start(
+            "def add(a, b):\n    retu\n\n\nprint(add(1, 2))\n",
+            "require('hone').setup({ server = { budgetMs = 20000 } })",
+        )
+        editor.type("jA<Left><Right>")
+        until(lambda: editor.ghost, "any ghost text", lambda ghost: ghost.startswith("rn"), 60)
+        editor.type("<Tab>")
+        until(lambda: editor.lines[1], "the text", lambda line: line.startswith("    return"))
+        compile(editor.save(), "a.py", "exec")
+    finally:
+        real_daemon.stop()
+
+
+# With a server that knows the answers.
+
+
+def test_what_is_typed_along_is_not_doubled(start: Start, scripted: Scripted) -> None:
+    """Neovim alone makes `print("hello")t(` of the second one."""
+    editor = start("prin\n\n", scripted(("prin", 't("hello")'), delay=0.0))
+    editor.type("A<Left><Right>")
+    editor.wait_for_ghost('t("hello")')
+    editor.type("t(")
+    editor.type("<Tab>")
+    editor.wait_for_line(0, 'print("hello")')
+    editor.type("<Esc>:%d<CR>iprin")
+    editor.wait_for_ghost('t("hello")')
+    editor.type('t("h<Tab>; x')  # all of it at once: nothing overtakes the Tab
+    editor.wait_for_line(0, 'print("hello"); x')
+    editor.type("<Esc>:%d<CR>iprin")
+    editor.wait_for_ghost('t("hello")')
+    editor.type("k<Tab>x")  # something else: the key is what it was
+    editor.wait_for_line(0, "prink   x")
+    assert editor.save() == "prink   x\n"
+
+
+def test_text_that_does_not_fit_is_not_left_on_the_screen(start: Start, scripted: Scripted) -> None:
+    editor = start("prin\n", scripted(("prin", 't("hello")'), delay=0.6))
+    editor.type("A<Left><Right>")
+    editor.wait_for_ghost('t("hello")')
+    editor.type("t")
+    editor.wait_for_ghost('("hello")')
+    editor.type("x")
+    assert editor.ghost == "", "not even until the next answer"
+
+
+def test_closing_brackets_behind_the_cursor(start: Start, scripted: Scripted) -> None:
+    editor = start("print()\n", scripted(("print(", "value, end"), ("print()", "")))
+    editor.type("f)i")
+    editor.wait_for_ghost("value, end)")
+    editor.type("va<Tab>;")
+    editor.wait_for_line(0, "print(value, end);")
+    assert editor.save() == "print(value, end);\n"
+
+
+LOOP = "for a in b:\n    use(a)\n    done(a)"
+
+
+def test_by_words_by_lines_and_the_rest(start: Start, scripted: Scripted) -> None:
+    editor = start("#\n", scripted(("# ", LOOP.removeprefix("# "))))
+    editor.type("A ")
+    editor.wait_for_ghost(LOOP)
+    editor.type("<M-Right><M-Right>")
+    editor.wait_for_line(0, "# for a")
+    assert editor.ghost == LOOP.removeprefix("for a"), "the rest stays on the screen"
+    editor.type("<M-End>")
+    editor.wait_for_line(0, "# for a in b:")
+    editor.type("<M-End>")
+    until(lambda: editor.lines, "the second line", lambda lines: lines == ["# for a in b:", "    use(a)"])
+    assert editor.ghost == "\n    done(a)", "below the line in which it began, too"
+    editor.type("<Tab>")
+    assert until(lambda: editor.save(), "the file") == f"# {LOOP}\n"
+
+
+def test_next_previous_and_dismiss(start: Start, scripted: Scripted) -> None:
+    editor = start("x =\n", scripted(("x = ", "one", "two", "three")))
+    editor.type("A ")
+    editor.wait_for_ghost("one")
+    editor.type("<M-Down>")  # asks for several
+    editor.wait_for_ghost("two (2/3)")
+    editor.type("<M-Down>")
+    editor.wait_for_ghost("three (3/3)")
+    editor.type("<M-Up>")
+    editor.wait_for_ghost("two (2/3)")
+    editor.type("t")
+    editor.wait_for_ghost("wo")
+    editor.type("<BS><Tab>")
+    editor.wait_for_line(0, "x = two")
+    editor.type("<Esc>:%d<CR>ix = ")
+    editor.wait_for_ghost("one")
+    editor.type("<M-Left>")
+    editor.wait_for_ghost("")
+    editor.type("<Tab>|")
+    editor.wait_for_line(0, "x =     |")
+
+
+def test_each_accepted_text_is_a_step_of_undo(start: Start, scripted: Scripted) -> None:
+    editor = start("\n", scripted(("x = ", "first"), ("first + ", "second")))
+    editor.type("ix = ")
+    editor.wait_for_ghost("first")
+    editor.type("<Tab>")
+    editor.wait_for_line(0, "x = first")
+    editor.type(" + ")
+    editor.wait_for_ghost("second")
+    editor.type("<Tab>!<Esc>")
+    editor.wait_for_line(0, "x = first + second!")
+    for text in ("x = first + second", "x = first + ", "x = first", "x = ", ""):
+        editor.type("u")
+        editor.wait_for_line(0, text)
+
+
+def test_text_of_all_scripts_before_and_in_it(start: Start, scripted: Scripted) -> None:
+    editor = start("# ä€𝄞\ns = 'ä€𝄞',\n", scripted(("'ä€𝄞', ", "'größe', '𝄞', name")))
+    editor.type("jA ")
+    editor.wait_for_ghost("'größe', '𝄞', name")
+    editor.type("'g")
+    editor.type("<M-Right>")
+    editor.wait_for_line(1, "s = 'ä€𝄞', 'größe")
+    editor.type("<Tab>")
+    editor.wait_for_line(1, "s = 'ä€𝄞', 'größe', '𝄞', name")
+    assert editor.save() == "# ä€𝄞\ns = 'ä€𝄞', 'größe', '𝄞', name\n"
+
+
+def test_line_ends_of_the_file(start: Start, scripted: Scripted) -> None:
+    editor = start("a\r\nb =\r\n", scripted(("b = ", "1\r\nc = 2")))
+    editor.type("jA ")
+    until(lambda: editor.ghost, "ghost text")
+    editor.type("<Tab>")
+    until(lambda: editor.lines, "the text", lambda lines: lines == ["a", "b = 1", "c = 2"])
+    assert editor.save() == "a\r\nb = 1\r\nc = 2\r\n"
+
+
+def test_a_key_does_what_it_did_where_there_is_nothing_to_accept(start: Start, scripted: Scripted) -> None:
+    before = "vim.keymap.set('i', '<Tab>', function() return '[was]' end, { expr = true })\n"
+    editor = start("\n", before + scripted(("x = ", "one")))
+    editor.type("i<Tab>")
+    editor.wait_for_line(0, "[was]")
+    editor.type("<Esc>:%d<CR>ix = ")
+    editor.wait_for_ghost("one")
+    editor.type("<Tab><Tab>")
+    editor.wait_for_line(0, "x = one[was]")
+
+
+def test_commands_and_statusline(start: Start, scripted: Scripted) -> None:
+    editor = start("def f():\n    ...\nx =\n", scripted(("x = ", "one"), ("\n    ", "return 1")))
+
+    def command(text: str) -> str:
+        return str(editor.lua(f"return vim.api.nvim_exec2({json.dumps(text)}, {{ output = true }}).output"))
+
+    assert editor.lua("return require('hone').statusline()") == "Hone"
+    editor.type("GA ")
+    editor.wait_for_ghost("one")
+    assert re.fullmatch(r"Hone \d+ ms", editor.lua("return require('hone').statusline()"))
+    assert "Hone: ready\n1 answers, 1 with a suggestion" in command("Hone status")
+    command("Hone toggle")
+    assert editor.ghost == ""
+    assert editor.lua("return require('hone').statusline()") == "Hone off"
+    editor.type("<BS> <Tab>|<Esc>")
+    editor.wait_for_line(2, "x =     |")
+    command("Hone toggle")
+    editor.type("S" + "x = ")
+    editor.wait_for_ghost("one")
+    editor.type("<Esc>")
+    command("2Hone fill")
+    editor.wait_for_line(1, "    return 1")
+    command("3Hone body")
+    until(lambda: [text for text in editor.told if "does not apply" in text], "the refusal")
+    old = editor.lua("return vim.lsp.get_clients({ name = 'hone' })[1].id")
+    command("Hone restart")
+    editor.wait_for_server()
+    until(
+        lambda: editor.lua("return vim.lsp.get_clients({ name = 'hone' })[1].id"), "the new one", lambda new: new != old
+    )
+    editor.type("GS" + "x = ")
+    editor.wait_for_ghost("one")
+    editor.type("<Esc>")
+    command("Hone nothing")
+    assert editor.told[-1] == "Hone: there is no :Hone nothing; there are body, fill, log, restart, status, toggle"
+    assert editor.lua("return vim.fn.getcompletion('Hone to', 'cmdline')") == ["toggle"]
+    command("Hone log")
+    assert editor.lua("return vim.fs.basename(vim.api.nvim_buf_get_name(0))") == "lsp.log"
+    command("help hone")
+    assert editor.lua("return vim.fs.basename(vim.api.nvim_buf_get_name(0))") == "hone.txt"
+
+
+def test_bad_options_are_told_and_nothing_starts(start: Start) -> None:
+    config = """
+    for _, options in ipairs({ { keys = { acept = 'x' } }, { keys = { accept = 3 } }, { filetypes = 'python' }, { colour = 1 },
+      { cmd = { 'no-such-hone', 'lsp' } } }) do
+      require('hone').setup(options)
+    end
+    """
+    editor = start("x\n", config, wait=False)
+    told = until(lambda: editor.told, "the complaints", lambda told: len(told) == 5)
+    for message, words in zip(
+        told, ("keys.acept", "keys.accept", "filetypes must be a table", "colour", "no-such-hone"), strict=True
+    ):
+        assert words in message
+    assert not editor.lua("return #vim.lsp.get_clients() > 0")
+
+
+def test_checkhealth(start: Start, start_daemon: StartDaemon) -> None:
+    start_daemon()
+    editor = start(ADD, "require('hone').setup()\nvim.keymap.set('i', '<M-End>', 'x')")
+    editor.lua("vim.cmd('checkhealth hone')")
+    report = until(lambda: "\n".join(editor.lines), "the report", lambda text: "Keys" in text, START_S)
+    assert "ERROR" not in report
+    for words in ("OK NVIM" if False else "Neovim", "hone 0", "the daemon runs", "positions in utf-8", "<Tab>: accept"):
+        assert words in report, report
+    assert "<M-End> is mapped to something else" in report
+
+
+# On the real screen.
+
+
+@pytest.fixture
+def terminal(nvim: Path, plugin: Path, start: Start, home: Path) -> Iterator["Terminal"]:
+    if shutil.which("tmux") is None:
+        unavailable("there is no tmux; apt-get install tmux")
+    one = Terminal(home, nvim, plugin)
+    try:
+        yield one
+    finally:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            one("kill-server")
+
+
+class Terminal:
+    def __init__(self, home: Path, nvim: Path, plugin: Path) -> None:
+        self._home, self._nvim, self._plugin = home, nvim, plugin
+
+    def __call__(self, *words: str | Path) -> str:
+        command = ["tmux", "-S", self._home / "tmux.sock", "-f", "/dev/null", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout
+
+    def open(self, file: Path, config: str) -> None:
+        init = write_init(self._home, self._plugin, config)
+        line = f"TERM=tmux-256color {self._nvim} --clean -u {init} {file}"
+        self("new-session", "-d", "-s", "hone", "-x", "60", "-y", "8", line)
+
+    def press(self, *keys: str) -> None:
+        self("send-keys", "-t", "hone", *keys)
+
+    def screen(self, *flags: str) -> list[str]:
+        return self("capture-pane", "-p", *flags, "-t", "hone").rstrip("\n").split("\n")
+
+
+def test_the_screen(terminal: Terminal, home: Path, scripted: Scripted) -> None:
+    file = home / "a.py"
+    file.write_text("def add(a, b):\n    return\n\n\nadd(1, 2)\n")
+    terminal.open(file, scripted(("return ", "a + b  # ä€𝄞")) + "\nvim.o.statusline = '%{v:lua.require(\"hone\").statusline()}'"
+                  "\nvim.o.laststatus, vim.o.showmode, vim.o.ruler = 2, false, false")  # fmt: skip
+    until(lambda: terminal.screen()[-1 - 1], "the language server", lambda line: line == "Hone", START_S)
+    terminal.press("j", "A", " ")
+    ghost = ["def add(a, b):", "    return a + b  # ä€𝄞", "", "", "add(1, 2)", "~"]
+    until(lambda: terminal.screen()[:6], "the ghost text", lambda lines: lines == ghost)
+    assert re.fullmatch(r"Hone \d+ ms", terminal.screen()[6])
+    drawn = terminal.screen("-e")[1]
+    assert re.search(r"\x1b\[38;2;79;82;88m[^\x1b]*a \+ b", drawn), f"in the colour of hints, not of code: {drawn!r}"
+    terminal.press("a", " ", "+")
+    until(
+        lambda: terminal.screen("-e")[1],
+        "the ghost text of the rest",
+        lambda line: re.search(r"\+.*\x1b\[38;2;79;82;88m.* b", line),
+    )
+    assert terminal.screen()[:6] == ghost, "what is typed along moves nothing"
+    assert "a + b" not in file.read_text()
+    terminal.press("Tab")
+    until(lambda: terminal.screen("-e")[1], "code instead of ghost text", lambda line: "79;82;88" not in line)
+    assert terminal.screen()[:6] == ghost
+    terminal.press("Escape", ":w", "Enter")
+    until(
+        file.read_text,
+        "the saved file",
+        lambda text: text == "def add(a, b):\n    return a + b  # ä€𝄞\n\n\nadd(1, 2)\n",
+    )
+    assert os.environ["HOME"] == str(home)
