@@ -70,7 +70,7 @@ def nvim() -> Path:
 def plugin(nvim: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy with its help tags made, as plugin managers make them."""
     folder = shutil.copytree(PLUGIN, tmp_path_factory.mktemp("plugin") / "hone")
-    command = [nvim, "--clean", "--headless", "-c", f"helptags {folder / 'doc'}", "-c", "quitall"]
+    command: list[str | Path] = [nvim, "--clean", "--headless", "-c", f"helptags {folder / 'doc'}", "-c", "quitall"]
     subprocess.run(command, capture_output=True, check=True, timeout=START_S)
     return folder
 
@@ -126,6 +126,11 @@ class Neovim:
     def told(self) -> list[str]:
         return list(self.lua("return told") or [])
 
+    @property
+    def messages(self) -> str:
+        """Of Neovim itself, and what the plugin tells."""
+        return "\n".join([self.lua("return vim.api.nvim_exec2('messages', { output = true }).output"), *self.told])
+
     def wait_for_server(self) -> None:
         code = "return #vim.lsp.get_clients({ bufnr = 0, name = 'hone', method = 'textDocument/inlineCompletion' })"
         until(lambda: self.lua(code), "the language server", lambda count: count == 1, START_S)
@@ -162,7 +167,7 @@ def write_init(folder: Path, plugin: Path, config: str) -> Path:
 
 @pytest.fixture
 def start(nvim: Path, plugin: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """start(text, config, filename=...): an editor with that file open and, unless told otherwise, its server running."""
+    """start(text, config): an editor with a file of that text open and, unless told otherwise, its server running."""
     for name in [name for name in os.environ if name.startswith(("XDG_", "NVIM"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

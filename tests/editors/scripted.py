@@ -1,7 +1,7 @@
 """``hone lsp`` as it is, but for its completer, which knows answers: python -m tests.editors.scripted FILE.
 
-The file is JSON: ``answers`` has pairs of what stands before the cursor and the alternatives for what follows, ``delay`` is
-in seconds.
+The file is JSON: ``answers`` has pairs of what stands before the cursor and the alternatives for what follows,
+``delay`` is in seconds.
 """
 
 import json

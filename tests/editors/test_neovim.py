@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -60,9 +59,8 @@ def test_the_daemon_ends_in_the_middle_and_comes_back(
     daemon.end()
     editor.type("x")
     until(lambda: editor.ghost, "the end of the ghost text", lambda ghost: ghost == "")
+    until(lambda: "run `hone serve`" in editor.messages, "the reason")
     editor.type("<BS>")
-    until(lambda: editor.lua("return vim.api.nvim_exec2('messages', { output = true }).output"), "a message")
-    assert editor.lines[1] == "    return "
     daemon.start()
 
     def appears() -> bool:
@@ -148,7 +146,7 @@ def test_by_words_by_lines_and_the_rest(start: Start, scripted: Scripted) -> Non
     until(lambda: editor.lines, "the second line", lambda lines: lines == ["# for a in b:", "    use(a)"])
     assert editor.ghost == "\n    done(a)", "below the line in which it began, too"
     editor.type("<Tab>")
-    assert until(lambda: editor.save(), "the file") == f"# {LOOP}\n"
+    assert editor.save() == f"# {LOOP}\n"
 
 
 def test_next_previous_and_dismiss(start: Start, scripted: Scripted) -> None:
@@ -264,8 +262,10 @@ def test_commands_and_statusline(start: Start, scripted: Scripted) -> None:
 
 def test_bad_options_are_told_and_nothing_starts(start: Start) -> None:
     config = """
-    for _, options in ipairs({ { keys = { acept = 'x' } }, { keys = { accept = 3 } }, { filetypes = 'python' }, { colour = 1 },
-      { cmd = { 'no-such-hone', 'lsp' } } }) do
+    for _, options in ipairs({
+      { keys = { acept = 'x' } }, { keys = { accept = 3 } }, { filetypes = 'python' }, { colour = 1 },
+      { cmd = { 'no-such-hone', 'lsp' } },
+    }) do
       require('hone').setup(options)
     end
     """
@@ -284,12 +284,15 @@ def test_checkhealth(start: Start, start_daemon: StartDaemon) -> None:
     editor.lua("vim.cmd('checkhealth hone')")
     report = until(lambda: "\n".join(editor.lines), "the report", lambda text: "Keys" in text, START_S)
     assert "ERROR" not in report
-    for words in ("OK NVIM" if False else "Neovim", "hone 0", "the daemon runs", "positions in utf-8", "<Tab>: accept"):
+    for words in ("hone 0", "the daemon runs", "positions in utf-8", "<Tab>: accept"):
         assert words in report, report
     assert "<M-End> is mapped to something else" in report
 
 
 # On the real screen.
+
+COLOUR = r"\x1b\[38;2;79;82;88m"
+"""Of hints, in Neovim's own colours."""
 
 
 @pytest.fixture
@@ -321,36 +324,32 @@ class Terminal:
         self("send-keys", "-t", "hone", *keys)
 
     def screen(self, *flags: str) -> list[str]:
-        return self("capture-pane", "-p", *flags, "-t", "hone").rstrip("\n").split("\n")
+        """Its eight lines."""
+        return self("capture-pane", "-p", *flags, "-t", "hone").removesuffix("\n").split("\n")
 
 
 def test_the_screen(terminal: Terminal, home: Path, scripted: Scripted) -> None:
     file = home / "a.py"
     file.write_text("def add(a, b):\n    return\n\n\nadd(1, 2)\n")
-    terminal.open(file, scripted(("return ", "a + b  # ä€𝄞")) + "\nvim.o.statusline = '%{v:lua.require(\"hone\").statusline()}'"
-                  "\nvim.o.laststatus, vim.o.showmode, vim.o.ruler = 2, false, false")  # fmt: skip
-    until(lambda: terminal.screen()[-1 - 1], "the language server", lambda line: line == "Hone", START_S)
+    statusline = """
+    vim.o.laststatus, vim.o.showmode, vim.o.ruler = 2, false, false
+    vim.o.statusline = '%{v:lua.require("hone").statusline()}'
+    """
+    terminal.open(file, scripted(("return ", "a + b  # ä€𝄞")) + statusline)
+    until(terminal.screen, "the language server", lambda lines: "Hone" in lines, START_S)
     terminal.press("j", "A", " ")
     ghost = ["def add(a, b):", "    return a + b  # ä€𝄞", "", "", "add(1, 2)", "~"]
     until(lambda: terminal.screen()[:6], "the ghost text", lambda lines: lines == ghost)
     assert re.fullmatch(r"Hone \d+ ms", terminal.screen()[6])
     drawn = terminal.screen("-e")[1]
-    assert re.search(r"\x1b\[38;2;79;82;88m[^\x1b]*a \+ b", drawn), f"in the colour of hints, not of code: {drawn!r}"
+    assert re.search(COLOUR + r"[^\x1b]*a \+ b", drawn), f"in the colour of hints, not of code: {drawn!r}"
     terminal.press("a", " ", "+")
-    until(
-        lambda: terminal.screen("-e")[1],
-        "the ghost text of the rest",
-        lambda line: re.search(r"\+.*\x1b\[38;2;79;82;88m.* b", line),
-    )
+    until(lambda: terminal.screen("-e")[1], "the rest", lambda line: re.search(r"\+.*" + COLOUR + " b", line))
     assert terminal.screen()[:6] == ghost, "what is typed along moves nothing"
     assert "a + b" not in file.read_text()
     terminal.press("Tab")
-    until(lambda: terminal.screen("-e")[1], "code instead of ghost text", lambda line: "79;82;88" not in line)
+    until(lambda: terminal.screen("-e")[1], "code", lambda line: re.search(COLOUR, line) is None)
     assert terminal.screen()[:6] == ghost
     terminal.press("Escape", ":w", "Enter")
-    until(
-        file.read_text,
-        "the saved file",
-        lambda text: text == "def add(a, b):\n    return a + b  # ä€𝄞\n\n\nadd(1, 2)\n",
-    )
-    assert os.environ["HOME"] == str(home)
+    saved = "def add(a, b):\n    return a + b  # ä€𝄞\n\n\nadd(1, 2)\n"
+    until(file.read_text, "the saved file", lambda text: text == saved)

@@ -153,7 +153,7 @@ function M.toggle(enabled)
   end
   is_enabled = enabled
   require('hone.client').enable_suggestions(enabled)
-  vim.cmd.redrawstatus()
+  require('hone.status').changed()
 end
 
 --- Ends the language server and starts it again; several wishes at once are one.
@@ -203,6 +203,12 @@ function M.setup(options)
   map(config.keys)
   local group = vim.api.nvim_create_augroup('hone', {})
   vim.api.nvim_create_autocmd('ColorScheme', { group = group, callback = highlight })
+  vim.api.nvim_create_autocmd({ 'LspAttach', 'LspDetach' }, {
+    group = group,
+    callback = function()
+      require('hone.status').changed()
+    end,
+  })
   vim.api.nvim_create_autocmd('LspProgress', {
     group = group,
     callback = function(event)

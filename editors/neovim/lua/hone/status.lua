@@ -17,7 +17,8 @@ local latency ---@type number?
 local complaint ---@type string?
 local waiting = {} ---@type table<string, string>
 
-local function changed()
+--- Told where the state may be another one now.
+function M.changed()
   vim.schedule(function()
     vim.api.nvim_exec_autocmds('User', { pattern = 'HoneStatus', modeline = false })
     vim.cmd.redrawstatus()
@@ -26,7 +27,7 @@ end
 
 function M.asked()
   asking = asking + 1
-  changed()
+  M.changed()
 end
 
 ---@param items table[]?
@@ -37,21 +38,21 @@ function M.answered(items, ms)
     answered, latency = answered + 1, ms
     shown = shown + (#items > 0 and 1 or 0)
   end
-  changed()
+  M.changed()
 end
 
 ---@param code integer
 function M.ended(code)
   asking, waiting = 0, {}
   complaint = code ~= 0 and ('the language server ended with %d'):format(code) or nil
-  changed()
+  M.changed()
 end
 
 ---@param params { token: any, value: { kind: string, title: string?, message: string? } }
 function M.progress(params)
   local value = params.value
   waiting[tostring(params.token)] = value.kind ~= 'end' and (value.message or value.title) or nil
-  changed()
+  M.changed()
 end
 
 ---@param buf? integer
