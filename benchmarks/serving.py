@@ -325,10 +325,10 @@ def plot(found: Sequence[Heard], path: Path) -> None:
         clients = [one.clients for one in typing]
         (line,) = left.plot(clients, [percentile(one.latencies_ms, 50) for one in typing], marker="o", label=name)
         left.plot(clients, [percentile(one.latencies_ms, 99) for one in typing], ls=":", color=line.get_color())
-        rates = [one.answered / one.seconds for one in flat]
+        rates = [one.outcomes["answered"] / one.seconds for one in flat]
         right.plot([one.clients for one in flat], rates, marker="o", color=line.get_color(), label=name)
     left.set(xlabel="clients typing", ylabel="ms to the answer (solid: median, dotted: p99)", yscale="log")
-    right.set(xlabel="clients without pauses", ylabel="answers per second", ylim=(0, None))
+    right.set(xlabel="clients without pauses", ylabel="completions per second", ylim=(0, None))
     for axes in (left, right):
         axes.set_xscale("log", base=2)
         axes.grid(alpha=0.3)
