@@ -187,15 +187,30 @@ def test_each_accepted_text_is_a_step_of_undo(start: Start, scripted: Scripted) 
 
 
 def test_text_of_all_scripts_before_and_in_it(start: Start, scripted: Scripted) -> None:
-    editor = start("# ä€𝄞\ns = 'ä€𝄞',\n", scripted(("'ä€𝄞', ", "'größe', '𝄞', name")))
-    editor.type("jA ")
-    editor.wait_for_ghost("'größe', '𝄞', name")
+    editor = start("# ä€𝄞\ns = ['ä€𝄞',]\n", scripted(("'ä€𝄞', ", "'größe', '𝄞', name")))
+    editor.type("jA<Left> ")
+    editor.wait_for_ghost("'größe', '𝄞', name]")
     editor.type("'g")
     editor.type("<M-Right>")
-    editor.wait_for_line(1, "s = 'ä€𝄞', 'größe")
+    editor.wait_for_line(1, "s = ['ä€𝄞', 'größe]")
     editor.type("<Tab>")
-    editor.wait_for_line(1, "s = 'ä€𝄞', 'größe', '𝄞', name")
-    assert editor.save() == "# ä€𝄞\ns = 'ä€𝄞', 'größe', '𝄞', name\n"
+    editor.wait_for_line(1, "s = ['ä€𝄞', 'größe', '𝄞', name]")
+    assert editor.save() == "# ä€𝄞\ns = ['ä€𝄞', 'größe', '𝄞', name]\n"
+
+
+def test_brackets_that_close_themselves(start: Start, scripted: Scripted) -> None:
+    pairs = "vim.keymap.set('i', '(', '()<Left>')\n"
+    editor = start("prin\n", pairs + scripted(("prin", 't("hello")')))
+    editor.type("A<Left><Right>")
+    editor.wait_for_ghost('t("hello")')
+    editor.type("t(<Tab>")  # before the next answer knows of the second bracket
+    editor.wait_for_line(0, "print(  )")
+    editor.type("<Esc>:%d<CR>iprin")
+    editor.wait_for_ghost('t("hello")')
+    editor.type("t(")
+    editor.wait_for_ghost('"hello")')
+    editor.type("<Tab>")
+    editor.wait_for_line(0, 'print("hello")')
 
 
 def test_line_ends_of_the_file(start: Start, scripted: Scripted) -> None:
