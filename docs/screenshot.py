@@ -59,6 +59,7 @@ def main() -> int:
     parser.add_argument("--height", type=int, default=800)
     parser.add_argument("--whole", action="store_true", help="the whole page, not what fits")
     parser.add_argument("--step", type=int, default=1, help="which snapshot of the diffusion run to show (1)")
+    parser.add_argument("--tokens", type=int, default=16, help="most tokens of an answer (16)")
     parser.add_argument("--token", type=int, default=3, help="which of the run token by token (3)")
     args = parser.parse_args()
     logging.getLogger("hone").setLevel(logging.ERROR)
@@ -68,6 +69,7 @@ def main() -> int:
             viewport={"width": args.width, "height": args.height}, color_scheme=args.scheme, reduced_motion="reduce"
         )
         page.goto(url)
+        page.fill("#tokens", str(args.tokens))
         run = "#outcome:has-text('Token by token: ')"
         for _ in range(2):  # the first one waits for the model
             page.get_by_role("button", name="Run").click()
