@@ -7,6 +7,9 @@ M.NAME = 'hone'
 M.INLINE = 'textDocument/inlineCompletion'
 local LONGEST_STOP_MS = 3000
 
+---@type table<integer, hone.Asked> by buffer: the newest request
+local newest = {}
+
 ---@class hone.Asked What a request for suggestions was about, as it was then.
 ---@field buf integer
 ---@field row integer
@@ -16,7 +19,7 @@ local LONGEST_STOP_MS = 3000
 
 ---@class hone.Listener
 ---@field asked fun(asked: hone.Asked)
----@field answered fun(asked: hone.Asked, items: table[]?, ms: number) items: nil where the request failed
+---@field answered fun(asked: hone.Asked, items: table[]?, ms: number, is_newest: boolean) items: nil where it failed
 ---@field shown fun(asked: hone.Asked) the editor has seen the answer
 ---@field ended fun(code: integer)
 
@@ -38,11 +41,17 @@ local function watch(rpc, listener)
       encoding = (M.clients(buf)[1] or {}).offset_encoding or 'utf-8',
     }
     local started = vim.uv.hrtime()
+    newest[buf] = asked
     listener.asked(asked)
     return request(method, params, function(err, result)
       local function deliver()
         local items = not err and result and (result.items or result) or nil
-        listener.answered(asked, items, (vim.uv.hrtime() - started) / 1e6)
+        local is_newest = newest[buf] == asked
+        listener.answered(asked, items, (vim.uv.hrtime() - started) / 1e6, is_newest)
+        if not is_newest then
+          return -- the server answers a superseded request with nothing, which would take the ghost text away
+        end
+        newest[buf] = nil
         callback(err, result)
         vim.schedule(function()
           listener.shown(asked)

@@ -205,8 +205,14 @@ function M.setup(options)
   vim.api.nvim_create_autocmd('ColorScheme', { group = group, callback = highlight })
   vim.api.nvim_create_autocmd({ 'LspAttach', 'LspDetach' }, {
     group = group,
-    callback = function()
+    callback = function(event)
       require('hone.status').changed()
+      local client = vim.lsp.get_client_by_id(event.data.client_id)
+      if event.event == 'LspAttach' and client and client.name == 'hone' then
+        vim.schedule(function() -- behind Neovim's own
+          suggestion().watch(event.buf)
+        end)
+      end
     end,
   })
   vim.api.nvim_create_autocmd('LspProgress', {
@@ -224,9 +230,11 @@ function M.setup(options)
   local status = require('hone.status')
   vim.lsp.config('hone', require('hone.client').config(config, {
     asked = status.asked,
-    answered = function(asked, items, ms)
-      status.answered(items, ms)
-      suggestion().answered(asked, items)
+    answered = function(asked, items, ms, is_newest)
+      status.answered(is_newest and items or nil, ms)
+      if is_newest then
+        suggestion().answered(asked, items)
+      end
     end,
     shown = function(asked)
       suggestion().shown(asked)

@@ -12,7 +12,8 @@ local api = vim.api
 local OURS = api.nvim_create_namespace('hone')
 local NEOVIMS = api.nvim_create_namespace('nvim.lsp.inline_completion')
 local GROUP = 'hone.suggestion'
-local INVOKED = 1
+local INVOKED, AUTOMATIC = 1, 2
+local BURST_MS = 15
 
 ---@class hone.Piece A suggestion at the place it was asked about.
 ---@field buf integer
@@ -151,15 +152,41 @@ local function tidy(buf)
   end
 end
 
+--- Neovim waits 200 ms after every key before it asks. The server knows better how long to wait: it knows how long the
+--- model takes, and answers what is typed along from memory.
+---@param buf integer
+local function hasten(buf)
+  local held = completor(buf)
+  if not held or not held.timer or not vim.is_callable(held.reset_timer) then
+    return
+  end
+  held:reset_timer()
+  held.timer = vim.defer_fn(function()
+    if completor(buf) == held and vim.startswith(api.nvim_get_mode().mode, 'i') then
+      held:request(AUTOMATIC)
+    end
+  end, BURST_MS)
+end
+
 --- After Neovim's own: autocommands run in the order in which they were made.
 ---@param buf integer
-local function watch(buf)
+function M.watch(buf)
+  if not api.nvim_buf_is_valid(buf) then
+    return
+  end
   local group = api.nvim_create_augroup(GROUP .. buf, {})
   api.nvim_create_autocmd({ 'CursorMovedI', 'TextChangedI', 'TextChangedP', 'InsertLeave' }, {
     group = group,
     buffer = buf,
     callback = function()
       tidy(buf)
+    end,
+  })
+  api.nvim_create_autocmd({ 'InsertEnter', 'CursorMovedI', 'TextChangedP' }, {
+    group = group,
+    buffer = buf,
+    callback = function()
+      hasten(buf)
     end,
   })
   api.nvim_create_autocmd({ 'BufWipeout' }, {
@@ -192,7 +219,7 @@ function M.shown(asked)
   if not api.nvim_buf_is_valid(buf) then
     return
   end
-  watch(buf)
+  M.watch(buf)
   tidy(buf)
   local step = steps[buf]
   if step and asked.by_hand then
