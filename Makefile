@@ -6,13 +6,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
+HONE_EDITORS ?= $(HOME)/.cache/hone-editors
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INSTALL_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fix bench docs clean
+.PHONY: help install demo test test-editors editors check fix bench docs clean
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 install: $(VENV)/.installed-dev ## .venv with Hone and everything its tests need
 
@@ -21,6 +22,12 @@ demo: $(VENV)/.installed ## fill holes in three real files
 
 test: $(VENV)/.installed-dev ## the whole test suite
 	@$(BIN)/python -m pytest
+
+editors: ## get the real editors that the tests drive, into HONE_EDITORS
+	@bash tests/editors/get_nvim.sh "$(HONE_EDITORS)"
+
+test-editors: $(VENV)/.installed-dev editors ## the tests in real editors, which fail where one is missing
+	@CI=true $(BIN)/python -m pytest tests/editors
 
 check: $(VENV)/.installed-dev ## lint, format, types, direction of imports
 	@$(BIN)/ruff check .
