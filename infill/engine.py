@@ -202,7 +202,7 @@ class _Request:
             return ()
         self.reason = "syntax"
         if found := self.passing(ranked):
-            return found
+            return found + self.more(ranked, found)
         with self.timed("gate"):
             self.clean = self.gate.can_be_clean
         found = self.close(ranked) if self.clean else self.passing(ranked)
@@ -262,6 +262,26 @@ class _Request:
                 if gate.accepts(text, clean=self.clean):
                     found.append(self.candidate(draft, text, draft.origin))
         return tuple(found)
+
+    def more(self, ranked: Sequence[tuple[Draft, str]], found: Sequence[Candidate]) -> tuple[Candidate, ...]:
+        """Where alternatives are wanted and too few drafts are valid: others with their brackets closed, or trimmed."""
+        seen = {candidate.text for candidate in found}
+        extra: list[Candidate] = []
+        with self.timed("gate"):
+            for draft, text in ranked:
+                if len(found) + len(extra) >= self.options.n or self.pace.tight():
+                    break
+                for origin, made in (("closed", self.gate.closed), ("trimmed", self.shortened)):
+                    changed = made(text)
+                    fresh = changed.strip() and changed not in seen and changed == self.stopped(changed)
+                    if fresh and self.gate.accepts(changed, clean=self.clean):
+                        seen.add(changed)
+                        extra.append(self.candidate(draft, changed, origin))
+                        break
+        return tuple(extra)
+
+    def shortened(self, text: str) -> str:
+        return postprocess(self.gate.longest_valid(text, clean=self.clean), self.situation)
 
     def candidate(self, draft: Draft, text: str, origin: str) -> Candidate:
         verdict: Verdict = "valid" if self.gate.checked else "unchecked"
@@ -634,7 +654,7 @@ class _Request:
         with self.timed("gate"):
             for draft, text in ranked[:TRIMMED]:
                 self.pace.check()
-                beginning = postprocess(gate.longest_valid(text, clean=self.clean), self.situation)
+                beginning = self.shortened(text)
                 if beginning.strip() and gate.accepts(beginning, clean=self.clean):
                     return (self.candidate(draft, beginning, "trimmed"),)
         return ()

@@ -293,7 +293,9 @@ def test_commands_and_statusline(start: Start, scripted: Scripted) -> None:
     command("Hone restart")
     editor.wait_for_server()
     until(
-        lambda: editor.lua("return vim.lsp.get_clients({ name = 'hone' })[1].id"), "the new one", lambda new: new != old
+        lambda: editor.lua("return (vim.lsp.get_clients({ name = 'hone' })[1] or {}).id"),
+        "the new one",
+        lambda new: new not in (None, old),
     )
     editor.type("GS" + "x = ")
     editor.wait_for_ghost("one")

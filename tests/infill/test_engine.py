@@ -401,6 +401,14 @@ def test_the_causal_head_is_asked_last_where_nothing_else_is_valid() -> None:
     assert quick.candidates[0].origin == "canvas", "it is not asked where a canvas is valid"
 
 
+def test_alternatives_are_made_valid_where_too_few_are() -> None:
+    """Of "f(value" and its beginnings only some parse; the others are closed or cut."""
+    found, _ = fill("total = ", "f(value", "\n", InfillOptions(n=3, lengths=6))
+    assert len(found.candidates) > 1
+    assert len(set(texts(found))) == len(found.candidates)
+    assert {"closed", "trimmed"} & {candidate.origin for candidate in found.candidates[1:]}
+
+
 def test_a_draft_that_stammers_is_no_answer() -> None:
     def slip(target: list[int], row: list[int]) -> list[int]:
         return [small_tokenizer().encode("value")[0]] * len(row)
