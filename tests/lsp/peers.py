@@ -17,7 +17,7 @@ from lsp.server import create_server
 from lsp.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
-URI = "file:///work/a.py"
+URI = "file:///project/a.py"
 MODERN: dict[str, Any] = {
     "textDocument": {
         "inlineCompletion": {},

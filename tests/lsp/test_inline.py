@@ -35,7 +35,7 @@ def test_an_automatic_request_gets_one_item_and_one_by_hand_several() -> None:
         assert applied(CODE, items[0]) == "def add(a, b):\n    return a + b\n"
         items = await editor.inline(1, 7, by_hand=True)
         assert [item["insertText"] for item in items] == ["urn a + b", "urn b + a", "urn 0"]
-        assert script.asked[0][0].filename == "/work/a.py"
+        assert script.asked[0][0].filename == "/project/a.py"
         assert [request.n for request in script.seen()] == [1, 3]
 
     run(work)
@@ -446,7 +446,7 @@ def test_no_answer_is_stale_when_it_leaves_the_server(seed: int) -> None:
     at that moment, and every request is answered once.
     """
     dice = random.Random(seed)
-    uris = [f"file:///work/{name}.py" for name in "abc"]
+    uris = [f"file:///project/{name}.py" for name in "abc"]
 
     async def work() -> None:
         script = Script(lambda request: [request.text[: request.start].rpartition("\n")[2] + "#"])

@@ -227,7 +227,7 @@ def test_torture(start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HONE_DAEMON", "never")
     daemon = start_daemon(on_call=lambda _: time.sleep(0.002))
     dice = random.Random(7)
-    uris = [f"file:///work/{name}.py" for name in "abcde"]
+    uris = [f"file:///project/{name}.py" for name in "abcde"]
 
     async def work() -> None:
         async with over_stdio() as (editor, child):
