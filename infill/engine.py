@@ -340,7 +340,11 @@ class _Request:
             self.context_tokens, self.known_tokens = len(self.ids), known
         self.pace.passes += known < len(self.ids)
         self.state = None  # what becomes of it when the pass fails, nobody knows
-        self.state = await encode(self.ids, past)
+        try:
+            self.state = await encode(self.ids, past)
+        except (Cancelled, Late):
+            self.state = past  # the pass was never begun: what was encoded before is worth keeping
+            raise
 
     def release(self) -> None:
         """Gives the encoded context back to the cache."""

@@ -121,6 +121,22 @@ def test_who_stops_takes_no_part_in_the_next_pass_and_gives_its_context_back() -
     assert denoiser.calls["encode"] == 1, "the next request goes on from the context of the one that was stopped"
 
 
+def test_who_stops_before_its_first_pass_loses_nothing_that_was_encoded() -> None:
+    """Somebody who types fast: each key takes the context over from a request that never got its turn."""
+    denoiser = ScriptedDenoiser("x = ", "value + index")
+    served = Served(Infiller(denoiser))
+    served.add("first", Prompt("x = ", "\n", "python"))
+    served.run()
+    for key in range(3):
+        served.add(f"key {key}", Prompt("x = " + "value"[: key + 1], "\n", "python"))
+        served.stop.add(f"key {key}")
+        served.batcher.step()
+    served.add("last", Prompt("x = ", "\n", "python"))
+    served.run()
+    assert [c.text for c in served.results["last"].candidates] == ["value + index"]
+    assert denoiser.calls["encode"] == 1, "only the first one began from nothing"
+
+
 @pytest.mark.parametrize(("passes", "answered"), [(1, False), (2, True), (3, True)])
 def test_who_is_late_answers_with_what_there_is(passes: int, answered: bool) -> None:
     denoiser = ScriptedDenoiser("x = ", "value + index")
