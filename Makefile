@@ -24,7 +24,7 @@ test: $(VENV)/.installed-dev ## the whole test suite
 	@$(BIN)/python -m pytest
 
 editors: ## get the real editors that the tests drive, into HONE_EDITORS
-	@bash tests/editors/get_nvim.sh "$(HONE_EDITORS)"
+	@set -e; for script in tests/editors/get_*.sh; do bash "$$script" "$(HONE_EDITORS)"; done
 
 test-editors: $(VENV)/.installed-dev editors ## the tests in real editors, which fail where one is missing
 	@CI=true $(BIN)/python -m pytest tests/editors

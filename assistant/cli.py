@@ -309,6 +309,7 @@ def _as_object(source: Source, completion: Completion, result: CompletionResult)
         "end": completion.end,
         "score": round(completion.score, 4),
         "confidence": round(completion.confidence, 4),
+        "chance": round(completion.chance, 4),
         "verdict": completion.verdict,
         "tokens": completion.tokens,
         "origin": completion.origin,

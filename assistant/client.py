@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -269,6 +269,7 @@ def headers(endpoint: Endpoint, name: str) -> dict[str, str]:
 def body(request: CompletionRequest, caller: Caller, *, stream: bool) -> dict[str, Any]:
     values = vars(request) | {
         "stop": list(request.stop),
+        "extra": [asdict(snippet) for snippet in request.extra],
         "document": caller.document,
         "batch": caller.batch,
         "request": caller.request,

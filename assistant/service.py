@@ -152,7 +152,8 @@ def _settled(request: CompletionRequest) -> CompletionRequest:
 
 
 def _prompt(request: CompletionRequest) -> Prompt:
-    return Prompt(request.text[: request.start], request.text[request.end :], request.language, request.filename)
+    extra = tuple(snippet.text for snippet in request.extra)
+    return Prompt(request.text[: request.start], request.text[request.end :], request.language, request.filename, extra)
 
 
 def _options(request: CompletionRequest) -> InfillOptions:
@@ -184,6 +185,7 @@ def _completion(candidate: Candidate, request: CompletionRequest) -> Completion:
         verdict=candidate.verdict,
         tokens=candidate.tokens,
         origin=candidate.origin,
+        chance=candidate.chance,
     )
 
 

@@ -9,6 +9,19 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Verdict = Literal["valid", "unchecked"]
+SOURCES = ("recent", "open", "definitions", "imports", "diagnostics")
+"""Where a snippet comes from: recent edits, open documents, definitions of names near the cursor, what the file
+imports, what other tools say is wrong near the cursor."""
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """Text from another place that may help; it has passed the gate for secrets."""
+
+    path: str
+    text: str
+    source: str
+    """A name in ``SOURCES``."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,8 @@ class CompletionRequest:
     one_line: bool | None = None
     stop: tuple[str, ...] = ()
     """Texts before which an answer ends; what is left has passed the gate."""
+    extra: tuple[Snippet, ...] = ()
+    """From other places, the most useful first."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,8 @@ class Completion:
     verdict: Verdict
     tokens: int
     origin: str
+    chance: float = 1.0
+    """Calibrated probability that it is exactly what was wanted, as measured on held-out code; 1 where unknown."""
 
 
 @dataclass(frozen=True)

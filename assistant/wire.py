@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from assistant.types import Completion, CompletionRequest, CompletionResult, Draft, Verdict
+from assistant.types import Completion, CompletionRequest, CompletionResult, Draft, Snippet, Verdict
 
 MAX_TEXT = 8 * 2**20
 """Code points of a buffer. The server's limit on bytes is usually met first."""
@@ -16,6 +16,14 @@ class _Body(BaseModel):
     """Refuses fields that it does not know: a misspelt option is an error, not a default."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class SnippetBody(_Body):
+    """Text from another place."""
+
+    path: str = Field(max_length=4096, description="A label: the server opens no file.")
+    text: str = Field(max_length=64 * 2**10)
+    source: Literal["recent", "open", "definitions", "imports", "diagnostics"]
 
 
 class CompleteBody(_Body):
@@ -65,6 +73,7 @@ class CompleteBody(_Body):
     seed: int = Field(0, ge=0, le=2**63 - 1)
     one_line: bool | None = Field(None, description="Whether the answer ends with its line; none: as the text says.")
     stop: list[StopText] = Field([], max_length=16, description="Texts before which an answer ends.")
+    extra: list[SnippetBody] = Field([], max_length=64, description="From other files, the most useful first.")
     document: str | None = Field(
         None, max_length=4096, description="A newer request of the same client for the same document replaces this one."
     )
@@ -91,6 +100,7 @@ class CompleteBody(_Body):
             seed=self.seed,
             one_line=self.one_line,
             stop=tuple(self.stop),
+            extra=tuple(Snippet(one.path, one.text, one.source) for one in self.extra),
         )
 
 
@@ -126,6 +136,7 @@ class CompletionOut(BaseModel):
     verdict: Verdict = Field(description='Whether the syntax gate has checked it; what fails is never sent: "valid".')
     tokens: int
     origin: str = Field(description='Where it came from: "canvas", "repair", "trimmed", ...')
+    chance: float = Field(description="Calibrated probability that it is exactly what was wanted; 1 where unknown.")
 
 
 class CompleteOut(BaseModel):
@@ -234,4 +245,5 @@ def _completion(one: Completion) -> CompletionOut:
         verdict=one.verdict,
         tokens=one.tokens,
         origin=one.origin,
+        chance=one.chance,
     )

@@ -29,6 +29,8 @@ class Prompt:
     language: str | None = None
     """A name in ``infill.languages`` ("python", "tsx", ...) or None: answered, but unchecked."""
     filename: str | None = None
+    extra: tuple[str, ...] = ()
+    """Texts from other files that may help, the most useful first."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ class Candidate:
     tokens: int
     origin: str
     """"canvas", "copy", "causal", "repair", "closed" or "trimmed": where it came from, for measurements."""
+    chance: float = 1.0
+    """Calibrated probability that it is exactly what was wanted; 1 where there is no calibration of it."""
 
 
 @dataclass(frozen=True)
