@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from model.checkpoint import choose_device, save_model, save_tensors, write_json
+from model.checkpoint import CheckpointError, choose_device, load_model, save_model, save_tensors, write_json
 from model.config import SIZES, ModelConfig
 from model.corpus import Corpus
 from model.data import Batches, to
@@ -69,6 +69,8 @@ class Settings:
     save_minutes: float = 5.0
     check_minutes: float = 5.0
     resume: bool = False
+    start: Path | None = None
+    """A model folder whose weights the run begins with; None: random ones."""
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
@@ -111,6 +113,8 @@ class Run:
         self.config = ModelConfig(**{**SIZES[settings.size].to_dict(), "vocab_size": self.tokenizer.vocab_size})
         network = Network(self.config)
         network.initialise(torch.Generator().manual_seed(settings.seed))
+        if settings.start is not None:
+            take_over(network, self.tokenizer, settings.start)
         self.network = network.to(self.device, torch.bfloat16)
         self.optimiser = Optimiser(
             self.network,
@@ -289,6 +293,22 @@ class Run:
         self.optimiser.load(state)
 
 
+def take_over(network: Network, tokenizer: Tokenizer, folder: Path) -> None:
+    """Puts the weights of the model in ``folder`` into ``network``.
+
+    Raises:
+        ValueError: another size, or another tokenizer: its ids mean other texts.
+        CheckpointError: no model there, or a damaged one.
+    """
+    known, theirs = load_model(folder, device=torch.device("cpu"), dtype=torch.float32)
+    if known.config != network.config:
+        raise ValueError(f"{folder} is a model of another size: give the --size it was trained with")
+    texts = ([one.token_bytes(i) for i in range(one.vocab_size)] for one in (theirs, tokenizer))
+    if next(texts) != next(texts):
+        raise ValueError(f"{folder} has another tokenizer than the data: copy its tokenizer files into data/tokenizer")
+    network.load_state_dict(known.state_dict())
+
+
 class Logs:
     """One CSV per kind of row, and TensorBoard's format beside it where that is installed."""
 
@@ -383,6 +403,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default {default})")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--compile", action="store_true", help="torch.compile the network's body")
+    parser.add_argument("--start", type=Path, help="begin with the weights of this model folder")
     parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
 
 
@@ -396,7 +417,7 @@ def main(argv: list[str] | None = None) -> int:
     add_arguments(parser)
     try:
         result = train(settings_from(parser.parse_args(argv)))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, CheckpointError) as error:
         sys.stderr.write(f"hone: {error}\n")
         return 2
     sys.stdout.write(json.dumps(result) + "\n")

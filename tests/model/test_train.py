@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from model.checkpoint import CheckpointError, load_denoiser, load_model, save_mo
 from model.network import Network
 from model.optim import orthogonalise
 from model.tokenizer import Tokenizer
-from model.train import Settings, main, train
+from model.train import Run, Settings, main, train
 
 
 def settings(data: Path, out: Path, steps: int, *, resume: bool = False) -> Settings:
@@ -70,6 +71,23 @@ def test_a_run_of_another_size_is_not_resumed(data: Path, tmp_path: Path) -> Non
     train(settings(data, tmp_path, 1))
     with pytest.raises(ValueError, match="run of another size"):
         train(Settings(size="tiny", data=data, out=tmp_path, steps=2, streams=1, device="cpu", resume=True))
+
+
+def test_a_run_begins_with_the_weights_of_a_model(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = tmp_path / "first"
+    train(settings(data, first, 4))
+    begun = Run(replace(settings(data, tmp_path / "second", 1), start=first / "average"))
+    trained, _ = load_model(first / "average", device=torch.device("cpu"), dtype=torch.bfloat16)
+    for name, value in trained.named_parameters():
+        assert torch.equal(begun.network.get_parameter(name), value), name
+        assert torch.equal(begun.optimiser.masters[name], value.float()), name
+    again = ["--size=nano", "--steps=1", f"--data={data}", f"--out={tmp_path}/out"]
+    assert main([*again, f"--start={tmp_path}/none"]) == 2
+    assert "none" in capsys.readouterr().err
+    assert main([*again, f"--start={first}/average", "--size=tiny"]) == 2
+    assert "another size" in capsys.readouterr().err
 
 
 def test_momentum_is_made_orthogonal() -> None:
