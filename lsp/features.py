@@ -13,10 +13,10 @@ from pygls.exceptions import JsonRpcException
 
 from assistant.errors import BusyError, HoneError
 from assistant.types import Caller, CompletionRequest, CompletionResult
+from assistant.workspace.secrets import denied_by
 from lsp.actions import ACTIONS, Action, Edit, Place
 from lsp.documents import Document
 from lsp.protocol import CONTENT_MODIFIED, FAILED, asked_about, log
-from lsp.secrets import denied_by
 from lsp.session import Session
 from lsp.suggest import Question, Suggestion, label, sendable
 

@@ -14,11 +14,11 @@ from typing import Protocol
 
 from assistant.errors import HoneError
 from assistant.types import Caller, Completion, CompletionRequest, CompletionResult
+from assistant.workspace.secrets import denied_by
 from lsp.ahead import Ahead, Answered
 from lsp.documents import Document
 from lsp.options import Options
 from lsp.pace import Pace
-from lsp.secrets import denied_by
 
 CLOSING = re.compile(r"[ \t]*[)\]}>\"'`:;,][)\]}>\"'`:;, \t]*(?=[\r\n]|$)")
 """The rest of a line that is nothing but closing signs, as editors add them by themselves."""

@@ -1,6 +1,6 @@
 import pytest
 
-from lsp.secrets import denied_by
+from assistant.workspace.secrets import denied_by
 
 # ruff: noqa: SIM905
 
