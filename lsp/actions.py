@@ -29,6 +29,11 @@ class Place:
     language: str
     """As the editor names it; may be anything."""
 
+    @property
+    def is_cursor(self) -> bool:
+        """A single character, too: Helix and Kakoune always select the one under the cursor."""
+        return self.end - self.start <= 1
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -130,9 +135,11 @@ NEAR = 4096
 
 
 def selected_or_marked(place: Place) -> Hole | None:
-    """What is selected, else a marker that the cursor touches, else the line's TODO."""
-    if place.start != place.end:
-        return Hole(place.start, place.end) if place.text[place.start : place.end].strip() else None
+    """What is selected, without the blanks around it, else a marker that the cursor touches, else the line's TODO."""
+    if not place.is_cursor:
+        selected = place.text[place.start : place.end]
+        start = place.start + len(selected) - len(selected.lstrip())
+        return Hole(start, start + len(selected.strip())) if selected.strip() else None
     start, line = _line_at(place.text, place.start)
     at = place.start - start
     for found in MARKER.finditer(line):
@@ -146,7 +153,7 @@ def selected_or_marked(place: Place) -> Hole | None:
 
 def empty_body(place: Place) -> Hole | None:
     """The body of the function at the cursor, where there is nothing in it."""
-    if place.start != place.end:
+    if not place.is_cursor:
         return None
     return (
         _python_body(place)

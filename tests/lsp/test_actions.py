@@ -113,6 +113,15 @@ def test_a_marker_under_the_cursor(text: str, expected: str | None) -> None:
 def test_the_selection_is_a_hole_unless_it_is_blank() -> None:
     assert selected_or_marked(place("x = 1 + 2\n", 4, 9)) == actions.Hole(4, 9)
     assert selected_or_marked(place("x =   \n", 3, 6)) is None
+    assert selected_or_marked(place("def f():\n    ...\n", 9, 17)) == actions.Hole(13, 16), "a whole line"
+
+
+def test_a_cursor_that_selects_the_character_under_it() -> None:
+    """As Helix and Kakoune have it."""
+    text = "def f():\n    ...\n"
+    assert selected_or_marked(place(text, 14, 15)) == actions.Hole(13, 16)
+    assert selected_or_marked(place(text, 4, 5)) is None
+    assert empty_body(place(text, 4, 5)) == actions.Hole(13, 16)
 
 
 def test_a_long_file_is_quick_to_look_at() -> None:
