@@ -85,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_lsp(commands)
     _add_demo(commands)
     _add_doctor(commands)
+    _add_stats(commands)
     for name, (_, summary) in FORWARDED.items():
         commands.add_parser(name, help=summary, description=summary, add_help=False)
     return parser
@@ -515,3 +516,47 @@ def _doctor(options: argparse.Namespace) -> int:
         else:
             print(check.as_text(), flush=True)
     return NONE if broken else ANSWER
+
+
+# --- stats
+
+
+def _add_stats(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "stats",
+        help="what was suggested, accepted and kept: counted on this machine, for you alone",
+        description="Show what the language server has counted: numbers only, no code, nothing sent. "
+        "`statistics = false` in the settings counts nothing. "
+        "Exit codes: 0 there is something, 1 nothing yet, 2 an error.",
+    )
+    parser.set_defaults(run=_stats)
+    parser.add_argument("--json", action="store_true", help="one JSON object, by language and by day")
+    parser.add_argument("--days", metavar="N", help="the last N days, today among them (all)")
+    parser.add_argument("--reset", action="store_true", help="forget everything that was counted")
+
+
+def _stats(options: argparse.Namespace) -> int:
+    import sqlite3
+
+    from assistant import statistics
+
+    path = statistics.statistics_file()
+    days = None if options.days is None else _whole(options.days, "--days", "a whole number from 1")
+    if days == 0:
+        raise RequestError("--days must be a whole number from 1, not '0'")
+    try:
+        if options.reset:
+            _note(f"the counts of {statistics.reset(path)} days are forgotten")
+            return ANSWER
+        found = statistics.report(days, path)
+    except (sqlite3.Error, OSError) as error:
+        raise HoneError(f"{path} cannot be read: {error}; `hone stats --reset`, or delete it") from error
+    if options.json:
+        print(json.dumps(found, ensure_ascii=False))
+    elif found["days"]:
+        from rich.console import Console
+
+        Console(highlight=False).print(statistics.drawn(found))
+    else:
+        _note("nothing has been counted yet; suggestions in an editor are")
+    return ANSWER if found["days"] else NONE

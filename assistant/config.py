@@ -59,6 +59,8 @@ class Settings:
     """Seconds without a request after which the daemon ends."""
     memory: int | None = None
     """MiB of the process above which caches are dropped."""
+    statistics: bool = True
+    """Whether the language server counts what it shows and what is accepted, for the user alone."""
     queue: int | None = None
     """Requests that may wait; None: as many as ``assistant.worker.Limits`` says."""
 
@@ -216,6 +218,7 @@ READERS: dict[str, Callable[[object], Any]] = {
     "idle_unload": real(0.1, 31_536_000),
     "exit_idle": real(0.1, 31_536_000),
     "memory": whole(64, 2**30),
+    "statistics": switch,
     "queue": whole(1, 65536),
 }
 assert READERS.keys() == {field.name for field in fields(Settings)}

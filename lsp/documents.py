@@ -5,7 +5,7 @@ Nothing is ever read from disk. Notifications in an order that makes no sense (a
 closed twice) are passed over.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from urllib.parse import unquote, urlsplit
@@ -18,6 +18,7 @@ from lsprotocol.types import (
 )
 
 from lsp.convert import offset_at, place_at, position_at, range_at, split
+from lsp.history import Change
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +53,51 @@ class Document:
     def range(self, start: int, end: int) -> Range:
         return range_at(self.lines, start, end, self.encoding)
 
-    def changed(self, changes: Sequence[TextDocumentContentChangeEvent], version: int) -> "Document":
+    def changed(
+        self, changes: Sequence[TextDocumentContentChangeEvent], version: int
+    ) -> tuple["Document", tuple[Change, ...]]:
+        """The next version, and what was changed on the way to it."""
         lines = self.lines
+        made: list[Change] = []
         for change in changes:
             if isinstance(change, TextDocumentContentChangePartial):
+                made.append(change_at(lines, change.range, change.text, self.encoding))
                 lines = splice(lines, change.range, change.text, self.encoding)
             else:
+                made.append(difference("".join(lines), change.text))
                 lines = split(change.text)
-        return replace(self, lines=lines, version=version)
+        return replace(self, lines=lines, version=version), tuple(made)
+
+
+def change_at(lines: tuple[str, ...], where: Range, text: str, encoding: str) -> Change:
+    """What ``splice`` does, in offsets."""
+    (first, column), (last, behind) = sorted(
+        (place_at(lines, where.start, encoding), place_at(lines, where.end, encoding))
+    )
+    start = sum(map(len, lines[:first])) + column
+    if first == last:
+        return Change(start, lines[first][column:behind], text)
+    return Change(start, lines[first][column:] + "".join(lines[first + 1 : last]) + lines[last][:behind], text)
+
+
+def difference(old: str, new: str) -> Change:
+    """One change that leads from one text to the other: all between the beginning and the end that they share."""
+    most = min(len(old), len(new))
+    start = _shared(most, lambda count: old[:count] == new[:count])
+    end = _shared(most - start, lambda count: old[len(old) - count :] == new[len(new) - count :])
+    return Change(start, old[start : len(old) - end], new[start : len(new) - end])
+
+
+def _shared(most: int, same: Callable[[int], bool]) -> int:
+    """The largest count up to ``most`` for which ``same`` holds; it holds for all smaller ones."""
+    least = 0
+    while least < most:
+        middle = (least + most + 1) // 2
+        if same(middle):
+            least = middle
+        else:
+            most = middle - 1
+    return least
 
 
 def splice(lines: tuple[str, ...], where: Range, text: str, encoding: str) -> tuple[str, ...]:
@@ -96,13 +134,15 @@ class Documents:
         self._open[unquote(uri)] = document
         return document
 
-    def change(self, uri: str, version: int, changes: Sequence[TextDocumentContentChangeEvent]) -> Document | None:
-        """The new document; None where there was none."""
+    def change(
+        self, uri: str, version: int, changes: Sequence[TextDocumentContentChangeEvent]
+    ) -> tuple[Change, ...] | None:
+        """What was changed; None where there is no such document."""
         document = self.get(uri)
         if document is None:
             return None
-        document = self._open[unquote(uri)] = document.changed(changes, version)
-        return document
+        self._open[unquote(uri)], made = document.changed(changes, version)
+        return made
 
     def close(self, uri: str) -> None:
         self._open.pop(unquote(uri), None)

@@ -15,6 +15,7 @@ from assistant.errors import BusyError, HoneError
 from assistant.types import Caller, CompletionRequest, CompletionResult
 from assistant.workspace.secrets import denied_by
 from lsp.actions import ACTIONS, Action, Edit, Place
+from lsp.convert import code_points
 from lsp.documents import Document
 from lsp.protocol import CONTENT_MODIFIED, FAILED, asked_about, log
 from lsp.session import Session
@@ -36,13 +37,31 @@ async def inline_completion(session: Session, params: types.InlineCompletionPara
     if selected is None:
         question = Question(document, document.offset(params.position), document.text, by_hand)
         found = await _suggest(session, question)
-        return types.InlineCompletionList([_inline_item(session, document, one) for one in found])
+        return _inline(session, document, found)
     start, end = sorted((document.offset(selected.range.start), document.offset(selected.range.end)))
     text = document.text[:start] + selected.text + document.text[end:]
     cursor = start + len(selected.text)
     found = await _suggest(session, Question(document, cursor, text, by_hand, fit=False))
     beside = [Suggestion(selected.text + one.text, start, end) for one in found if one.start == one.end]
-    return types.InlineCompletionList([_inline_item(session, document, one, selected.range) for one in beside])
+    return _inline(session, document, tuple(beside), selected.range)
+
+
+def _inline(
+    session: Session, document: Document, found: tuple[Suggestion, ...], where: types.Range | None = None
+) -> types.InlineCompletionList:
+    names = [session.offer(document, one.text, one.start) for one in found]
+    if names:
+        session.show(names[0])
+    return types.InlineCompletionList(
+        [
+            types.InlineCompletionItem(
+                insert_text=one.text,
+                range=where or document.range(one.start, one.end),
+                command=_accepted(name),
+            )
+            for name, one in zip(names, found, strict=True)
+        ]
+    )
 
 
 async def _suggest(session: Session, question: Question) -> tuple[Suggestion, ...]:
@@ -58,18 +77,8 @@ async def _suggest(session: Session, question: Question) -> tuple[Suggestion, ..
     return ()
 
 
-def _inline_item(
-    session: Session, document: Document, found: Suggestion, where: types.Range | None = None
-) -> types.InlineCompletionItem:
-    return types.InlineCompletionItem(
-        insert_text=found.text,
-        range=where or document.range(found.start, found.end),
-        command=_accepted(session, document),
-    )
-
-
-def _accepted(session: Session, document: Document) -> types.Command:
-    return types.Command("Hone: suggestion accepted", ACCEPTED, arguments=[session.show(document)])
+def _accepted(name: str) -> types.Command:
+    return types.Command("Hone: suggestion accepted", ACCEPTED, arguments=[name])
 
 
 async def completion(session: Session, params: types.CompletionParams) -> types.CompletionList:
@@ -91,6 +100,8 @@ def _menu_item(session: Session, document: Document, found: Suggestion, rank: in
     while start > 0 and (document.text[start - 1].isalnum() or document.text[start - 1] == "_"):
         start -= 1
     text = document.text[start : found.start] + found.text
+    name = session.offer(document, text, start)
+    session.show(name)
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return types.CompletionItem(
         label=first if len(first) <= 60 else first[:59] + "…",
@@ -102,7 +113,7 @@ def _menu_item(session: Session, document: Document, found: Suggestion, rank: in
         insert_text_format=types.InsertTextFormat.PlainText,
         insert_text_mode=types.InsertTextMode.AsIs,
         text_edit=types.TextEdit(document.range(start, found.end), text),
-        command=_accepted(session, document),
+        command=_accepted(name),
     )
 
 
@@ -110,6 +121,32 @@ def accepted(session: Session, *arguments: Any) -> None:
     """The command that editors run when a suggestion was accepted."""
     if not session.accept(arguments[0] if arguments else None):
         log.info("an acceptance of an unknown suggestion")
+
+
+def shown(session: Session, params: object) -> None:
+    """``textDocument/didShowCompletion`` and ``textDocument/didShowInlineEdit``: ``{item}`` as it was sent."""
+    session.show(_name_of(params), told=True)
+
+
+def partially_accepted(session: Session, params: object) -> None:
+    """``textDocument/didPartiallyAcceptCompletion``: ``{item, acceptedLength}``, in UTF-16 units of the item's text."""
+    length = params.get("acceptedLength") if isinstance(params, Mapping) else None
+    name = _name_of(params)
+    offer = session.shown.get(name) if isinstance(name, str) else None
+    if offer is not None and isinstance(length, int):
+        session.accept_part(name, code_points(offer.text, length, "utf-16"))
+
+
+def focused(session: Session, params: object) -> None:
+    """``textDocument/didFocus``: nothing depends on it yet; clients send it."""
+
+
+def _name_of(params: object) -> object:
+    """The suggestion's name, which its command carries."""
+    item = params.get("item") if isinstance(params, Mapping) else None
+    command = item.get("command") if isinstance(item, Mapping) else None
+    arguments = command.get("arguments") if isinstance(command, Mapping) else None
+    return arguments[0] if isinstance(arguments, list) and arguments else None
 
 
 # Code actions.

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 SECTION = "hone"
+EAGERNESS = {"low": 0.5, "medium": 0.3, "high": 0.0}
+"""Least chance (a calibrated probability of being exactly what is wanted) at which a suggestion is shown unasked."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Options:
     max_tokens: int = 64
     alternatives: int = 3
     ahead: bool = True
+    eagerness: str = "medium"
+    statistics: bool = True
     completion: str = "auto"
     exclude: tuple[str, ...] = ()
 
@@ -98,6 +102,14 @@ OPTIONS = (
     Option(
         "ahead", "ahead", _switch, "true or false",
         "whether the next suggestion is computed while one is shown, as if it were accepted",
+    ),
+    Option(
+        "eagerness", "eagerness", _choice(*EAGERNESS), "low, medium or high",
+        "how sure a suggestion must be to be shown while you type; asked by hand, all are shown",
+    ),
+    Option(
+        "statistics", "statistics", _switch, "true or false",
+        "whether `hone stats` can tell what was shown and accepted: numbers, on this machine",
     ),
     Option(
         "completion", "completion", _choice("auto", "on", "off"), "auto, on or off",

@@ -18,13 +18,22 @@ from pygls.protocol import LanguageServerProtocol, lsp_method
 from pygls.protocol.json_rpc import RPCMessage, RPCNotification, RPCRequest
 
 from lsp.documents import Document, Documents
+from lsp.history import Change
 
 NOT_INITIALIZED, INVALID_REQUEST, CONTENT_MODIFIED, FAILED = -32002, -32600, -32801, -32803
 log = logging.getLogger("hone.lsp")
 
+INLINE_EDIT = "textDocument/copilotInlineEdit"
+DID_FOCUS, DID_SHOW = "textDocument/didFocus", "textDocument/didShowCompletion"
+DID_SHOW_EDIT, DID_ACCEPT_PART = "textDocument/didShowInlineEdit", "textDocument/didPartiallyAcceptCompletion"
+DID_CHANGE_STATUS = "didChangeStatus"
+BEYOND = {INLINE_EDIT, DID_FOCUS, DID_SHOW, DID_SHOW_EDIT, DID_ACCEPT_PART}
+"""Methods that the protocol does not have, as existing clients send them. Their params stay what JSON makes of them."""
+
 NOTHING: dict[str, Callable[[], Any]] = {
     types.TEXT_DOCUMENT_INLINE_COMPLETION: lambda: types.InlineCompletionList([]),
     types.TEXT_DOCUMENT_COMPLETION: lambda: types.CompletionList(is_incomplete=True, items=[]),
+    INLINE_EDIT: lambda: {"edits": []},
 }
 """Answers about a document as it is: by method, the answer that says nothing."""
 
@@ -37,8 +46,8 @@ class Protocol(LanguageServerProtocol):
     def __init__(self, server: Any, converter: Any) -> None:
         super().__init__(server, converter)
         self.documents = Documents()
-        self.on_change: Callable[[str], None] = lambda _: None
-        """Told the key of a document that was opened, changed or closed."""
+        self.on_change: Callable[[str, tuple[Change, ...] | None], None] = lambda _, __: None
+        """Told the key of a document, and what was changed in it; None: it was opened or closed."""
         self.on_exit: Callable[[int], None] | None = None
         """Ends the process; None: as pygls does it."""
         self._is_initialized = False
@@ -53,19 +62,21 @@ class Protocol(LanguageServerProtocol):
     def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
         opened = params.text_document
         self.documents.open(opened.uri, opened.language_id, opened.version, opened.text)
-        self.on_change(unquote(opened.uri))
+        self.on_change(unquote(opened.uri), None)
 
     @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
     def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> None:
         changed = params.text_document
-        if self.documents.change(changed.uri, changed.version, params.content_changes) is None:
+        made = self.documents.change(changed.uri, changed.version, params.content_changes)
+        if made is None:
             log.warning("a document was changed that is not open")
-        self.on_change(unquote(changed.uri))
+        else:
+            self.on_change(unquote(changed.uri), made)
 
     @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
     def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:
         self.documents.close(params.text_document.uri)
-        self.on_change(unquote(params.text_document.uri))
+        self.on_change(unquote(params.text_document.uri), None)
 
     # The end.
 
@@ -78,22 +89,25 @@ class Protocol(LanguageServerProtocol):
     # Requests.
 
     def structure_message(self, data: dict[str, Any]) -> Any:
+        beyond = data.get("method") in BEYOND and "jsonrpc" in data
+        params = data.pop("params", None) if beyond else None
         try:
-            message = super().structure_message(data)
+            message = super().structure_message({**data, "params": None} if beyond else data)
         except JsonRpcException as error:
             if "id" in data and "method" in data:
                 self._send_response(data["id"], error=error.to_response_error())
             raise
+        if beyond:
+            message.params = params
         if "jsonrpc" in data and "id" in data and "method" in data:
-            self._note_version(data)
+            self._note_version(data["id"], params if beyond else data.get("params"))
         return message
 
-    def _note_version(self, data: dict[str, Any]) -> None:
-        params = data.get("params")
+    def _note_version(self, msg_id: int | str, params: object) -> None:
         document = params.get("textDocument") if isinstance(params, dict) else None
         version = document.get("version") if isinstance(document, dict) else None
         if isinstance(version, int):
-            self._versions[data["id"]] = version
+            self._versions[msg_id] = version
 
     def handle_message(self, message: RPCMessage) -> None:
         method = getattr(message, "method", None)
@@ -115,14 +129,21 @@ class Protocol(LanguageServerProtocol):
 
     def _handle_request(self, msg_id: int | str, method_name: str, params: Any) -> None:
         version = self._versions.pop(msg_id, None)
-        identifier = getattr(params, "text_document", None)
-        document = None if identifier is None else self.documents.get(identifier.uri)
+        document = self._document_of(params)
         if document is not None and version is not None and version != document.version:
             document = None
         if document is not None and method_name in NOTHING:
             self._about[msg_id] = method_name, document
         asked_about.set(document)  # in the context of this message, which the handler's task inherits
         super()._handle_request(msg_id, method_name, params)
+
+    def _document_of(self, params: Any) -> Document | None:
+        identifier = getattr(params, "text_document", None)
+        if identifier is not None:
+            return self.documents.get(identifier.uri)
+        named = params.get("textDocument") if isinstance(params, dict) else None
+        uri = named.get("uri") if isinstance(named, dict) else None
+        return self.documents.get(uri) if isinstance(uri, str) else None
 
     def _send_response(self, msg_id: int | str, result: Any = None, error: types.ResponseError | None = None) -> None:
         method, document = self._about.pop(msg_id, ("", None))

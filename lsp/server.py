@@ -15,20 +15,25 @@ from pygls.io_ import StdinAsyncReader, StdoutWriter, run_async
 
 from assistant.config import Settings
 from assistant.errors import HoneError, RequestError
+from assistant.statistics import Statistics
 from lsp import features
 from lsp.actions import ACTIONS
 from lsp.connection import Connection
-from lsp.protocol import log
+from lsp.protocol import DID_ACCEPT_PART, DID_FOCUS, DID_SHOW, DID_SHOW_EDIT, log
 from lsp.session import Session
-from lsp.suggest import Complete
+from lsp.suggest import Complete, Counting
 
 TRIGGERS = [".", "(", "[", "{", "=", ",", ":", " "]
 """Characters at which a menu of completions is asked for."""
 
 
-def create_server(complete: Complete, open_daemon: Callable[[], Awaitable[None]] | None = None) -> Session:
+def create_server(
+    complete: Complete,
+    open_daemon: Callable[[], Awaitable[None]] | None = None,
+    statistics: Counting | None = None,
+) -> Session:
     """``open_daemon`` is awaited in the background once the client is there: the first request need not wait for it."""
-    session = Session(complete)
+    session = Session(complete, statistics)
     session.feature(types.INITIALIZE)(functools.partial(_initialize, session))
     session.feature(types.INITIALIZED)(functools.partial(_initialized, session, open_daemon))
     session.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)(functools.partial(_configured, session))
@@ -40,6 +45,13 @@ def create_server(complete: Complete, open_daemon: Callable[[], Awaitable[None]]
         types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(code_action_kinds=list(kinds), resolve_provider=True)
     )(_bound(features.code_action, session))
     session.feature(types.CODE_ACTION_RESOLVE)(_bound(features.resolve_code_action, session))
+    for method, feature in (
+        (DID_FOCUS, features.focused),
+        (DID_SHOW, features.shown),
+        (DID_SHOW_EDIT, features.shown),
+        (DID_ACCEPT_PART, features.partially_accepted),
+    ):
+        session.feature(method)(functools.partial(feature, session))
     session.command(features.ACCEPTED)(functools.partial(features.accepted, session))
     session.command(features.RUN)(_bound(features.run_action, session))
     return session
@@ -99,15 +111,19 @@ def serve(settings: Settings, tcp: str | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     connection = Connection(settings)
-    session = create_server(connection.complete, connection.open)
+    statistics = Statistics() if settings.statistics else None
+    session = create_server(connection.complete, connection.open, statistics)
     connection.listener = session.waiting
     if tcp is None:
-        return serve_stdio(session)
+        return serve_stdio(session, statistics)
     host, port = _address(tcp)
     try:
         session.start_tcp(host, port)
     except OSError as error:
         raise RequestError(f"--tcp {tcp}: {error.strerror or error}; choose another port") from error
+    finally:
+        if statistics is not None:
+            statistics.close()
     return 0
 
 
@@ -118,26 +134,29 @@ def _address(tcp: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def serve_stdio(session: Session) -> int:
+def serve_stdio(session: Session, statistics: Statistics | None = None) -> int:
     """As ``session.start_io``, but it ends at once when the client leaves, also while a daemon is being started."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # whoever prints must not break the protocol
     session.protocol.set_writer(StdoutWriter(sink))
-    session.protocol.on_exit = _leave
+    leave = functools.partial(_leave, statistics=statistics)
+    session.protocol.on_exit = leave
     reader = StdinAsyncReader(source, ThreadPoolExecutor(1))
 
     async def run() -> None:
         await run_async(Event(), reader, session.protocol, error_handler=session.report_server_error)
-        _leave(0)
+        leave(0)
 
     try:
         asyncio.run(run())
     except (KeyboardInterrupt, BrokenPipeError):
-        _leave(0)
+        leave(0)
     return 0
 
 
-def _leave(code: int) -> None:
+def _leave(code: int, *, statistics: Statistics | None = None) -> None:
     """Threads that read, or wait for a daemon, would hold the process."""
+    if statistics is not None:
+        statistics.close()
     sys.stderr.flush()
     os._exit(code)

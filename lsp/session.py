@@ -3,7 +3,8 @@
 import asyncio
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from lsprotocol import types
@@ -12,9 +13,11 @@ from pygls.lsp.server import LanguageServer
 
 from assistant import __version__
 from lsp.documents import Document, Documents
+from lsp.history import Change, History
+from lsp.kept import Kept
 from lsp.options import SECTION, Options, read_options
 from lsp.protocol import Protocol, log
-from lsp.suggest import Complete, Suggester
+from lsp.suggest import Complete, Counting, Suggester, Uncounted
 
 REMEMBERED = 256
 """Suggestions by their name, for when they are accepted."""
@@ -23,14 +26,22 @@ REMEMBERED = 256
 class Session(LanguageServer):
     protocol: Protocol
 
-    def __init__(self, complete: Complete) -> None:
+    def __init__(self, complete: Complete, statistics: Counting | None = None) -> None:
         super().__init__("hone", __version__, types.TextDocumentSyncKind.Incremental, protocol_cls=Protocol)
         self.complete = complete
         self.options = Options()
-        self.suggester = Suggester(complete, lambda: self.options, self.documents.is_current, self.note)
+        self.statistics = Switched(statistics or Uncounted(), lambda: self.options.statistics)
+        self.histories: dict[str, History] = {}
+        """By the keys of open documents."""
+        self.suggester = Suggester(
+            complete, lambda: self.options, self.documents.is_current, self.note, self._deleting, self.statistics
+        )
+        self.kept = Kept(self.documents.get, self.statistics.count)
         self.waiting = Waiting(self)
-        self.shown: OrderedDict[str, str] = OrderedDict()
-        """Name of a suggestion -> key of its document."""
+        self.shown: OrderedDict[str, Offer] = OrderedDict()
+        """By their names."""
+        self._client_tells = False
+        """Whether the client says what it shows."""
         self.accepted: deque[str] = deque(maxlen=REMEMBERED)
         """Names of suggestions, in the order of their acceptance."""
         self.complaints: list[str] = []
@@ -44,8 +55,19 @@ class Session(LanguageServer):
     def documents(self) -> Documents:
         return self.protocol.documents
 
-    def _changed(self, key: str) -> None:
-        self.suggester.changed(key, self.documents.get(key))
+    def _changed(self, key: str, changes: tuple[Change, ...] | None) -> None:
+        document = self.documents.get(key)
+        if document is None or changes is None:
+            self.histories.pop(key, None)
+            self.kept.forget(key)
+        else:
+            self.histories.setdefault(key, History()).add(changes, document.text)
+            self.kept.changed(key, changes)
+        self.suggester.changed(key, document)
+
+    def _deleting(self, document: Document, at: int) -> bool:
+        history = self.histories.get(document.key)
+        return history is not None and history.deleting(document.text, at)
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """pygls would put it on the screen, with whatever the message held."""
@@ -96,20 +118,81 @@ class Session(LanguageServer):
 
     # Acceptance.
 
-    def show(self, document: Document) -> str:
-        """A name for a suggestion."""
+    def offer(self, document: Document, text: str, start: int, *, kind: str = "") -> str:
+        """A name for what is suggested: ``text`` at ``start``. ``kind``: "" for a completion, "edit_" for an edit."""
+        last = next((one for one in reversed(self.shown.values()) if one.key == document.key), None)
+        goes_on = last is not None and last.kind == kind and _goes_on(last, text, start)
+        was_shown = last is not None and goes_on and last.was_shown
+        offer = Offer(document.key, document.language_id, text, start, kind, was_shown)
         name = uuid.uuid4().hex
-        self.shown[name] = document.key
+        self.shown[name] = offer
         while len(self.shown) > REMEMBERED:
             self.shown.popitem(last=False)
         return name
 
+    def show(self, name: object, *, told: bool = False) -> None:
+        """A suggestion is on the screen: ``told`` by the client, else it is taken to be. What is typed along counts
+        once.
+        """
+        self._client_tells = self._client_tells or told
+        offer = self.shown.get(name) if isinstance(name, str) else None
+        if offer is not None and not offer.was_shown and told == self._client_tells:
+            self.statistics.count(f"{offer.kind}shown", offer.language)
+            offer.was_shown = True
+
     def accept(self, name: object) -> bool:
         """Whether there was a suggestion of this name; each counts once."""
-        if not isinstance(name, str) or self.shown.pop(name, None) is None:
+        offer = self.shown.pop(name, None) if isinstance(name, str) else None
+        if offer is None:
             return False
-        self.accepted.append(name)
+        self.accepted.append(str(name))
+        self.statistics.count(f"{offer.kind}accepted", offer.language)
+        if not offer.kind:
+            self.kept.accepted(offer.key, offer.language, offer.text, offer.start)
         return True
+
+    def accept_part(self, name: object, length: int) -> None:
+        """``length``: so much of the suggestion's beginning, in code points."""
+        offer = self.shown.get(name) if isinstance(name, str) else None
+        if offer is not None and length > 0:
+            taken, left = offer.text[:length], offer.text[length:]
+            is_line = taken.endswith("\n") or left.startswith(("\n", "\r"))
+            part = "line" if is_line else "word" if len(taken.split()) < 2 else "part"
+            self.statistics.count(f"accepted_{part}", offer.language)
+
+
+@dataclass(eq=False)
+class Offer:
+    """What was suggested, for when it is accepted."""
+
+    key: str
+    language: str
+    text: str
+    start: int
+    kind: str
+    was_shown: bool = False
+    """Or the one that this is the rest of."""
+
+
+def _goes_on(last: Offer, text: str, start: int) -> bool:
+    """Whether a suggestion is what is left of the last one, after its beginning was typed."""
+    left = last.text[start - last.start :] if start >= last.start else ""
+    return bool(left) and (left.startswith(text) or text.startswith(left))
+
+
+class Switched:
+    """Statistics that can be turned off."""
+
+    def __init__(self, inner: Counting, is_on: Callable[[], bool]) -> None:
+        self._inner, self._is_on = inner, is_on
+
+    def count(self, name: str, language: str = "", n: int = 1) -> None:
+        if self._is_on():
+            self._inner.count(name, language, n)
+
+    def took(self, ms: float, language: str = "") -> None:
+        if self._is_on():
+            self._inner.took(ms, language)
 
 
 class Waiting:

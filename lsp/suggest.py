@@ -17,7 +17,8 @@ from assistant.types import Caller, Completion, CompletionRequest, CompletionRes
 from assistant.workspace.secrets import denied_by
 from lsp.ahead import Ahead, Answered
 from lsp.documents import Document
-from lsp.options import Options
+from lsp.history import is_word
+from lsp.options import EAGERNESS, Options
 from lsp.pace import Pace
 
 CLOSING = re.compile(r"[ \t]*[)\]}>\"'`:;,][)\]}>\"'`:;, \t]*(?=[\r\n]|$)")
@@ -31,6 +32,21 @@ class Complete(Protocol):
     """``assistant.async_client.AsyncClient.complete``, or one that knows the answers."""
 
     def __call__(self, request: CompletionRequest, caller: Caller) -> Awaitable[CompletionResult]: ...
+
+
+class Counting(Protocol):
+    """``assistant.statistics.Statistics``, or what stands before it."""
+
+    def count(self, name: str, language: str = "", n: int = 1) -> None: ...
+    def took(self, ms: float, language: str = "") -> None: ...
+
+
+class Uncounted:
+    def count(self, name: str, language: str = "", n: int = 1) -> None:
+        pass
+
+    def took(self, ms: float, language: str = "") -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -63,12 +79,18 @@ class Suggester:
         options: Callable[[], Options],
         is_current: Callable[[Document], bool],
         note: Callable[[str], None],
+        deleting: Callable[[Document, int], bool] = lambda _, __: False,
+        statistics: Counting | None = None,
     ) -> None:
-        """``note``: told once in a while why nothing is suggested, for the log."""
+        """``note``: told once in a while why nothing is suggested, for the log. ``deleting``: whether the user takes
+        something away at a place. ``statistics``: told how every question ended.
+        """
         self._complete = complete
         self._options = options
         self._is_current = is_current
         self._note = note
+        self._deleting = deleting
+        self._statistics = statistics or Uncounted()
         self._running: dict[tuple[str, str], asyncio.Task[tuple[Suggestion, ...]]] = {}
         self._names = itertools.count(1)
         self.ahead = Ahead()
@@ -80,6 +102,7 @@ class Suggester:
         Raises:
             HoneError: from the daemon.
         """
+        self._count(question, "by_hand" if question.by_hand else "asked")
         key = (question.document.key, question.channel)
         task = asyncio.ensure_future(self._work(question))
         if (older := self._running.get(key)) is not None:
@@ -91,7 +114,11 @@ class Suggester:
             caller = asyncio.current_task()
             if caller is not None and caller.cancelling():
                 raise
+            self._count(question, "overtaken")
             return ()  # superseded
+        except HoneError:
+            self._count(question, "quiet_error")
+            raise
         finally:
             if self._running.get(key) is task:
                 del self._running[key]
@@ -99,18 +126,22 @@ class Suggester:
     async def _work(self, question: Question) -> tuple[Suggestion, ...]:
         arrived = time.monotonic()
         options, document = self._options(), question.document
-        if not options.enabled or not self._is_current(document):
-            return ()
+        if not options.enabled:
+            return self._quiet(question, "off")
+        if not self._is_current(document):
+            return self._stale(question)
         if (glob := denied_by(document.path, options.exclude)) is not None:
             self._note(f"nothing is suggested in {document.path}: {glob!r} keeps it out of every prompt")
-            return ()
+            return self._quiet(question, "excluded")
+        if not question.by_hand and (reason := self._bad_moment(question)):
+            return self._quiet(question, reason)
         n = options.alternatives if question.by_hand else 1
         found = self.ahead.recall(document.key, question.text, question.at, n)
         if not found and not question.by_hand:
             await asyncio.sleep(self.pace.debounce_ms(arrived, options.debounce_ms) / 1000)
             found = await self.ahead.join(document.key, question.text, question.at)
             if not self._is_current(document):
-                return ()
+                return self._stale(question)
         if not found:
             waited_ms = 1000 * (time.monotonic() - arrived)
             wanted_ms = options.budget_ms * (PATIENCE if question.by_hand else 1)
@@ -118,13 +149,35 @@ class Suggester:
             found = await self._ask(document, question.text, question.at, n, budget_ms, question.channel)
         answered = Answered(question.text, question.at, n, found)
         self.ahead.remember(document.key, answered)
-        if not found or not self._is_current(document):
-            return ()
+        if not self._is_current(document):
+            return self._stale(question)
+        if not found:
+            return self._quiet(question, "empty")
+        if not question.by_hand and found[0].chance < EAGERNESS[options.eagerness]:
+            return self._quiet(question, "eagerness")
+        self._statistics.took(1000 * (time.monotonic() - arrived), document.language_id)
         if options.ahead:
             self._foresee(document, answered)
         if not question.fit:
             return tuple(Suggestion(one.text, one.start, one.end) for one in found)
         return tuple(_fitted(question.text, one) for one in found)
+
+    def _bad_moment(self, question: Question) -> str:
+        """Why nobody wants a suggestion here and now; "" where one may be wanted."""
+        if is_word(question.text[question.at : question.at + 1]):
+            return "inside_word"
+        return "deleting" if self._deleting(question.document, question.at) else ""
+
+    def _quiet(self, question: Question, reason: str) -> tuple[Suggestion, ...]:
+        self._count(question, f"quiet_{reason}")
+        return ()
+
+    def _stale(self, question: Question) -> tuple[Suggestion, ...]:
+        self._count(question, "overtaken")
+        return ()
+
+    def _count(self, question: Question, name: str) -> None:
+        self._statistics.count(name, question.document.language_id)
 
     async def _ask(
         self, document: Document, text: str, at: int, n: int, budget_ms: float, channel: str

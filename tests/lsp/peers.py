@@ -122,6 +122,14 @@ class Editor:
             contentChanges=[{"range": {"start": here, "end": here}, "text": text}],
         )
 
+    def delete(self, line: int, start: int, end: int, version: int, uri: str = URI) -> None:
+        ends = {"start": {"line": line, "character": start}, "end": {"line": line, "character": end}}
+        self.notify(
+            "textDocument/didChange",
+            textDocument={"uri": uri, "version": version},
+            contentChanges=[{"range": ends, "text": ""}],
+        )
+
     def ask(
         self, line: int, character: int, uri: str = URI, *, by_hand: bool = False, selected: Any = None, **more: Any
     ) -> tuple[int, "asyncio.Future[Any]"]:
@@ -157,6 +165,7 @@ class Script:
         """Nothing is answered before it is set."""
         self.error: Exception | None = None
         self.verdict: Any = "valid"
+        self.chance = 1.0
 
     async def __call__(self, request: CompletionRequest, caller: Caller) -> CompletionResult:
         self.asked.append((request, caller))
@@ -171,7 +180,8 @@ class Script:
             raise self.error
         end = request.start if request.end is None else request.end
         found = tuple(
-            Completion(text, request.start, end, 0.9, 0.9, self.verdict, 3, "canvas") for text in self.answer(request)
+            Completion(text, request.start, end, 0.9, 0.9, self.verdict, 3, "canvas", self.chance)
+            for text in self.answer(request)
         )
         return CompletionResult(found[: request.n], 1, 1, {"total": 1.0}, None if found else "empty")
 
@@ -204,9 +214,22 @@ class _Writer:
         pass
 
 
-def in_memory(complete: Any) -> tuple[Editor, Session]:
+class Counts:
+    """Statistics in memory."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def count(self, name: str, language: str = "", n: int = 1) -> None:
+        self.counts[name] += n
+
+    def took(self, ms: float, language: str = "") -> None:
+        self.counts["took"] += 1
+
+
+def in_memory(complete: Any, statistics: Counts | None = None) -> tuple[Editor, Session]:
     """An editor and a server in this loop."""
-    session = create_server(complete)
+    session = create_server(complete, statistics=statistics)
 
     def send(message: dict[str, Any]) -> None:
         data = json.dumps(message)

@@ -9,7 +9,8 @@ from lsprotocol.types import Position, Range, TextDocumentContentChangePartial, 
 from pygls.workspace import PositionCodec, TextDocument
 
 from lsp.convert import body, offset_at, position_at, split, units
-from lsp.documents import Document, Documents
+from lsp.documents import Document, Documents, difference
+from lsp.history import Change
 
 ENCODINGS = ("utf-8", "utf-16", "utf-32")
 TEXTS = st.text(st.sampled_from("ab \t\n\n\r\u2028\x0c\x85äλ€𝄞👩\u200d\ud800"), max_size=40)
@@ -85,12 +86,29 @@ def test_changes_are_what_they_are_in_the_whole_text(text: str, edits: list[Any]
         where = Range(Position(line, column), Position(last, end))
         lines = split(text)
         start, stop = sorted(offset_at(lines, place, encoding) for place in (where.start, where.end))
-        text = text[:start] + new + text[stop:]
-        document = documents.change("file:///a.py", version, [TextDocumentContentChangePartial(where, new)])
+        before, text = text, text[:start] + new + text[stop:]
+        made = documents.change("file:///a.py", version, [TextDocumentContentChangePartial(where, new)])
+        document = documents.get("file:///a.py")
         assert document is not None
+        assert made is not None
+        assert replayed(before, made) == text
         assert document.text == text
         assert document.lines == split(text)
         assert document.version == version
+
+
+def replayed(text: str, changes: tuple[Change, ...]) -> str:
+    for change in changes:
+        assert text[change.start : change.end] == change.removed
+        text = text[: change.start] + change.inserted + text[change.end :]
+    return text
+
+
+@given(st.text("ab\n", max_size=12), st.text("ab\n", max_size=12))
+def test_a_new_text_is_one_change(old: str, new: str) -> None:
+    change = difference(old, new)
+    assert replayed(old, (change,)) == new
+    assert not change.removed or not change.inserted or change.removed[0] != change.inserted[0]
 
 
 def test_odd_orders_are_passed_over() -> None:
@@ -116,7 +134,7 @@ def test_a_long_file_stays_quick() -> None:
     change = TextDocumentContentChangePartial(Range(Position(50_000, 4), Position(50_000, 4)), "x")
     started = time.perf_counter()
     for version in range(10):
-        document = document.changed([change], version)
+        document, _ = document.changed([change], version)
         _ = document.text
         assert document.position(document.offset(Position(50_000, 5))).line == 50_000
     assert (time.perf_counter() - started) / 10 < 0.2

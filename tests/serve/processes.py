@@ -42,6 +42,7 @@ def private(folder: Path) -> Iterator[Path]:
             patch.delenv(name, raising=False)
         patch.setenv("HOME", str(folder))
         patch.setenv("XDG_CONFIG_HOME", str(folder / ".config"))
+        patch.setenv("XDG_DATA_HOME", str(folder / ".local" / "share"))
         patch.setenv("HONE_RUNTIME_DIR", str(folder / "run"))
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("OMP_WAIT_POLICY", "passive")
