@@ -22,6 +22,8 @@ from assistant.workspace.secrets import denied_by, secret_in
 
 LARGEST = 512 * 1024
 """Bytes; what is larger is data, or written by a program."""
+REMEMBERED = 4096
+"""Paths."""
 LONGEST_LINE = 2000
 """Characters; people do not write such lines."""
 FOLDERS = frozenset(
@@ -68,13 +70,23 @@ class Gate:
         self.root = Path(os.path.realpath(root))
         self.exclude = exclude
         self._ignore = _Ignored(self.root)
+        self._known: dict[str, str | None] = {}
 
     def refresh(self) -> None:
-        """An ignore file has changed."""
+        """An ignore file, or a link, has changed."""
         self._ignore = _Ignored(self.root)
+        self._known = {}
 
     def path(self, path: str | Path) -> str | None:
-        """Why a file must not be read, by its path alone; relative ones are below the root."""
+        """Why a file must not be shown, by its path alone; relative ones are below the root. Remembered."""
+        key = str(path)
+        if key not in self._known:
+            if len(self._known) > REMEMBERED:
+                self._known.clear()
+            self._known[key] = self._path(path)
+        return self._known[key]
+
+    def _path(self, path: str | Path) -> str | None:
         plain = os.path.normpath(self.root / path)
         if (glob := denied_by(plain, self.exclude)) is not None:
             return _listed(glob, self.exclude)
@@ -153,7 +165,7 @@ class Gate:
 
     def read(self, path: str) -> str | KeptOut:
         """The text of a file below the root, or why not; its path passes the gate first."""
-        reason = self.path(path)
+        reason = self._path(path)
         if reason is None:
             return self.read_known(path)
         return KeptOut(path, reason)

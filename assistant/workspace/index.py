@@ -32,6 +32,8 @@ UNUSED_S = 90 * 86400
 """An index that nobody has opened for so long is removed."""
 WAIT_S = 5.0
 """For another writer."""
+KEPT = 3000
+"""Rows that a reader remembers."""
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -381,6 +383,17 @@ class Reader:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._db: sqlite3.Connection | None = None
+        self._known: dict[tuple[object, ...], list[tuple[object, ...]]] = {}
+        self._generation = 0
+
+    def refresh(self) -> int:
+        """Forgets what was looked up, if the index has changed since; another number after each change."""
+        generation = self._generation
+        rows = self._ask("PRAGMA data_version", ())
+        self._generation = int(str(rows[0][0])) if rows else 0
+        if self._generation != generation:
+            self._known.clear()
+        return self._generation
 
     def close(self) -> None:
         if self._db is not None:
@@ -388,6 +401,16 @@ class Reader:
             self._db = None
 
     def _rows(self, query: str, values: Sequence[object]) -> list[tuple[object, ...]]:
+        key = (query, *values)
+        rows = self._known.get(key)
+        if rows is None:
+            rows = self._ask(query, values)
+            if sum(map(len, self._known.values())) > KEPT:
+                self._known.clear()
+            self._known[key] = rows
+        return rows
+
+    def _ask(self, query: str, values: Sequence[object]) -> list[tuple[object, ...]]:
         try:
             if self._db is None:
                 if not self._file.exists():
@@ -402,19 +425,17 @@ class Reader:
             self.close()
             return []
 
-    def generation(self) -> int:
-        """Another number after each change."""
-        rows = self._rows("PRAGMA data_version", ())
-        return int(str(rows[0][0])) if rows else 0
-
     def named(self, names: Sequence[str], *, most: int = 40) -> list[Entry]:
-        """The definitions of each of these names; of a name that has more than ``most``, none."""
-        found: list[Entry] = []
-        for name in names:
-            rows = self._rows(f"{_ENTRY} WHERE d.name = ? ORDER BY f.path, d.first LIMIT ?", (name, most + 1))
-            if len(rows) <= most:
-                found += map(_entry, rows)
-        return found
+        """The definitions of these names; of a name that has more than ``most``, none."""
+        marks = ",".join("?" * len(names))
+        counts = self._rows(
+            f"SELECT name, count(*) FROM definitions WHERE name IN ({marks}) GROUP BY name",  # noqa: S608 (marks only)
+            names,
+        )
+        few = [str(name) for name, count in counts if int(str(count)) <= most]
+        marks = ",".join("?" * len(few))
+        rows = self._rows(f"{_ENTRY} WHERE d.name IN ({marks}) ORDER BY d.name, f.path, d.first", few)
+        return list(map(_entry, rows))
 
     def beginning(self, start: str, *, most: int = 8) -> list[Entry]:
         """The definitions whose names begin so, the shortest first."""

@@ -9,6 +9,7 @@ the secret.
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 
 DENIED = (
@@ -33,19 +34,29 @@ DENIED = (
 )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)
 def denied_by(path: str, globs: tuple[str, ...] = ()) -> str | None:
     """The glob that keeps ``path`` out of every prompt; None where none does."""
     plain = path.replace("\\", "/").lower()
+    if not globs and _any_denied().search(plain) is None:
+        return None
     return next((glob for glob in (*DENIED, *globs) if glob.strip(" /") and _pattern(glob).search(plain)), None)
 
 
 @lru_cache(maxsize=1024)
 def _pattern(glob: str) -> re.Pattern[str]:
+    return re.compile(f"^(?:.*/)?{_ending(glob)}", re.DOTALL)
+
+
+@lru_cache(maxsize=1)
+def _any_denied() -> re.Pattern[str]:
+    """All of the list in one, since most files match none of it."""
+    return re.compile(f"^(?:.*/)?(?:{'|'.join(_ending(glob) for glob in DENIED)})", re.DOTALL)
+
+
+def _ending(glob: str) -> str:
     glob = glob.strip().lower()
-    is_folder = glob.endswith("/")
-    inner = _translated(glob.strip("/"))
-    end = "/." if is_folder else "(?:/|$)"
-    return re.compile(f"^(?:.*/)?{inner}{end}", re.DOTALL)
+    return _translated(glob.strip("/")) + ("/." if glob.endswith("/") else "(?:/|$)")
 
 
 def _translated(glob: str) -> str:
@@ -69,34 +80,40 @@ SPECIAL = {"": "", "**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 # What stands in a text.
 
 FORMS = (
-    ("a private key", r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-\d"),
-    ("an AWS key", r"\b(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b"),
-    ("a GitHub token", r"\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_[A-Za-z0-9_]{50,}"),
-    ("a GitLab token", r"\bglpat-[\w-]{20,}"),
-    ("a Slack token", r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}|hooks\.slack\.com/services/T\w+/B\w+/\w+"),
-    ("a Stripe key", r"\b[rs]k_live_[0-9A-Za-z]{16,}"),
-    ("a Google key", r"\bAIza[0-9A-Za-z_-]{35}|\bya29\.[0-9A-Za-z_-]{20,}"),
-    ("an API key", r"\bsk-(?:[a-z]+-)?(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{32,}"),
-    ("a registry's token", r"\bnpm_[A-Za-z0-9]{36}\b|\bpypi-AgEI[\w-]{50,}|\bhf_[A-Za-z]{34}\b|\bdop_v1_[0-9a-f]{64}"),
-    ("a signed token", r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
+    ("a private key", "PRIVATE KEY", r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"),
+    ("a private key", "PuTTY-User-Key-File", r"PuTTY-User-Key-File-\d"),
+    *(("an AWS key", start, rf"\b{start}[0-9A-Z]{{16}}\b") for start in ("AKIA", "ASIA", "ABIA", "ACCA")),
+    *(("a GitHub token", f"gh{kind}_", rf"\bgh{kind}_[A-Za-z0-9]{{36,}}") for kind in "pousr"),
+    ("a GitHub token", "github_pat_", r"\bgithub_pat_[A-Za-z0-9_]{50,}"),
+    ("a GitLab token", "glpat-", r"\bglpat-[\w-]{20,}"),
+    ("a Slack token", "xox", r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}"),
+    ("a Slack address", "hooks.slack.com", r"hooks\.slack\.com/services/T\w+/B\w+/\w+"),
+    ("a Stripe key", "k_live_", r"\b[rs]k_live_[0-9A-Za-z]{16,}"),
+    ("a Google key", "AIza", r"\bAIza[0-9A-Za-z_-]{35}"),
+    ("a Google token", "ya29.", r"\bya29\.[0-9A-Za-z_-]{20,}"),
+    ("an API key", "sk-", r"\bsk-(?:[a-z]+-)?(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{32,}"),
+    ("a registry's token", "npm_", r"\bnpm_[A-Za-z0-9]{36}\b"),
+    ("a registry's token", "pypi-AgEI", r"\bpypi-AgEI[\w-]{50,}"),
+    ("a registry's token", "hf_", r"\bhf_[A-Za-z]{34}\b"),
+    ("an access token", "dop_v1_", r"\bdop_v1_[0-9a-f]{64}"),
+    ("a signed token", "eyJ", r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
 )
-"""By the form that its issuer gave it."""
-_FORMS = tuple((what, re.compile(form)) for what, form in FORMS)
-_TELLING = (
-    r"secret|token|passw(?:or)?d|passphrase|pwd|api[_.-]?key|private[_.-]?key|access[_.-]?key|account[_.-]?key"
-    r"|auth[_.-]?key|signing[_.-]?key|encryption[_.-]?key|credential"
-)
-_TELLING_WORD = re.compile(_TELLING, re.IGNORECASE)
+"""By the form that its issuer gave it: what it is, a text without which it is not there, and the form."""
+_FORMS = tuple((what, needle, re.compile(form)) for what, needle, form in FORMS)
+TELLING = ("secret", "token", "passw", "passphrase", "pwd", "credential")
+"""Parts of names whose value is a secret, in lower case."""
+TELLING_KEYS = ("api", "private", "access", "account", "auth", "signing", "encryption")
+"""The same, in front of "key"."""
+_NAME_BEFORE_KEY = re.compile(rf"(?:{'|'.join(TELLING_KEYS)})[_.-]?$")
 _QUOTED = re.compile(
     r"""[\w.-]*["'`\])]{0,3}[^\n"'`]*?[=:(,>]\s*[a-zA-Z]{0,2}(?P<sign>["'`])(?P<value>[^"'`\s]{16,})(?P=sign)"""
 )
 _PLAIN = re.compile(r"""[\w.-]*["']?[ \t]*[=:][ \t]*(?P<value>[A-Za-z0-9+/=_-]{20,})[ \t]*(?=[\r\n]|$)""")
-_LOGIN = re.compile(
-    r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'{}<>$]{1,64}:(?P<value>[^\s/@\"'{}<>$]{8,128})@", re.IGNORECASE
-)
+_LOGIN = re.compile(r"://[^\s/:@\"'{}<>$]{1,64}:(?P<value>[^\s/@\"'{}<>$]{8,128})@")
 LEAST_ENTROPY = 3.5
 """Bits a character. Words and paths mostly stay below it, and 20 random characters of base 64 do not. Random
 hexadecimal digits, which have at most 4, are told apart."""
+LEAST_IN_ADDRESS = 2.5
 _COMMON = re.compile(r"pass|word|secret|example|change|your|test|dummy|sample|xxxx|\.\.\.", re.IGNORECASE)
 
 
@@ -106,17 +123,34 @@ def secret_in(text: str) -> str | None:
     What a form or a telling name gives away is found: a password like a word is not, and neither is a key under a name
     that says nothing.
     """
-    for what, form in _FORMS:
-        if (found := form.search(text)) is not None:
+    for what, needle, form in _FORMS:
+        if needle in text and (found := form.search(text)) is not None:
             return _told(what, text, found.start())
-    for word in _TELLING_WORD.finditer(text):
-        found = _QUOTED.match(text, word.end()) or _PLAIN.match(text, word.end())
+    for end in _telling_ends(text):
+        found = _QUOTED.match(text, end) or _PLAIN.match(text, end)
         if found is not None and _is_random(found["value"]):
             return _told("what looks like a secret", text, found.start("value"))
     for found in _LOGIN.finditer(text):
-        if not _COMMON.search(found["value"]) and entropy(found["value"]) > 2.5:
+        if not _COMMON.search(found["value"]) and entropy(found["value"]) > LEAST_IN_ADDRESS:
             return _told("a password in an address", text, found.start())
     return None
+
+
+def _telling_ends(text: str) -> Iterator[int]:
+    """Where the telling part of a name ends. Plain searches: a pattern would be looked for at every letter."""
+    lower = text.lower()
+    if len(lower) != len(text):  # a few capital letters become two signs
+        lower = "".join(sign.lower() if sign.isascii() else " " for sign in text)
+    for needle in TELLING:
+        at = lower.find(needle)
+        while at >= 0:
+            yield at + len(needle)
+            at = lower.find(needle, at + 1)
+    at = lower.find("key")
+    while at >= 0:
+        if _NAME_BEFORE_KEY.search(lower, max(0, at - 12), at):
+            yield at + 3
+        at = lower.find("key", at + 1)
 
 
 def _told(what: str, text: str, at: int) -> str:

@@ -51,15 +51,17 @@ EXTENSIONS = {
 }  # fmt: skip
 """The languages that are indexed, by extension: ``infill.languages`` would bring the parser into every editor."""
 KEYWORDS = frozenset(
-    """abstract and any args arguments assert async await auto bool boolean break byte case catch char class cls const
-    constructor continue def default defer del delete dict do double elif else end enum except exit export extends
-    extern false False final finally float for foreach from func function global goto if implements import in include
-    int interface internal is kwargs lambda let list local long map match mod module mut namespace new nil None nonlocal not
-    null object operator or override package pass print private protected pub public raise range readonly ref require
-    require_once return self set short signed sizeof static str string String struct super switch template then this
-    throw throws trait true True try type typedef typeof undefined union unsigned until use using var virtual void
-    volatile when where while with yield __init__ __name__ __main__ __file__ len isinstance tuple bytes""".split()  # noqa: SIM905
+    """False None String True __file__ __init__ __main__ __name__ abstract and any args arguments assert async auto
+    await bool boolean break byte bytes case catch char class cls const constructor continue def default defer del
+    delete dict do double elif else end enum except exit export extends extern false final finally float for foreach
+    from func function global goto if implements import in include int interface internal is isinstance kwargs
+    lambda len let list local long map match mod module mut namespace new nil nonlocal not null object operator or
+    override package pass print private protected pub public raise range readonly ref require require_once return
+    self set short signed sizeof static str string struct super switch template then this throw throws trait true
+    try tuple type typedef typeof undefined union unsigned until use using var virtual void volatile when where
+    while with yield""".split()  # noqa: SIM905
 )
+"""Of all languages: they are defined nowhere."""
 _WORD = re.compile(r"[^\W\d]\w*")
 _USED = re.compile(r"(?P<dot>\.|->|::)?\b(?P<name>[^\W\d]\w{2,})\b(?P<call>\s*[(\[.]|::|->)?")
 _QUIET = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|(?:^|\s)(?:#|//|--)\s[^\n]*")
@@ -126,6 +128,8 @@ def gather(known: Known, reader: Reader | None, admit: Admit) -> Gathered:
     """At most ``MOST`` snippets with ``MOST_CHARS`` characters in all; the same for the same arguments."""
     language = known.language or language_of(known.path)
     around = _Around.of(known.text, known.at)
+    if reader is not None:
+        reader.refresh()
     kept: dict[KeptOut, None] = {}
     found: list[Snippet] = []
     shown: set[tuple[str, str]] = set()
