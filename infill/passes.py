@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 from torch import Tensor
 
 from infill.types import Denoiser, State
-from model.calls import Call, Denoise, Encode, Score
+from model.calls import Call, Denoise, Encode, Inspect, Score
 
 T = TypeVar("T")
 
@@ -41,6 +41,11 @@ def denoise(state: State, canvas: Tensor, wanted: Tensor) -> Awaitable[Tensor]:
 def score(state: State, tokens: Tensor) -> Awaitable[Tensor]:
     """tokens [K, N] -> log p [K, N] under the causal head."""
     return _Asked(Score(state, tokens))
+
+
+def inspect(state: State, block: Sequence[int], glue: Sequence[int]) -> Awaitable[tuple[Tensor, Tensor]]:
+    """block [N] -> log odds [N] of "wrong", log p [N + 1, inserts + 2] of what is missing before a token or the end."""
+    return _Asked(Inspect(state, block, glue))
 
 
 def drive(work: Work[T], denoiser: Denoiser[Any]) -> T:

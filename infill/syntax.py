@@ -25,8 +25,10 @@ incremental parse can differ from one from scratch, a verdict "accepted" is conf
 ``CONFIRM_BYTES``. Inside, all offsets are UTF-8 bytes; callers see code points.
 """
 
+import ast
 import re
 import time
+import warnings
 from bisect import bisect_right
 from functools import cached_property
 from typing import NamedTuple
@@ -301,6 +303,33 @@ class SyntaxGate:
         text = b"".join(parts)
         text = text.translate(_ASCII) if self._ascii_only else text
         return self._parser.parse(text) if old is None else self._parser.parse(text, old)
+
+
+def worse(old: str, new: str, language: str | None) -> bool:
+    """Whether an edit of a whole buffer breaks it: more errors than before, or, in Python, no program where it was one.
+
+    A language without a grammar never is worse: it is unchecked.
+    """
+    row = languages.get(language)
+    parser = languages.parser(language)
+    if row is None or parser is None:
+        return False
+    counts = []
+    for text in (old, new):
+        data = _encode(text)
+        counts.append(len(_errors(parser.parse(data.translate(_ASCII) if row.ascii_only else data))))
+    return counts[1] > counts[0] or (language == "python" and compiles(old) and not compiles(new))
+
+
+def compiles(text: str) -> bool:
+    """Whether Python takes the text for a program: the grammar of tree-sitter is more generous."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(text.removeprefix("\ufeff"))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _encode(text: str) -> bytes:

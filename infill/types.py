@@ -175,10 +175,16 @@ class Denoiser(Protocol[State_contra]):
     def max_hole(self) -> int: ...
     @property
     def glue(self) -> int: ...
+    @property
+    def inserts(self) -> int:
+        """Most tokens that an edit inserts at one place; 0: it cannot edit."""
+        ...
+
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """All calls in one forward pass, answered in their order: states for ``Encode`` (whose ``past`` is consumed),
-        logits [M, V] (float32) for ``Denoise``, log p [K, N] for ``Score`` (see ``model.calls``)."""
+        logits [M, V] (float32) for ``Denoise``, log p [K, N] for ``Score``, two tensors for ``Inspect`` (see
+        ``model.calls``)."""
         ...
 
     def next_logits(self, state: State_contra) -> Tensor:

@@ -32,7 +32,17 @@ class Score:
     tokens: Tensor
 
 
-Call = Encode | Denoise | Score
+@dataclass(frozen=True)
+class Inspect:
+    """-> log odds [N] that a token of ``block`` [N] is wrong, and log p [N + 1, inserts + 2] of 0, 1, ... tokens that
+    are missing before it or, in the last row, behind it. ``glue`` (one token at least) is what follows the block."""
+
+    state: Any
+    block: Sequence[int]
+    glue: Sequence[int]
+
+
+Call = Encode | Denoise | Score | Inspect
 
 
 def one_by_one(denoiser: Any, calls: Sequence[Call]) -> list[Any]:
@@ -50,6 +60,8 @@ def _answer(denoiser: Any, call: Call) -> Any:
             return denoiser.denoise(state, canvas, wanted)
         case Score(state, tokens):
             return denoiser.score(state, tokens)
+        case Inspect(state, block, glue):
+            return denoiser.inspect(state, block, glue)
 
 
 def tokens(call: Call) -> int:
@@ -61,6 +73,8 @@ def tokens(call: Call) -> int:
             return canvas.numel()
         case Score(tokens=rows):
             return rows.numel()
+        case Inspect(block=block, glue=glue):
+            return len(block) + len(glue)
 
 
 def common(a: Sequence[int], b: Sequence[int]) -> int:

@@ -98,7 +98,7 @@ def load_denoiser(folder: Path | None = None, *, device: str = "auto", dtype: st
         CheckpointError: see ``load_model``; also a device that is not there.
     """
     place = choose_device(device)
-    kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32, "auto": _best_dtype(place)}
+    kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32, "auto": best_dtype(place)}
     if dtype not in kinds:
         raise CheckpointError(f"dtype {dtype!r} is unknown: choose one of {', '.join(kinds)}")
     network, tokenizer = load_model(folder or DEFAULT_WEIGHTS, device=place, dtype=kinds[dtype])
@@ -123,7 +123,8 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def _best_dtype(device: torch.device) -> torch.dtype:
+def best_dtype(device: torch.device) -> torch.dtype:
+    """The number format in which a device computes fastest."""
     if device.type != "cpu":
         return torch.bfloat16
     # torch has no public question for it; without such instructions bf16 is emulated, and slower than float32.
@@ -144,6 +145,7 @@ def read_config(folder: Path) -> ModelConfig:
         raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
         if raw.get("model_type") != MODEL_TYPE:
             raise CheckpointError(f"{path}: model_type is {raw.get('model_type')!r}, not {MODEL_TYPE!r}")
+        raw.setdefault("inserts", 0)  # models from before there were edits
         return ModelConfig(**{name: raw[name] for name in ModelConfig().to_dict()})
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error

@@ -28,11 +28,15 @@ class ModelConfig:
     glue: int = 8
     """Most tokens of the text behind the hole that a canvas shows."""
     rope_base: float = 10_000.0
+    inserts: int = 0
+    """Most tokens that an edit may insert at one place; 0: the model has no head for edits."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if getattr(self, field.name) <= 0:
+            if getattr(self, field.name) <= 0 and field.name != "inserts":
                 raise ValueError(f"{field.name} must be positive, not {getattr(self, field.name)}")
+        if self.inserts < 0:
+            raise ValueError(f"inserts must be 0 or more, not {self.inserts}")
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}")
         if self.head_dim % 2:
@@ -59,9 +63,9 @@ class ModelConfig:
 
 
 SIZES: dict[str, ModelConfig] = {
-    "nano": ModelConfig(d_model=64, n_layers=2, n_heads=2, d_ff=128, context=256),
-    "tiny": ModelConfig(),
-    "small": ModelConfig(d_model=384, n_layers=8, n_heads=6, d_ff=1024, context=1024),
-    "base": ModelConfig(d_model=512, n_layers=9, n_heads=8, d_ff=1408, context=1024),
-    "gpt2s": ModelConfig(vocab_size=16384, d_model=768, n_layers=12, n_heads=12, d_ff=2048, context=1024),
+    "nano": ModelConfig(d_model=64, n_layers=2, n_heads=2, d_ff=128, context=256, inserts=32),
+    "tiny": ModelConfig(inserts=32),
+    "small": ModelConfig(d_model=384, n_layers=8, n_heads=6, d_ff=1024, context=1024, inserts=32),
+    "base": ModelConfig(d_model=512, n_layers=9, n_heads=8, d_ff=1408, context=1024, inserts=32),
+    "gpt2s": ModelConfig(vocab_size=16384, d_model=768, n_layers=12, n_heads=12, d_ff=2048, context=1024, inserts=32),
 }

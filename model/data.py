@@ -18,24 +18,21 @@ from torch.utils.data import Dataset
 
 from model.config import ModelConfig
 from model.corpus import Corpus
-from model.layout import encode_context
+from model.edits import EditBatches, Laid, example
+from model.layout import EDITS_SHORTER, encode_context
 from model.loss import Batch
 from model.network import Canvases
+from model.rows import CLEAN_WEIGHT, Ints, Rows
 from model.schedule import training_ratio
 from model.spans import Example, draw, python_parser
 from model.tokenizer import Tokenizer
 
 END_WEIGHT = 5.0
 """Loss weight of the end-of-text token: one token in hundreds, and it carries the joint with the suffix."""
-CLEAN_WEIGHT = 0.1
-"""Loss weight of canvas tokens that are visible and right: learn to keep them, without drowning the rest."""
 REPLACED = 0.15
 """Share of the visible canvas tokens that are replaced by wrong ones."""
 BALANCE = 0.6
 """Packages are drawn by (bytes ** BALANCE), so that a few giants do not set the style."""
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass
@@ -66,7 +63,9 @@ class Batches(Dataset[Batch]):
         first: int = 0,
         rank: int = 0,
         world: int = 1,
+        edits: float = 0.0,
     ) -> None:
+        """``edits``: share of the batches that hold edits."""
         if config.vocab_size != tokenizer.vocab_size:
             raise ValueError(f"model has {config.vocab_size} tokens, tokenizer {tokenizer.vocab_size}: train it anew")
         self.source, self.tokenizer, self.config = source, tokenizer, config
@@ -79,13 +78,19 @@ class Batches(Dataset[Batch]):
         self.cumulated: list[float] = np.cumsum(weights / weights.sum()).tolist()
         newline = [tokenizer.token_bytes(i).startswith(b"\n") for i in range(tokenizer.vocab_size)]
         self.newline = np.array(newline)
+        self.edits = edits
+        self.blocks = EditBatches(tokenizer, config)
         self._parser: tree_sitter.Parser | None = None  # made where it is used: it cannot be sent to a worker
 
     def __len__(self) -> int:
         return 1 << 40
 
     def __getitem__(self, index: int) -> Batch:
-        rng = np.random.default_rng([self.seed, (self.first + index) * self.world + self.rank])
+        index += self.first
+        rng = np.random.default_rng([self.seed, index * self.world + self.rank])
+        # All processes make the same kind of batch in a step: their gradients are of the same parameters.
+        if np.random.default_rng([self.seed, index, 11]).random() < self.edits:
+            return self.blocks.collate([self.block(rng) for _ in range(EDITS_SHORTER * self.streams)], rng)
         return self.collate([self.stream(rng) for _ in range(self.streams)], rng)
 
     def stream(self, rng: np.random.Generator) -> Stream:
@@ -96,6 +101,15 @@ class Batches(Dataset[Batch]):
             example = draw(rng, self.source.text(index), self._parser)
             if (stream := self.layout(rng, example, self.source.path(index))) is not None:
                 return stream
+
+    def block(self, rng: np.random.Generator) -> Laid:
+        """Draws files and blocks until one fits."""
+        self._parser = self._parser or python_parser()
+        while True:
+            index = min(bisect_right(self.cumulated, float(rng.random())), len(self.source) - 1)
+            found = example(rng, self.source.text(index), self._parser)
+            if found is not None and (laid := self.blocks.lay_out(rng, found, self.source.path(index))) is not None:
+                return laid
 
     def layout(self, rng: np.random.Generator, example: Example, path: str) -> Stream | None:
         """Token ids of one example, or None when its middle is too long for the context."""
@@ -133,7 +147,7 @@ class Batches(Dataset[Batch]):
             self._canvas_row(rows, row, stream, rng)
         return rows.batch()
 
-    def _stream_row(self, rows: "Rows", row: int, stream: Stream) -> None:
+    def _stream_row(self, rows: Rows, row: int, stream: Stream) -> None:
         n = len(stream.ids)
         rows.ids[row, :n] = stream.ids
         rows.targets[row, : n - 1] = stream.ids[1:]
@@ -156,7 +170,7 @@ class Batches(Dataset[Batch]):
         joins = len(stream.suffix) > 0 and bool(self.newline[stream.suffix[0]])
         rows.length_weights[row, : n - 2, 1] = inside & (known | joins)
 
-    def _canvas_row(self, rows: "Rows", row: int, stream: Stream, rng: np.random.Generator) -> None:
+    def _canvas_row(self, rows: Rows, row: int, stream: Stream, rng: np.random.Generator) -> None:
         used, segment = 0, 0
         text = np.concatenate([stream.ids[: stream.end], stream.suffix])
         while used < rows.width - 2:
@@ -201,7 +215,7 @@ class Batches(Dataset[Batch]):
 
     def _damage(
         self,
-        rows: "Rows",
+        rows: Rows,
         row: int,
         used: int,
         stream: Stream,
@@ -211,7 +225,7 @@ class Batches(Dataset[Batch]):
         rng: np.random.Generator,
     ) -> None:
         start, end = hole
-        n, width = end - start, end - start + len(glue)
+        n = end - start
         truth = stream.ids[start:end]
         place = slice(used, used + n)
         masked = rng.random(n) < training_ratio(rng)
@@ -220,13 +234,7 @@ class Batches(Dataset[Batch]):
         shown[replaced] = self._wrong(stream, replaced, start, rng)
         replaced &= shown != truth
         shown[masked] = self.tokenizer.mask
-        rows.canvas_ids[row, place] = shown
-        rows.canvas_ids[row, used + n : used + width] = glue
-        rows.previous[row, used] = stream.ids[start - 1]
-        rows.previous[row, used + 1 : used + width] = rows.canvas_ids[row, used : used + width - 1]
-        rows.position[row, used : used + width] = start + np.arange(width)
-        rows.anchor[row, used : used + width] = start
-        rows.segment[row, used : used + width] = segment
+        rows.hang(row, used, shown, glue, start, int(stream.ids[start - 1]), segment=segment)
         rows.canvas_targets[row, place] = truth
         rows.canvas_weights[row, place] = np.where(masked | replaced, 1.0, CLEAN_WEIGHT)
         rows.masked[row, place] = masked
@@ -247,39 +255,6 @@ class Batches(Dataset[Batch]):
                 if len(others):
                     wrong[i] = stream.ids[others[int(rng.integers(len(others)))]]
         return wrong
-
-
-class Rows:
-    """The arrays of one batch while they are filled."""
-
-    def __init__(self, count: int, length: int, width: int) -> None:
-        self.width = width
-        self.ids, self.targets = (np.zeros((count, length), dtype=np.int64) for _ in range(2))
-        self.weights = np.zeros((count, length), dtype=np.float32)
-        self.lengths = np.zeros((count, length, 2), dtype=np.int64)
-        self.length_weights = np.zeros((count, length, 2), dtype=np.float32)
-        self.canvas_ids, self.previous, self.position, self.canvas_targets = (
-            np.zeros((count, width), dtype=np.int64) for _ in range(4)
-        )
-        self.anchor = np.ones((count, width), dtype=np.int64)
-        self.segment = np.full((count, width), -1, dtype=np.int64)
-        self.canvas_weights = np.zeros((count, width), dtype=np.float32)
-        self.masked = np.zeros((count, width), dtype=np.bool_)
-
-    def batch(self) -> Batch:
-        t = torch.from_numpy
-        canvases = Canvases(t(self.canvas_ids), t(self.previous), t(self.position), t(self.anchor), t(self.segment))
-        return Batch(
-            ids=t(self.ids),
-            targets=t(self.targets),
-            weights=t(self.weights),
-            canvases=canvases,
-            canvas_targets=t(self.canvas_targets),
-            canvas_weights=t(self.canvas_weights),
-            lengths=t(self.lengths),
-            length_weights=t(self.length_weights),
-            masked=t(self.masked),
-        )
 
 
 def to(batch: Batch, device: torch.device) -> Batch:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.calls import Call, Denoise, Encode, Score, common
+from model.calls import Call, Denoise, Encode, Inspect, Score, common
 from model.inference import Cache, Group, Inference, Tokens
 from model.network import Network
 from model.tokenizer import Tokenizer
@@ -105,6 +105,8 @@ class Asked:
     start: int
     end: int
     scored: "Scored | None" = None
+    inspected: bool = False
+    """The hidden states go to the head for edits instead."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class NetworkDenoiser:
         self.device, self.dtype = self.inference.device, self.inference.dtype
         config = network.config
         self.context, self.max_hole, self.glue = config.context, config.max_hole, config.glue
+        self.inserts = config.inserts
         self.capacity = network.capacity
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
@@ -156,6 +159,11 @@ class NetworkDenoiser:
                         read = self._pack_scored(packed, state, rows)
                         wanted += range(begun, len(packed.ids))
                         asked.append(Asked(i, start, len(wanted), Scored(state, rows, read)))
+                case Inspect(state, block, glue):
+                    start, begun = len(wanted), len(packed.ids)
+                    packed.row(state, [*block, *glue], self.tokenizer.pad, causal=False)
+                    wanted += range(begun, begun + len(block) + 1)
+                    asked.append(Asked(i, start, len(wanted), inspected=True))
         hidden = self._pass(packed, wanted)
         answers: list[list[Any]] = [[] for _ in calls]
         for i, (state, known, start) in encoded.items():
@@ -192,6 +200,15 @@ class NetworkDenoiser:
         scored: Tensor = self.run([Score(state, tokens)])[0]
         return scored
 
+    def inspect(self, state: State, block: Sequence[int], glue: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Log odds [N] that a token of ``block`` [N] is wrong, log p [N + 1, inserts + 2] of what is missing before it.
+
+        Raises:
+            ValueError: the model has no head for edits, or the block does not fit behind the context.
+        """
+        found: tuple[Tensor, Tensor] = self.run([Inspect(state, block, glue)])[0]
+        return found
+
     def next_logits(self, state: State) -> Tensor:
         """[V]: the causal head's view of the token behind the context."""
         return self.inference.logits(state.last)[0].float()
@@ -217,7 +234,12 @@ class NetworkDenoiser:
                 if not 0 < len(call.ids) <= self.capacity:
                     raise ValueError(f"a context has 1 to {self.capacity} tokens, not {len(call.ids)}")
                 continue
-            width = (call.canvas if isinstance(call, Denoise) else call.tokens).shape[1]
+            if isinstance(call, Inspect):
+                if self.inserts == 0 or not call.block or not call.glue:
+                    raise ValueError("this model has no head for edits" if not self.inserts else "no block, or no glue")
+                width = len(call.block) + len(call.glue)
+            else:
+                width = (call.canvas if isinstance(call, Denoise) else call.tokens).shape[1]
             if len(call.state.ids) + width > self.network.positions:
                 raise ValueError(f"{width} tokens do not fit behind a context of {len(call.state.ids)}")
         consumed = [call.past for call in calls if isinstance(call, Encode) and call.past is not None]
@@ -272,10 +294,13 @@ class NetworkDenoiser:
         """Rows of float32 logits made at once."""
         return LOGIT_BYTES // (4 * self.network.config.vocab_size)
 
-    def _read(self, hidden: Tensor, asked: Sequence[Asked]) -> Iterator[tuple[int, Tensor]]:
+    def _read(self, hidden: Tensor, asked: Sequence[Asked]) -> Iterator[tuple[int, Any]]:
         """The answers out of the hidden states, in a few large products with the tied embedding."""
         batch: list[Asked] = []
         for one in asked:
+            if one.inspected:
+                yield one.call, self._inspected(hidden[one.start : one.end])
+                continue
             if batch and one.end - batch[0].start + len(batch) + 1 > self._most_logits:
                 yield from self._read_batch(hidden, batch)
                 batch = []
@@ -293,6 +318,10 @@ class NetworkDenoiser:
         for one in batch:
             found = logits[one.start - begin : one.end - begin]
             yield one.call, found if one.scored is None else self._scored(one.scored, next(at_end), found)
+
+    def _inspected(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        out = self.inference.edits(hidden).float()
+        return out[:-1, 0], out[:, 1:].log_softmax(-1)
 
     def _scored(self, asked: Scored, first: Tensor, others: Tensor) -> Tensor:
         """Logits [V] of the rows' first places and logits [M, V] of the call's hidden states -> log p [K, N]."""

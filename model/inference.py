@@ -77,6 +77,10 @@ class Inference:
             self.length_up = _linear(network.length_head.up.weight.detach())
             self.length_down = _linear(network.length_head.down.weight.detach())
             self.length_classes = network.length_head.classes
+            self.edit_up = self.edit_down = None
+            if network.edit_head is not None:
+                self.edit_up = _linear(network.edit_head.up.weight.detach())
+                self.edit_down = _linear(network.edit_head.down.weight.detach())
             self.layers = [_Layer(block) for block in network.blocks if isinstance(block, Block)]
             self.turns = _turns(network)
             self.attend = padded if self.device.type == "cuda" else grouped
@@ -100,6 +104,12 @@ class Inference:
         """[D] -> logits [2, max_hole + 2] (see ``model.network.LengthHead``)."""
         out = self.length_down(functional.silu(self.length_up(hidden[None])))
         return out.view(2, self.length_classes)
+
+    def edits(self, hidden: Tensor) -> Tensor:
+        """[N, D] -> [N, inserts + 3] (see ``model.network.EditHead``)."""
+        assert self.edit_up is not None
+        assert self.edit_down is not None
+        return self.edit_down(functional.silu(self.edit_up(hidden)))
 
 
 class _Layer:

@@ -1,10 +1,12 @@
 """How a text with a hole becomes token ids: the same function for training and for use, so that they cannot drift.
 
-The causal stream is ``[language][<file> name][<suf> suffix [<eof>]][<pre> [<bof>] prefix]``: suffix first and prefix
+The causal stream is ``[language][<file> name][<edit> task <eol> block][<suf> suffix [<eof>]][<pre> [<bof>] prefix]``:
+suffix first and prefix
 last, so that typing only appends and the keys and values of everything before stay exact. There is no marker between
 prefix and middle for the same reason. In training the middle and ``<eot>`` follow.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.tokenizer import Tokenizer
@@ -13,6 +15,8 @@ GRID = 4
 """A long prefix is cut at line numbers divisible by this: the cut stays put while a few lines are typed."""
 HINT = 8
 """Most tokens of the file's name."""
+EDITS_SHORTER = 2
+"""Contexts of edits are so many times shorter than others: what is wrong is seen from near by, and it costs less."""
 _CHARS = 12
 """Characters looked at per token of budget; code averages 4, so only runs of spaces make this too few."""
 
@@ -36,8 +40,11 @@ def encode_context(
     glue: int,
     reserve: int = 0,
     suffix_tokens: int | None = None,
+    edit: tuple[str, Sequence[int]] | None = None,
 ) -> Layout:
     """Lays out one prompt in at most ``context - reserve`` tokens.
+
+    ``edit``: the name of a task, and the tokens of the block between prefix and suffix that it is to be done to.
 
     The suffix gets ``suffix_tokens`` (default: a quarter of the context), or what a short prefix leaves over. Only the
     text near the hole is read, so a file of any length costs the same.
@@ -45,6 +52,8 @@ def encode_context(
     head = [tokenizer.language(language)]
     if filename:
         head += [tokenizer.file, *tokenizer.encode(_hint(filename))[:HINT]]
+    if edit is not None:
+        head += [tokenizer.edit, *tokenizer.encode(edit[0]), tokenizer.eol, *edit[1]]
     room = context - reserve - len(head) - 4  # <suf> <eof> <pre> <bof>
     share = room // 3 if suffix_tokens is None else min(suffix_tokens, room)
     prefix_ids, whole = _prefix(tokenizer, prefix, room - min(share, _most(suffix)))
@@ -114,3 +123,39 @@ def _suffix(tokenizer: Tokenizer, suffix: str, budget: int) -> tuple[list[int], 
     if newlines and newlines[-1] > budget // 2:
         ids = ids[: newlines[-1]]
     return ids, False
+
+
+@dataclass(frozen=True)
+class Operations:
+    """How to make another block of one: ``wrong`` [n] tokens go, ``inserts`` [n + 1] come before each or the end."""
+
+    wrong: list[bool]
+    inserts: list[int]
+
+    def opened(self, ids: Sequence[int], mask: int) -> list[int]:
+        """The block with ``mask`` where a token is to be written."""
+        row: list[int] = []
+        for token, wrong, count in zip(ids, self.wrong, self.inserts[:-1], strict=True):
+            row += [mask] * count
+            if not wrong:
+                row.append(token)
+        return row + [mask] * self.inserts[-1]
+
+
+def line_start(text: str, at: int) -> int:
+    """The line breaks before the line at ``at``: a token begins there and nowhere else."""
+    start = text.rfind("\n", 0, at) + 1
+    return len(text[:start].rstrip("\r\n"))
+
+
+def line_end(text: str, at: int) -> int:
+    """The end of the line at ``at``, or of the last one above it that is not empty: line breaks are one token."""
+    end = text.find("\n", at)
+    end = len(text) if end < 0 else end
+    return len(text[:end].rstrip("\r\n")) if text[max(end - 1, 0) : end] in ("\r", "\n") else end
+
+
+def further_end(text: str, end: int) -> int:
+    """The end of the next line that is not empty, behind the ``end`` of one."""
+    start = end + len(text[end:]) - len(text[end:].lstrip("\r\n"))
+    return line_end(text, start)

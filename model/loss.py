@@ -12,6 +12,8 @@ from model.network import Canvases, Network
 CHUNKS = {"cpu": 512, "cuda": 16384}
 """Rows whose logits exist at once: what stays in a processor's cache, what keeps a GPU busy."""
 LENGTH_SHARE = 0.1
+WRONG_WEIGHT = 4.0
+"""Weight of a wrong token, and of a place where one is missing, among many right ones."""
 
 
 @dataclass
@@ -30,6 +32,12 @@ class Batch:
     """[B, T, 2]: tokens from here up to the suffix, and up to the line's end."""
     length_weights: Tensor
     """[B, T, 2] float32."""
+    wrong: Tensor
+    """[B, C] float32: whether the token is to go."""
+    inserts: Tensor
+    """[B, C]: tokens that are missing before this one."""
+    edit_weights: Tensor
+    """[B, C] float32: where the edit head learns."""
     masked: Tensor
     """[B, C] bool: hidden (not merely replaced) places, for reporting and for the model's own samples."""
 
@@ -46,6 +54,8 @@ class Losses:
     fill: Tensor
     line: Tensor
     """Mean nats of the two length distributions."""
+    edit: Tensor
+    """Mean weighted nats of the edit head; 0 where the batch has no edits."""
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -107,5 +117,21 @@ def losses(network: Network, hidden: tuple[Tensor, Tensor], batch: Batch) -> Los
     nll = functional.cross_entropy(logits.flatten(0, 1), batch.lengths[chosen].flatten(), reduction="none").view(-1, 2)
     w = batch.length_weights[chosen]
     length = (nll * w).sum(0) / w.sum(0).clamp_min(1e-6)
-    total = parts[0] + parts[1] + LENGTH_SHARE * length.sum()
-    return Losses(total, means[0].detach(), means[1].detach(), length[0].detach(), length[1].detach())
+    edit = edit_loss(network, canvas, batch)
+    total = parts[0] + parts[1] + LENGTH_SHARE * length.sum() + edit
+    return Losses(total, means[0].detach(), means[1].detach(), length[0].detach(), length[1].detach(), edit.detach())
+
+
+def edit_loss(network: Network, canvas: Tensor, batch: Batch) -> Tensor:
+    """Hidden states [B, C, D] of canvases -> mean weighted nats of the edit head per place."""
+    chosen = batch.edit_weights > 0
+    if network.edit_head is None or not chosen.any():
+        return torch.zeros((), device=canvas.device)
+    logit, logits = network.edit_head(canvas[chosen])
+    wrong, inserts = batch.wrong[chosen], batch.inserts[chosen]
+    weights = 1 + (WRONG_WEIGHT - 1) * torch.stack([wrong, (inserts > 0).float()])
+    nll = torch.stack([
+        functional.binary_cross_entropy_with_logits(logit.float(), wrong, reduction="none"),
+        functional.cross_entropy(logits.float(), inserts, reduction="none"),
+    ])  # fmt: skip
+    return (nll * weights).sum() / weights.sum() * 2

@@ -138,6 +138,24 @@ class LengthHead(nn.Module):
         return torch.unflatten(self.down(functional.silu(self.up(hidden))), -1, (2, self.classes))
 
 
+class EditHead(nn.Module):
+    """Hidden states of a block's tokens -> which of them are wrong, and how many tokens are missing before each.
+
+    Deletion and insertion as in the Levenshtein Transformer (Gu et al., arXiv 1905.11006), predicted at once.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.classes = config.inserts + 2
+        self.up = Linear(config.d_model, config.d_model)
+        self.down = Linear(config.d_model, 1 + self.classes)
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """[..., D] -> logit [...] of "wrong", logits [..., inserts + 2] of 0, 1, ..., inserts and "more"."""
+        out = self.down(functional.silu(self.up(hidden)))
+        return out[..., 0], out[..., 1:]
+
+
 class Network(nn.Module):
     """Token ids in, hidden states and logits out."""
 
@@ -151,6 +169,7 @@ class Network(nn.Module):
         self.shift = nn.Parameter(torch.zeros(config.d_model))
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.length_head = LengthHead(config)
+        self.edit_head = EditHead(config) if config.inserts else None
         cos, sin = _rotary(config)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)

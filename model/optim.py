@@ -9,6 +9,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from model.checkpoint import best_dtype
 from model.network import Network
 
 AVERAGE_EVERY = 8
@@ -18,7 +19,7 @@ AVERAGE_EVERY = 8
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
     """[n, rows, columns] -> nearest semi-orthogonal matrices, roughly (singular values in 0.7..1.2)."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g.bfloat16()
+    x = g.to(best_dtype(g.device))
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.transpose(1, 2)

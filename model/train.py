@@ -1,6 +1,7 @@
 """The training run, to be read downwards: settings, setup, loop, save. ``hone train`` or ``python -m model.train``.
 
-Runs on CPU, CUDA and MPS, on one device or under ``torchrun``. Weights are bf16 with fp32 masters. Batches are a
+Runs on CPU, CUDA and MPS, on one device or under ``torchrun``. Weights are bf16 with fp32 masters, float32 on a CPU
+without bf16 instructions, where that is four times faster. Batches are a
 function of seed and step, and all state is saved, so a run that is stopped goes on exactly where it was.
 """
 
@@ -12,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from model.checkpoint import CheckpointError, choose_device, load_model, save_model, save_tensors, write_json
+from model.checkpoint import (
+    CheckpointError,
+    best_dtype,
+    choose_device,
+    load_model,
+    save_model,
+    save_tensors,
+    write_json,
+)
 from model.config import SIZES, ModelConfig
 from model.corpus import Corpus
 from model.data import Batches, to
@@ -34,6 +43,9 @@ from model.network import Network
 from model.optim import Optimiser
 from model.schedule import learning_rate
 from model.tokenizer import Tokenizer
+
+EDITS = ("stream", "canvas", "edit")
+"""Losses on batches of edits that tell something."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,8 @@ class Settings:
     clip: float = 1.0
     own: float = 0.0
     """Share of the steps (in the second half) whose damage is the model's own samples."""
+    edits: float = 0.0
+    """Share of the steps that train edits."""
     seed: int = 1
     device: str = "auto"
     compile: bool = False
@@ -115,7 +129,7 @@ class Run:
         network.initialise(torch.Generator().manual_seed(settings.seed))
         if settings.start is not None:
             take_over(network, self.tokenizer, settings.start)
-        self.network = network.to(self.device, torch.bfloat16)
+        self.network = network.to(self.device, best_dtype(self.device))
         self.optimiser = Optimiser(
             self.network,
             matrix_rate=settings.matrix_rate,
@@ -123,7 +137,7 @@ class Run:
             decay=settings.weight_decay,
             average=settings.average,
         )
-        self.body = torch.compile(self.network.forward) if settings.compile else self.network.forward
+        self.body = torch.compile(self.network.forward, dynamic=False) if settings.compile else self.network.forward
         self.index, self.seconds, self.tokens = 0, 0.0, 0
         self.logs = Logs(settings.out) if self.rank == 0 else None
         self.peak = _peak(self.device)
@@ -148,7 +162,7 @@ class Run:
         source = Corpus.open(s.data / "train")
         data = Batches(
             source, self.tokenizer, self.config, streams=s.streams, canvas=s.canvas, seed=s.seed,
-            first=self.index, rank=self.rank, world=self.world,
+            first=self.index, rank=self.rank, world=self.world, edits=s.edits,
         )  # fmt: skip
         if s.workers == 0:
             return (data[i] for i in range(len(data)))
@@ -215,7 +229,8 @@ class Run:
             share = rate * _flops(self.config, self.settings.canvas) / self.peak
             row = {
                 "stream": float(result.stream), "canvas": float(result.canvas), "fill": float(result.fill),
-                "line": float(result.line), "tokens_per_s": rate, "peak_share": share, "rate": factor,
+                "line": float(result.line), "edit": float(result.edit),
+                "tokens_per_s": rate, "peak_share": share, "rate": factor,
             }  # fmt: skip
             self.logs.row("train", self.index, self.seconds / 60, self.tokens, row)
             left = self.seconds / max(self.share, 1e-6) - self.seconds
@@ -235,11 +250,15 @@ class Run:
         """Losses on fixed batches of held-out packages, with the averaged weights and the present ones."""
         source = Corpus.open(self.settings.data / "valid")
         data = Batches(source, self.tokenizer, self.config, streams=8, canvas=256, seed=12345)
+        batches = [data[i] for i in range(6)]
+        data.edits = float(self.settings.edits > 0)
+        edits = [data[i] for i in range(6 * math.ceil(self.settings.edits))]
         result: dict[str, float] = {}
         present = {name: p.detach().clone() for name, p in self.network.named_parameters()}
         for label, weights in (("average", self.optimiser.averages), ("present", present)):
             self.put(weights)
-            result |= {f"{label}.{k}": v for k, v in self.measure([data[i] for i in range(6)]).items()}
+            result |= {f"{label}.{k}": v for k, v in self.measure(batches).items()}
+            result |= {f"{label}.edits.{k}": v for k, v in self.measure(edits).items() if k in EDITS}
         self.put(present)
         self.last_check = time.monotonic()
         if self.logs is not None:
@@ -249,12 +268,14 @@ class Run:
     def measure(self, batches: list[Batch]) -> dict[str, float]:
         rows: list[Losses] = []
         size = tokens = 0
+        if not batches:
+            return {}
         for batch in batches:
             moved = to(batch, self.device)
             rows.append(losses(self.network, self.network(moved.ids, moved.canvases), moved))
             seen = batch.targets[batch.weights > 0].tolist()
             size, tokens = size + sum(len(self.tokenizer.token_bytes(t)) for t in seen), tokens + len(seen)
-        names = ("stream", "canvas", "fill", "line")
+        names = ("stream", "canvas", "fill", "line", "edit")
         mean = {k: float(torch.stack([getattr(r, k) for r in rows]).mean()) for k in names}
         return mean | {"bits_per_byte": mean["stream"] / math.log(2) * tokens / size}
 
@@ -294,19 +315,20 @@ class Run:
 
 
 def take_over(network: Network, tokenizer: Tokenizer, folder: Path) -> None:
-    """Puts the weights of the model in ``folder`` into ``network``.
+    """Puts the weights of the model in ``folder`` into ``network``; a head for edits that it has not stays as it is.
 
     Raises:
         ValueError: another size, or another tokenizer: its ids mean other texts.
         CheckpointError: no model there, or a damaged one.
     """
     known, theirs = load_model(folder, device=torch.device("cpu"), dtype=torch.float32)
-    if known.config != network.config:
+    headless = replace(network.config, inserts=0)
+    if known.config not in (network.config, headless):
         raise ValueError(f"{folder} is a model of another size: give the --size it was trained with")
     texts = ([one.token_bytes(i) for i in range(one.vocab_size)] for one in (theirs, tokenizer))
     if next(texts) != next(texts):
         raise ValueError(f"{folder} has another tokenizer than the data: copy its tokenizer files into data/tokenizer")
-    network.load_state_dict(known.state_dict())
+    network.load_state_dict(known.state_dict(), strict=known.config == network.config)
 
 
 class Logs:
@@ -357,9 +379,9 @@ def _flops(config: ModelConfig, canvas: int) -> float:
 
 
 def _peak(device: torch.device) -> float:
-    """Measured bf16 matrix-product rate of this machine, in operations per second."""
+    """Measured matrix-product rate of this machine in the run's number format, in operations per second."""
     n = 8192 if device.type == "cuda" else 1024
-    a = torch.randn(n, n, device=device, dtype=torch.bfloat16)
+    a = torch.randn(n, n, device=device, dtype=best_dtype(device))
     best = math.inf
     for _ in range(5):
         begun = time.perf_counter()
@@ -394,6 +416,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("average", float, "decay of the moving average of weights"),
         ("clip", float, "largest gradient norm"),
         ("own", float, "share of late steps damaged by the model's own samples"),
+        ("edits", float, "share of steps that train edits"),
         ("seed", int, "seed of weights and data"),
         ("workers", int, "processes that prepare batches"),
         ("save-minutes", float, "minutes between checkpoints"),

@@ -79,6 +79,7 @@ class ScriptedDenoiser:
     context: int = 256
     max_hole: int = 64
     glue: int = 8
+    inserts: int = 0
     device: torch.device = CPU
     slip: Callable[[list[int], list[int]], list[int]] | None = None
     """(target, canvas row) -> what is proposed instead: errors on purpose."""

@@ -30,6 +30,7 @@ class WildDenoiser:
     context: int = 192
     max_hole: int = 16
     glue: int = 8
+    inserts: int = 0
     device: torch.device = CPU
 
     def run(self, calls: Sequence[Call]) -> list[Any]:

@@ -1,0 +1,407 @@
+"""Edits: a block as it is in, the block as it should be out.
+
+The block is not written anew. Its tokens are looked at as a whole: which are wrong, and where some are missing. Several
+readings of that are opened and filled as one batch of canvases, and the causal head, which has the damaged block before
+it, says how much likelier each is than the block as it stands. Only one that is likelier by far, and that parses, is an
+edit; everything else is left alone. Longer blocks are edited in windows of whole lines, all of them side by side.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from infill.canvas import Canvas
+from infill.judge import judge
+from infill.passes import encode, inspect
+from infill.sampler import Cancelled, Late, Pace, Plan, decode, refine
+from infill.syntax import worse
+from infill.types import Denoiser, ShouldStop
+from model.layout import EDITS_SHORTER, Operations, encode_context, further_end, line_end, line_start
+
+_WORDS = re.compile(r"\w+|\n|[^\S\n]+|[^\w\s]")
+ROOM = 12
+"""Tokens by which a window may grow."""
+THRESHOLDS = (0.5, 0.25, 0.1, 0.8)
+"""Probabilities above which a place counts as wrong: one reading of the block each."""
+ROWS = 12
+"""Readings of one window at most."""
+LENGTHS = 3
+"""Likeliest numbers of missing tokens that are tried where the block's likeliest fault is."""
+
+
+@dataclass(frozen=True)
+class EditPrompt:
+    """A task to be done to ``text[start:end]``; whole lines around it are what is edited."""
+
+    text: str
+    start: int
+    end: int
+    task: str
+    """A group ("fix") or a kind ("missing-colon") of ``model.damage``."""
+    language: str | None = None
+    filename: str | None = None
+
+
+@dataclass(frozen=True)
+class EditOptions:
+    """Raises ``ValueError`` with the option, its value and what is allowed."""
+
+    least_gain: float = 3.0
+    """Nats by which a block must become likelier."""
+    least_doubt: float = 0.1
+    """Probability of a fault below which nothing is tried."""
+    rounds: int = 2
+    """How often what was edited is looked at again."""
+    steps: int = 2
+    mode: Literal["canvas", "causal"] = "canvas"
+    """"causal": the same weights write every window from scratch, token by token; to compare with."""
+    budget_ms: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("rounds", 1), ("steps", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)!r}")
+        if self.budget_ms is not None and not self.budget_ms > 0:
+            raise ValueError(f"budget_ms must be above 0, or None, not {self.budget_ms!r}")
+        if self.mode not in ("canvas", "causal"):
+            raise ValueError(f"mode must be canvas or causal, not {self.mode!r}")
+
+
+@dataclass(frozen=True)
+class Change:
+    """``text[start:end]`` becomes ``new``."""
+
+    start: int
+    end: int
+    new: str
+    gain: float
+    """Nats by which its window becomes likelier."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is to change, in order; () where the block is right as it is, and then ``reason`` says so."""
+
+    changes: tuple[Change, ...]
+    passes: int
+    tokens: int
+    """Of the block."""
+    reason: str | None = None
+    doubts: tuple[float, ...] = ()
+    """Highest probability of a fault in each window of the first round."""
+    timing_ms: dict[str, float] = field(default_factory=dict[str, float])
+
+
+class Editor:
+    """Edits blocks with one network; for one thread."""
+
+    def __init__(self, denoiser: Denoiser[Any], *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.denoiser = denoiser
+        self.clock = clock
+
+    @property
+    def able(self) -> bool:
+        """Whether the model was trained to edit."""
+        return self.denoiser.inserts > 0
+
+    async def begin(
+        self,
+        prompt: EditPrompt,
+        options: EditOptions = EditOptions(),
+        *,
+        should_stop: ShouldStop | None = None,
+    ) -> Edit:
+        """The edit of one block, a forward pass at a time (see ``infill.passes``); to be driven in inference mode.
+
+        Raises:
+            ValueError: the model was not trained to edit.
+        """
+        if not self.able:
+            raise ValueError("this model was not trained to edit")
+        request = _Request(self, prompt, options, Pace(options.budget_ms, should_stop, self.clock))
+        try:
+            changes, reason = await request.answer(), request.reason
+        except Cancelled:
+            changes, reason = (), "cancelled"
+        except Late:
+            changes, reason = request.done(), "budget"
+        timing = {"total": request.pace.elapsed_ms()}
+        return Edit(
+            changes, request.pace.passes, request.tokens, None if changes else reason, tuple(request.doubts), timing
+        )
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Whole lines of a text."""
+
+    start: int
+    end: int
+
+
+@dataclass
+class _Request:
+    editor: Editor
+    prompt: EditPrompt
+    options: EditOptions
+    pace: Pace
+    reason: str = "right"
+    tokens: int = 0
+    doubts: list[float] = field(default_factory=list[float])
+
+    def __post_init__(self) -> None:
+        self.denoiser = self.editor.denoiser
+        self.tokenizer = self.denoiser.tokenizer
+        self.text = self.prompt.text.replace("\r\n", "\n")
+        """As the model reads it; offsets of what is edited are moved back at the end."""
+        self.pieces: list[tuple[int, int, str, float]] = []
+        """Windows, what becomes of them, and their gains."""
+        self.generator = torch.Generator(self.denoiser.device).manual_seed(self.options.seed)
+
+    async def answer(self) -> tuple[Change, ...]:
+        start = _moved(self.prompt.text, self.prompt.start)
+        end = _moved(self.prompt.text, self.prompt.end)
+        start, end = line_start(self.text, start), line_end(self.text, max(start, end - 1))
+        for window in self.windows(start, end):
+            self.pace.check()
+            if self.pace.tight():
+                self.reason = "budget"
+                break
+            await self.mend(window)
+        return self.done()
+
+    def windows(self, start: int, end: int) -> Iterator[_Window]:
+        """Runs of whole lines that a canvas has room for. A line that is longer than one is left out."""
+        most = self.denoiser.max_hole - ROOM
+        low = start
+        while low < end:
+            high = low
+            while high < end:
+                further = further_end(self.text, high)
+                if len(self.tokenizer.encode(self.text[low:further])) > most:
+                    break
+                high = further
+            if high == low:
+                low = further_end(self.text, low)
+                self.reason = "long line"
+                continue
+            yield _Window(low, min(high, end))
+            low = high
+
+    async def mend(self, window: _Window) -> None:
+        """Edits one window until nothing in it gains any more."""
+        old = self.text[window.start : window.end]
+        text, gained = old, 0.0
+        for index in range(self.options.rounds):
+            found = await self.improved(window, text, first=index == 0)
+            if found is None or found[0] == text:
+                break
+            text, gained = found[0], gained + found[1]
+            if self.pace.tight():
+                break
+        if text != old:
+            self.pieces.append((window.start, window.end, text, gained))
+
+    async def improved(self, window: _Window, text: str, *, first: bool) -> tuple[str, float] | None:
+        """A better text for the window, and by how much; None where there is none."""
+        prefix, suffix = self.text[: window.start], self.text[window.end :]
+        ids = self.tokenizer.encode(text)
+        if not ids or len(ids) > self.denoiser.max_hole:
+            return None
+        laid = encode_context(
+            self.tokenizer,
+            prefix.removeprefix("\ufeff"),
+            suffix,
+            language=self.prompt.language,
+            filename=self.prompt.filename,
+            context=self.denoiser.context // EDITS_SHORTER,
+            glue=self.denoiser.glue,
+            reserve=len(ids) + 1,
+            edit=(self.prompt.task, ids),
+        )
+        state: Any = await encode(laid.ids, None)
+        self.pace.passes += 1
+        if self.options.mode == "causal":
+            rows = [await self.written(laid.ids, state)]
+            state = await encode(laid.ids, None)
+        else:
+            odds, missing = await inspect(state, ids, laid.glue)
+            self.pace.passes += 1
+            plans = readings(odds, missing, self.options.least_doubt)
+            if first:
+                self.tokens += len(ids)
+                self.doubts.append(doubt(odds, missing))
+            rows = await self.filled(state, plans, ids, laid.glue)
+        rows = [row for row in rows if row and row != ids]
+        if not rows:
+            return None
+        scored = await judge(self.tokenizer, state, [ids, *rows], [self.tokenizer.eot], self.denoiser.device)
+        self.pace.passes += 1
+        base = scored[0][0]
+        ranked = sorted(((total - base, row) for (total, _), row in zip(scored[1:], rows, strict=True)), reverse=True)
+        for gain, row in ranked:
+            if gain < self.options.least_gain and self.options.mode == "canvas":
+                break
+            new = self.decoded(row)
+            if new is not None and new != text and self.holds(prefix, text, new, suffix):
+                return new, gain
+        self.reason = "no gain" if ranked[0][0] < self.options.least_gain else "syntax"
+        return None
+
+    async def filled(
+        self, state: Any, plans: Sequence[Operations], ids: Sequence[int], glue: Sequence[int]
+    ) -> list[list[int]]:
+        """The block under every reading of it, all filled as one batch."""
+        mask, most = self.tokenizer.mask, self.denoiser.max_hole
+        opened = list(dict.fromkeys(tuple(plan.opened(ids, mask)) for plan in plans))
+        complete = [list(row) for row in opened if mask not in row]
+        rows = [list(row) for row in opened if mask in row and len(row) <= most]
+        if not rows:
+            return complete
+        canvas = Canvas.of_rows(rows, list(glue), self.tokenizer, self.denoiser.device)
+        plan = Plan(self.options.steps)
+        canvas = await refine(self.tokenizer, state, canvas, plan, self.generator, self.pace)
+        return complete + canvas.rows()
+
+    async def written(self, context: Sequence[int], state: Any) -> list[int]:
+        """The block as the causal head writes it from scratch."""
+        ids = list(context)
+
+        async def extend(tokens: Sequence[int]) -> Any:
+            ids.extend(tokens)
+            return await encode(ids, state)
+
+        async def back(count: int) -> Any:
+            del ids[len(ids) - count :]
+            return await encode(ids, state)
+
+        limit = self.denoiser.max_hole
+        found = await decode(self.denoiser, extend, back, state, limit, Plan(1), self.generator, self.pace)
+        self.pace.passes += len(found.ids)
+        return found.ids if found.end_logp is not None else []
+
+    def decoded(self, ids: Sequence[int]) -> str | None:
+        try:
+            return self.tokenizer.decode_bytes(ids).decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+
+    def holds(self, prefix: str, old: str, new: str, suffix: str) -> bool:
+        """The gate: the file has no error that it did not have, and in Python it is a program where it was one."""
+        return not worse(prefix + old + suffix, prefix + new + suffix, self.prompt.language)
+
+    def done(self) -> tuple[Change, ...]:
+        """What was found, as small changes of the prompt's own text. Where it does not hold together, the windows that
+        gain least are left as they were."""
+        kept = sorted(self.pieces, key=lambda piece: -piece[3])
+        while len(kept) > 1 and worse(self.text, _spliced(self.text, kept), self.prompt.language):
+            kept.pop()
+        changes: list[Change] = []
+        for start, end, new, gain in sorted(kept):
+            for a, b, piece in minimal(self.text[start:end], new):
+                changes.append(self.change(start + a, start + b, piece, gain))
+        return tuple(changes)
+
+    def change(self, start: int, end: int, new: str, gain: float) -> Change:
+        """Offsets of the text as the model reads it -> the prompt's own, with its line ends."""
+        text = self.prompt.text
+        if "\r\n" in text:
+            start, end = _back(text, start), _back(text, end)
+            new = new.replace("\n", "\r\n")
+        return Change(start, end, new, gain)
+
+
+def doubt(odds: Tensor, missing: Tensor) -> float:
+    """odds [N], missing [N + 1, inserts + 2] -> the highest probability that something is wrong at a place."""
+    return max(float(odds.sigmoid().max()), float((1 - missing[:, 0].exp()).max()))
+
+
+def readings(odds: Tensor, missing: Tensor, least: float) -> list[Operations]:
+    """What may be wrong with a block, likeliest first: odds [N], missing [N + 1, inserts + 2] -> operations.
+
+    For each threshold all places above it; the likeliest single fault; and that with other numbers of missing tokens.
+    """
+    wrong, absent = odds.sigmoid().tolist(), (1 - missing[:, 0].exp()).tolist()
+    counts = (missing[:, 1:-1].argmax(1) + 1).tolist()
+    found = [
+        Operations(
+            [p >= threshold for p in wrong],
+            [count if p >= threshold else 0 for p, count in zip(absent, counts, strict=True)],
+        )
+        for threshold in THRESHOLDS
+        if threshold >= least
+    ]
+    faults = list(_faults(wrong, absent, least))
+    for low, high in faults[:2]:
+        for count in [0, *_counts(missing[low : high + 1], LENGTHS)]:
+            inserts = [0] * len(absent)
+            inserts[low] = count
+            found.append(Operations([low <= i < high for i in range(len(wrong))], inserts))
+    unique = {(tuple(plan.wrong), tuple(plan.inserts)): plan for plan in found if any(plan.wrong) or any(plan.inserts)}
+    return list(unique.values())[:ROWS]
+
+
+def _faults(wrong: Sequence[float], absent: Sequence[float], least: float) -> Iterator[tuple[int, int]]:
+    """Runs of tokens that are wrong together, or places where some are missing, the likeliest first."""
+    runs: list[tuple[float, int, int]] = []
+    i = 0
+    while i <= len(wrong):
+        if i < len(wrong) and wrong[i] >= least:
+            end = i
+            while end < len(wrong) and wrong[end] >= least:
+                end += 1
+            runs.append((max(*wrong[i:end], *absent[i : end + 1]), i, end))
+            i = end
+        elif absent[i] >= least:
+            runs.append((absent[i], i, i))
+        i += 1
+    for _, low, high in sorted(runs, key=lambda run: -run[0]):
+        yield low, high
+
+
+def _counts(missing: Tensor, most: int) -> list[int]:
+    """The likeliest numbers of missing tokens at a fault: missing [n, inserts + 2]."""
+    best: list[int] = (missing[:, 1:-1].amax(0).topk(min(most, missing.shape[1] - 2)).indices + 1).tolist()
+    return best
+
+
+def minimal(old: str, new: str) -> list[tuple[int, int, str]]:
+    """Edits of whole words that turn ``old`` into ``new``, so that cursors, folds and marks elsewhere stay."""
+    a, b = _WORDS.findall(old), _WORDS.findall(new)
+    starts = [0]
+    for word in a:
+        starts.append(starts[-1] + len(word))
+    return [
+        (starts[i1], starts[i2], "".join(b[j1:j2]))
+        for tag, i1, i2, j1, j2 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+        if tag != "equal"
+    ]
+
+
+def _spliced(text: str, pieces: Sequence[tuple[int, int, str, float]]) -> str:
+    for start, end, new, _ in sorted(pieces, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def _moved(text: str, at: int) -> int:
+    """An offset of ``text`` in the same text with plain line ends."""
+    return at - text.count("\r\n", 0, at)
+
+
+def _back(text: str, at: int) -> int:
+    """The other way round."""
+    parts = text.split("\r\n")
+    seen = 0
+    for index, part in enumerate(parts):
+        if at <= seen + len(part):
+            return at + index
+        seen += len(part) + 1
+    return len(text)
