@@ -13,7 +13,6 @@ from pygls.exceptions import JsonRpcException
 
 from assistant.errors import BusyError, HoneError
 from assistant.types import Caller, CompletionRequest, CompletionResult
-from assistant.workspace.secrets import denied_by
 from lsp.actions import ACTIONS, Action, Edit, Place
 from lsp.convert import code_points
 from lsp.documents import Document
@@ -154,8 +153,9 @@ def _name_of(params: object) -> object:
 
 async def code_action(session: Session, params: types.CodeActionParams) -> list[types.CodeAction]:
     document = asked_about.get()
-    if document is None or not session.options.enabled or denied_by(document.path, session.options.exclude) is not None:
+    if document is None or not session.options.enabled or session.context.denied(document) is not None:
         return []
+    session.context.diagnosed(document, params.context.diagnostics)
     place = _place(document, params.range)
     return [
         _offer(session, action, document, place)
@@ -235,8 +235,8 @@ def _chosen(session: Session, data: object) -> _Chosen:
         raise _refused("the document is not open")
     if data.get("version") not in (None, document.version):
         raise _stale()
-    if (glob := denied_by(document.path, session.options.exclude)) is not None:
-        raise _refused(f"{glob!r} keeps this file out of every prompt")
+    if (reason := session.context.denied(document)) is not None:
+        raise _refused(reason)
     return _Chosen(action, document, _place_of(document, data))
 
 
@@ -263,6 +263,7 @@ async def _edit(session: Session, chosen: _Chosen) -> types.WorkspaceEdit:
 
     async def ask(request: CompletionRequest) -> CompletionResult:
         values = {key: value for key, value in vars(request).items() if key != "text"}
+        values["extra"] = await session.context.snippets(document, request.text, request.start)
         return await session.complete(
             CompletionRequest(sendable(request.text), **values), Caller(document=label(document, "action"))
         )

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from assistant.types import SOURCES
+
 SECTION = "hone"
 EAGERNESS = {"low": 0.5, "medium": 0.3, "high": 0.0}
 """Least chance (a calibrated probability of being exactly what is wanted) at which a suggestion is shown unasked."""
@@ -25,6 +27,7 @@ class Options:
     eagerness: str = "medium"
     statistics: bool = True
     completion: str = "auto"
+    context: str | tuple[str, ...] = "auto"
     exclude: tuple[str, ...] = ()
 
 
@@ -84,6 +87,14 @@ def _globs(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _sources(value: object) -> str | tuple[str, ...]:
+    if value in ("auto", "off"):
+        return str(value)
+    if not isinstance(value, list) or not value or any(one not in SOURCES for one in value):
+        raise ValueError
+    return tuple(dict.fromkeys(value))
+
+
 OPTIONS = (
     Option("enabled", "enabled", _switch, "true or false", "whether anything is suggested"),
     Option(
@@ -114,6 +125,10 @@ OPTIONS = (
     Option(
         "completion", "completion", _choice("auto", "on", "off"), "auto, on or off",
         "the same answers in the completion menu; auto: where the editor has no inline completion. Read at start-up",
+    ),
+    Option(
+        "context", "context", _sources, f"auto, off or a list of {', '.join(SOURCES)}",
+        "what from other places goes into a prompt; auto: what was measured to help",
     ),
     Option(
         "exclude", "exclude", _globs, "a list of globs",

@@ -22,6 +22,7 @@ from lsp.connection import Connection
 from lsp.protocol import DID_ACCEPT_PART, DID_FOCUS, DID_SHOW, DID_SHOW_EDIT, log
 from lsp.session import Session
 from lsp.suggest import Complete, Counting
+from lsp.workspace import register
 
 TRIGGERS = [".", "(", "[", "{", "=", ",", ":", " "]
 """Characters at which a menu of completions is asked for."""
@@ -52,6 +53,7 @@ def create_server(
         (DID_ACCEPT_PART, features.partially_accepted),
     ):
         session.feature(method)(functools.partial(feature, session))
+    register(session)
     session.command(features.ACCEPTED)(functools.partial(features.accepted, session))
     session.command(features.RUN)(_bound(features.run_action, session))
     return session
@@ -79,6 +81,7 @@ async def _initialized(session: Session, open_daemon: Callable[[], Awaitable[Non
     for complaint in session.complaints:
         session.tell(complaint)
     session.spawn(session.fetch_options())
+    session.spawn(session.context.start())
     if open_daemon is not None:
         session.spawn(_open(session, open_daemon))
 

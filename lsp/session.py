@@ -18,6 +18,7 @@ from lsp.kept import Kept
 from lsp.options import SECTION, Options, read_options
 from lsp.protocol import Protocol, log
 from lsp.suggest import Complete, Counting, Suggester, Uncounted
+from lsp.workspace import Workspace
 
 REMEMBERED = 256
 """Suggestions by their name, for when they are accepted."""
@@ -33,11 +34,19 @@ class Session(LanguageServer):
         self.statistics = Switched(statistics or Uncounted(), lambda: self.options.statistics)
         self.histories: dict[str, History] = {}
         """By the keys of open documents."""
+        self.context = Workspace(self)
         self.suggester = Suggester(
-            complete, lambda: self.options, self.documents.is_current, self.note, self._deleting, self.statistics
+            complete,
+            lambda: self.options,
+            self.documents.is_current,
+            self.note,
+            self._deleting,
+            self.statistics,
+            around=self.context,
         )
         self.kept = Kept(self.documents.get, self.statistics.count)
         self.waiting = Waiting(self)
+        self.indexing = Waiting(self)
         self.shown: OrderedDict[str, Offer] = OrderedDict()
         """By their names."""
         self._client_tells = False
@@ -63,6 +72,7 @@ class Session(LanguageServer):
         else:
             self.histories.setdefault(key, History()).add(changes, document.text)
             self.kept.changed(key, changes)
+        self.context.changed(key, document)
         self.suggester.changed(key, document)
 
     def _deleting(self, document: Document, at: int) -> bool:
@@ -115,6 +125,7 @@ class Session(LanguageServer):
         self.options, complaints = read_options(("initializationOptions", self._initial), (path, values))
         for complaint in complaints:
             self.tell(complaint)
+        self.context.configured()
 
     # Acceptance.
 

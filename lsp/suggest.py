@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from assistant.errors import HoneError
-from assistant.types import Caller, Completion, CompletionRequest, CompletionResult
-from assistant.workspace.secrets import denied_by
+from assistant.types import Caller, Completion, CompletionRequest, CompletionResult, Snippet
 from lsp.ahead import Ahead, Answered
 from lsp.documents import Document
 from lsp.history import is_word
@@ -49,6 +48,18 @@ class Uncounted:
         pass
 
 
+class Surroundings(Protocol):
+    """``lsp.workspace.Workspace``, or nothing."""
+
+    def denied(self, document: Document) -> str | None:
+        """Why a document may not enter a prompt; None: it may."""
+        ...
+
+    async def snippets(self, document: Document, text: str, at: int) -> tuple[Snippet, ...]:
+        """What from other places may help at a place."""
+        ...
+
+
 @dataclass(frozen=True)
 class Question:
     document: Document
@@ -81,6 +92,8 @@ class Suggester:
         note: Callable[[str], None],
         deleting: Callable[[Document, int], bool] = lambda _, __: False,
         statistics: Counting | None = None,
+        *,
+        around: Surroundings,
     ) -> None:
         """``note``: told once in a while why nothing is suggested, for the log. ``deleting``: whether the user takes
         something away at a place. ``statistics``: told how every question ended.
@@ -91,6 +104,7 @@ class Suggester:
         self._note = note
         self._deleting = deleting
         self._statistics = statistics or Uncounted()
+        self._around = around
         self._running: dict[tuple[str, str], asyncio.Task[tuple[Suggestion, ...]]] = {}
         self._names = itertools.count(1)
         self.ahead = Ahead()
@@ -130,8 +144,8 @@ class Suggester:
             return self._quiet(question, "off")
         if not self._is_current(document):
             return self._stale(question)
-        if (glob := denied_by(document.path, options.exclude)) is not None:
-            self._note(f"nothing is suggested in {document.path}: {glob!r} keeps it out of every prompt")
+        if (reason := self._around.denied(document)) is not None:
+            self._note(f"nothing is suggested in {document.path}: {reason}")
             return self._quiet(question, "excluded")
         if not question.by_hand and (reason := self._bad_moment(question)):
             return self._quiet(question, reason)
@@ -190,6 +204,7 @@ class Suggester:
             n=n,
             max_tokens=self._options().max_tokens,
             budget_ms=budget_ms,
+            extra=await self._around.snippets(document, text, at),
         )
         caller = Caller(
             document=label(document, channel), batch=channel == "ahead", request=f"{channel} {next(self._names)}"
