@@ -3,10 +3,12 @@
 The baseline of `hone eval`, and a source of drafts for the engine, where the causal head judges them like any other
 (prompt lookup decoding, Saxena 2023, brings copies into decoding the same way; here they only compete). Looks in the
 prefix first (the most recent place) and then in the suffix (the nearest one). When the longest match is
-followed by nothing to copy, the next place and then shorter matches are tried.
+followed by nothing to copy, the next place and then shorter matches are tried. Texts from other files are looked
+through in the same way, on their own: what stands in the same file is worth more.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 LONGEST = 400
 """Longest match in characters or tokens."""
@@ -18,6 +20,8 @@ LINES = 4
 OPEN, CLOSE = "([{", ")]}"
 BEFORE, BEHIND = 20_000, 5_000
 """Characters on both sides that drafts are copied from."""
+OTHERS = 100_000
+"""Characters of other files that drafts are copied from, in all."""
 SHORTEST = 3
 """A shorter match says nothing."""
 
@@ -26,10 +30,32 @@ def drafts(prefix: str, suffix: str, count: int, *, one_line: bool) -> list[tupl
     """Up to ``count`` different texts that followed the longest matches, with the characters that matched, longest
     first: the rest of a line each, and where more than one line may be wanted, whole lines up to the suffix as well."""
     before, behind = prefix[-BEFORE:], suffix[:BEHIND]
+    return _drafts(before, suffix, lambda length: _places(before, behind, length), count, one_line=one_line)
+
+
+def borrowed(prefix: str, suffix: str, others: Sequence[str], count: int, *, one_line: bool) -> list[tuple[str, int]]:
+    """The same from texts of other files, the most useful first; line ends are "\\n"."""
+    before, behind = prefix[-LONGEST:].replace("\r\n", "\n"), suffix[:BEHIND].replace("\r\n", "\n")
+    texts, room = [], OTHERS
+    for text in others:
+        texts.append(text[: max(room, 0)].replace("\r\n", "\n"))
+        room -= len(text)
+
+    def places(length: int) -> Iterator[str]:
+        key = before[-length:]
+        return islice((rest for text in texts for rest in _behind(key, text)), PLACES)
+
+    return _drafts(before, behind, places, count, one_line=one_line)
+
+
+def _drafts(
+    before: str, suffix: str, places: Callable[[int], Iterator[str]], count: int, *, one_line: bool
+) -> list[tuple[str, int]]:
+    """``places``: what followed each occurrence of the last so many characters of ``before``."""
     found: dict[str, int] = {}
-    longest = next(_lengths(before, behind), 0)
+    longest = next(_lengths(before, places), 0)
     while longest >= SHORTEST and len(found) < count:
-        for rest in _places(before, behind, longest):
+        for rest in places(longest):
             read = [_line(rest, suffix)] if one_line else [_line(rest, suffix), _until_suffix(rest, suffix)]
             for text in filter(str.strip, read):
                 found.setdefault(text, longest)
@@ -65,7 +91,7 @@ def copied_tokens(
 
 
 def _copied(prefix: str, suffix: str, read: Callable[[str], str]) -> str:
-    for length in _lengths(prefix, suffix):
+    for length in _lengths(prefix, lambda length: _places(prefix, suffix, length)):
         for rest in _places(prefix, suffix, length):
             answer = read(rest)
             if answer.strip():
@@ -73,12 +99,12 @@ def _copied(prefix: str, suffix: str, read: Callable[[str], str]) -> str:
     return ""
 
 
-def _lengths(prefix: str, suffix: str) -> Iterator[int]:
+def _lengths(prefix: str, places: Callable[[int], Iterator[str]]) -> Iterator[int]:
     """The length of the longest match (by bisection: its shorter endings occur as well) and all below it."""
     low, high = 0, min(LONGEST, len(prefix))
     while low < high:
         middle = (low + high + 1) // 2
-        if next(_places(prefix, suffix, middle), None) is None:
+        if next(places(middle), None) is None:
             high = middle - 1
         else:
             low = middle
@@ -95,12 +121,17 @@ def _places(prefix: str, suffix: str, length: int) -> Iterator[str]:
             break
         yield prefix[at + length :]
         end = at + length - 1
+    yield from _behind(key, suffix)
+
+
+def _behind(key: str, text: str) -> Iterator[str]:
+    """What follows each of the first occurrences of ``key``."""
     at = -1
     for _ in range(PLACES):
-        at = suffix.find(key, at + 1)
+        at = text.find(key, at + 1)
         if at < 0:
             return
-        yield suffix[at + length :]
+        yield text[at + len(key) :]
 
 
 def _cut(rest: str, suffix: str, kind: str) -> str:

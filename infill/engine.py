@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -132,6 +132,15 @@ class Infiller:
                 return list(request.texts(drive(request.drafts(), self.denoiser)))
             finally:
                 request.release()
+
+
+class Given(NamedTuple):
+    """A draft that no canvas wrote: a copy, or nothing behind the word."""
+
+    ids: list[int]
+    matched: int = 0
+    borrowed: bool = False
+    """From another file."""
 
 
 @dataclass
@@ -420,17 +429,29 @@ class _Request:
         found = copying.drafts(self.prompt.prefix, self.prompt.suffix, count, one_line=self.situation.one_line)
         return [(text.replace("\r\n", "\n"), matched) for text, matched in found]
 
-    def extras(self) -> list[tuple[list[int], int]]:
+    @cached_property
+    def borrowed(self) -> list[tuple[str, int]]:
+        """The same from other files, but for what the file itself offers."""
+        prompt, count = self.prompt, self.infiller.calibration.others
+        if not prompt.extra or not count or self.options.hole_length is not None or self.options.copies == 0:
+            return []
+        own = {text for text, _ in self.copied}
+        found = copying.borrowed(
+            prompt.prefix, prompt.suffix, prompt.extra, count + len(own), one_line=self.situation.one_line
+        )
+        return [(text, matched) for text, matched in found if text not in own][:count]
+
+    def given(self) -> list[Given]:
         """Rows that need no canvas: copied texts, and nothing more where the word alone may be the answer."""
         if self.kept:
             return []
-        fitting = [
-            (text.removeprefix(self.head), matched) for text, matched in self.copied if text.startswith(self.head)
-        ]
-        rows = [(self.tokenizer.encode(text), matched) for text, matched in fitting]
         longest = min(self.limit, self.denoiser.max_hole)
-        rows = [(ids, matched) for ids, matched in rows if 0 < len(ids) <= longest]
-        return [*rows, ([], 0)] if self.head else rows
+        rows: list[Given] = []
+        for texts, borrowed in ((self.copied, False), (self.borrowed, True)):
+            fitting = [(text.removeprefix(self.head), m) for text, m in texts if text.startswith(self.head)]
+            made = [Given(self.tokenizer.encode(text), matched, borrowed) for text, matched in fitting]
+            rows += [row for row in made if 0 < len(row.ids) <= longest]
+        return [*rows, Given([])] if self.head else rows
 
     @property
     def count(self) -> int:
@@ -442,9 +463,9 @@ class _Request:
         """Fills all lengths as one batch and has them judged, with the rows that need no canvas."""
         if line:
             self.glue = [self.tokenizer.eol]
-        extras = self.extras()
+        given = self.given()
         if not search:
-            return await self.judged(None, [], self.ends(line), "canvas", extras) if extras else []
+            return await self.judged(None, [], self.ends(line), "canvas", given) if given else []
         samples = 1
         if self.plan.temperature > 0 and self.options.n > 1:
             samples = min(-(-2 * self.options.n // len(search)), max(1, SAMPLES // len(search)))
@@ -453,7 +474,7 @@ class _Request:
             canvas = Canvas.of_lengths(lengths, self.glue, self.tokenizer, self.denoiser.device)
             canvas = await self.refine(canvas, "draft")
         self.pool += self.unjudged(canvas, priors)
-        return await self.judged(canvas, priors, self.ends(line), "canvas", extras)
+        return await self.judged(canvas, priors, self.ends(line), "canvas", given)
 
     def unjudged(self, canvas: Canvas, priors: Sequence[float]) -> list[Draft]:
         """The canvas's rows with its own opinion of them in place of the judge's."""
@@ -516,13 +537,13 @@ class _Request:
         priors: Sequence[float],
         ends: Sequence[int],
         origin: str,
-        extras: Sequence[tuple[list[int], int]] = (),
+        given: Sequence[Given] = (),
     ) -> list[Draft]:
-        """The canvas's rows and the extra ones as finished drafts, all judged in one pass."""
+        """The canvas's rows and those that need none as finished drafts, all judged in one pass."""
         self.pace.check()
         with self.timed("repair" if origin == "repair" else "judge"):
             rows = canvas.rows() if canvas else []
-            texts = [*rows, *(ids for ids, _ in extras)]
+            texts = [*rows, *(row.ids for row in given)]
             verdicts = await judge(self.tokenizer, self.state, texts, ends, self.denoiser.device)
             sure = canvas.mean_log_confidence().tolist() if canvas else []
         self.pace.passes += 1
@@ -532,9 +553,10 @@ class _Request:
             Draft((*self.kept, *row), len(self.kept), origin, bool(ends), prior, own, total, each)
             for row, prior, own, (total, each) in zip(rows, priors, sure, verdicts[: len(rows)], strict=True)
         ] + [
-            Draft(tuple(ids), 0, "copy" if ids else "word", bool(ends), self.prior(len(ids)), 0.0, total, each, matched)
-            for (ids, matched), (total, each) in zip(extras, verdicts[len(rows) :], strict=True)
-        ]
+            Draft(tuple(row.ids), 0, "copy" if row.ids else "word", bool(ends), self.prior(len(row.ids)), 0.0, total,
+                  each, row.matched, row.borrowed)
+            for row, (total, each) in zip(given, verdicts[len(rows) :], strict=True)
+        ]  # fmt: skip
 
     # Drafting by the causal head.
 
@@ -562,7 +584,7 @@ class _Request:
         report = self._teller(self.on_step) if self.on_step is not None else None
         # As a policy of its own it is what others are measured against: token by token.
         alone = self.plan.policy == "causal"
-        ahead = None if alone else Lookahead(self.ids, [ids for ids, _ in self.extras()])
+        ahead = None if alone else Lookahead(self.ids, [row.ids for row in self.given()])
 
         async def back(count: int) -> Any:
             await self.rewind(self.ids[: len(self.ids) - count])

@@ -41,6 +41,12 @@ class Calibration:
     """Score of a copied draft besides the others' terms."""
     copy_gain: float = 0.0
     """The same for each e-fold of characters that matched."""
+    others: int = 4
+    """How many drafts are copied from texts of other files, where a request brings some; 0: none."""
+    other_base: float = -1.0
+    """As ``copy_base``, for these."""
+    other_gain: float = 0.2
+    """As ``copy_gain``, for these."""
     min_confidence: float = 0.0
     """Answers below this geometric mean probability are kept back."""
     lengths: int = 8
@@ -62,7 +68,7 @@ class Calibration:
                 raise ValueError(f"calibration: {field.name} must be a number, not {value!r}")
         if self.policy not in (*POLICIES, "causal"):
             raise ValueError(f"calibration: policy must be one of {', '.join(POLICIES)}, causal, not {self.policy!r}")
-        for name in ("copies", "short"):
+        for name in ("copies", "others", "short"):
             if getattr(self, name) < 0:
                 raise ValueError(f"calibration: {name} must be at least 0, not {getattr(self, name)}")
         for name in ("lengths", "steps", "causal_tokens"):
@@ -117,6 +123,8 @@ class Draft:
     """The same for each of the last canvas's tokens, without the end."""
     matched: int = 0
     """Characters that a copied draft's place has in common with the text before the cursor."""
+    borrowed: bool = False
+    """Whether it was copied from another file."""
 
     @property
     def scored(self) -> int:
@@ -130,7 +138,8 @@ class Draft:
 
     def score(self, c: Calibration) -> float:
         per_length: float = self.causal_logp / max(self.scored, 1) ** c.alpha
-        copied = c.copy_base + c.copy_gain * math.log(self.matched) if self.matched else 0.0
+        base, gain = (c.other_base, c.other_gain) if self.borrowed else (c.copy_base, c.copy_gain)
+        copied = base + gain * math.log(self.matched) if self.matched else 0.0
         return per_length + c.beta * self.length_logp + c.gamma * self.canvas_logp + copied
 
 
