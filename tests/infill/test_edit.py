@@ -1,0 +1,252 @@
+"""The editor over a network that knows what is right: what it changes, what it leaves alone, and what it never does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from infill.edit import Change, Edit, EditOptions, Editor, EditPrompt, _Request, minimal, readings
+from infill.passes import drive
+from infill.sampler import Pace
+from infill.syntax import worse
+from model.calls import Call, one_by_one
+from model.edits import operations
+from model.layout import Operations
+from model.tokenizer import Tokenizer
+from tests.fakes import CPU, FakeState, small_tokenizer
+
+
+@dataclass
+class Mender:
+    """Knows pairs of damaged and right texts of whole lines; every other line is right."""
+
+    right: dict[str, str]
+    tokenizer: Tokenizer = field(default_factory=small_tokenizer)
+    context: int = 512
+    max_hole: int = 64
+    glue: int = 8
+    inserts: int = 32
+    device: torch.device = CPU
+    sure: float = 6.0
+    eager: float = 5.0
+    """How much better a right token looks to the causal head than a wrong one."""
+    tasks: list[str] = field(default_factory=list[str])
+    seen: list[str] = field(default_factory=list[str])
+
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        return one_by_one(self, calls)
+
+    def encode(self, ids: Sequence[int], past: FakeState | None = None) -> FakeState:
+        assert torch.is_inference_mode_enabled()
+        assert len(ids) <= self.context
+        return FakeState(tuple(ids))
+
+    def inspect(self, state: FakeState, block: Sequence[int], glue: Sequence[int]) -> tuple[Tensor, Tensor]:
+        todo = operations(block, self.target(state))
+        odds = torch.tensor([self.sure if wrong else -self.sure for wrong in todo.wrong])
+        missing = torch.full((len(block) + 1, self.inserts + 2), -9.0)
+        missing[torch.arange(len(block) + 1), torch.tensor(todo.inserts)] = -0.01
+        return odds, missing
+
+    def denoise(self, state: FakeState, canvas: Tensor, wanted: Tensor) -> Tensor:
+        target = self.target(state)
+        logits = torch.zeros(*canvas.shape, self.tokenizer.vocab_size)
+        for k, row in enumerate(canvas.tolist()):
+            for i, _ in enumerate(row):
+                logits[k, i, target[min(i, len(target) - 1)]] = 8.0
+        return logits[wanted]
+
+    def score(self, state: FakeState, tokens: Tensor) -> Tensor:
+        target = [*self.target(state), self.tokenizer.eot]
+        scores = torch.full(tokens.shape, -0.1 - self.eager)
+        for k, row in enumerate(tokens.tolist()):
+            for i, token in enumerate(row):
+                if token == self.tokenizer.pad:
+                    scores[k, i] = 0.0
+                elif row[: i + 1] == target[: i + 1]:
+                    scores[k, i] = -0.1
+        return scores
+
+    def next_logits(self, state: FakeState) -> Tensor:
+        ids = list(state.ids)
+        done = self.tokenizer.decode(ids[ids.index(self.tokenizer.pre) :])
+        target = self.tokenizer.decode(self.target(state))
+        known = next((n for n in range(len(target), -1, -1) if done.endswith(target[:n])), 0)
+        rest = self.tokenizer.encode(target[known:])
+        logits = torch.zeros(self.tokenizer.vocab_size)
+        logits[rest[0] if rest else self.tokenizer.eot] = 9.0
+        return logits
+
+    def last_logits(self, state: FakeState, count: int) -> Tensor:
+        raise AssertionError("nothing is guessed ahead")
+
+    def length_logprobs(self, state: FakeState, *, line: bool = False) -> Tensor:
+        raise AssertionError("the length of a block is not searched for")
+
+    def target(self, state: FakeState) -> list[int]:
+        ids = list(state.ids)
+        begin = ids.index(self.tokenizer.edit)
+        task = ids[begin + 1 : ids.index(self.tokenizer.eol, begin)]
+        block = self.tokenizer.decode(ids[ids.index(self.tokenizer.eol, begin) + 1 : ids.index(self.tokenizer.suf)])
+        self.tasks.append(self.tokenizer.decode(task))
+        self.seen.append(block)
+        text = block
+        for old, new in self.right.items():
+            text = text.replace(old, new)
+        return self.tokenizer.encode(text)
+
+
+def edit(mender: Mender, text: str, block: str | None = None, task: str = "fix", **options: Any) -> tuple[str, Edit]:
+    """The text after the edit of ``block`` (or of all of it), and the edit."""
+    start, end = (0, len(text)) if block is None else (text.index(block), text.index(block) + len(block))
+    prompt = EditPrompt(text, start, end, task, "python", "a.py")
+    with torch.inference_mode():
+        found = drive(Editor(mender).begin(prompt, EditOptions(**options)), mender)
+    return applied(text, found.changes), found
+
+
+def applied(text: str, changes: Sequence[Change]) -> str:
+    for one in sorted(changes, key=lambda change: -change.start):
+        text = text[: one.start] + one.new + text[one.end :]
+    return text
+
+
+SOURCE = "import os\n\n\ndef add(a, b):\n    total = a + b\n    return total\n\n\nprint(add(1, 2))\n"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("def add(a, b)\n", "def add(a, b):\n"),
+        ("total = a +* b", "total = a + b"),
+        ("    retrun total", "    return total"),
+        ("print(add(1, 2)\n", "print(add(1, 2))\n"),
+        ("    total = a + b\n    rturn totl", "    total = a + b\n    return total"),
+    ],
+)
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_what_is_wrong_is_mended_and_nothing_else(wrong: str, right: str, ends: str) -> None:
+    text = SOURCE.replace(right, wrong)
+    assert text != SOURCE
+    text, whole = text.replace("\n", ends), SOURCE.replace("\n", ends)
+    mended, found = edit(Mender({wrong.strip("\n"): right.strip("\n")}), text)
+    assert mended == whole
+    assert found.reason is None
+    # The rest of the file is not in the edit: cursors and folds stay.
+    assert sum(change.end - change.start for change in found.changes) < 40
+
+
+def test_right_code_is_left_alone() -> None:
+    mended, found = edit(Mender({}), SOURCE)
+    assert mended == SOURCE
+    assert (found.changes, found.reason) == ((), "right")
+    assert max(found.doubts) < 0.1
+
+
+def test_the_task_and_the_block_reach_the_model() -> None:
+    mender = Mender({})
+    edit(mender, SOURCE, "    total = a + b", task="modernise")
+    assert set(mender.tasks) == {"modernise"}
+    assert set(mender.seen) == {"\n    total = a + b"}
+
+
+def test_only_the_block_is_edited() -> None:
+    text = SOURCE.replace("import os", "improt os").replace("return", "retrun")
+    mended, _ = edit(Mender({"improt": "import", "retrun": "return"}), text, "    retrun total")
+    assert mended == SOURCE.replace("import os", "improt os")
+
+
+def test_a_small_gain_is_not_enough() -> None:
+    text = SOURCE.replace("return", "retrun")
+    mended, found = edit(Mender({"retrun": "return"}, eager=0.01), text)
+    assert (mended, found.reason) == (text, "no gain")
+    assert edit(Mender({"retrun": "return"}, eager=0.01), text, least_gain=0.01)[0] == SOURCE
+
+
+def test_what_breaks_the_file_is_not_returned() -> None:
+    mended, found = edit(Mender({"a + b": "a + ("}), SOURCE)
+    assert (mended, found.reason) == (SOURCE, "syntax")
+
+
+def test_an_edit_is_worse_where_it_breaks_the_file() -> None:
+    assert not worse("x = 1\n", "y = 2\n", "python")
+    assert worse("x = 1\n", "x = = 1\n", "python")
+    assert worse("def f():\n    return 1\n", "return 1\n\ndef f():\n    return 1\n", "python") is False
+    assert worse("x = 1\n", "break\nx = [1\n", "python")
+
+
+def test_edits_that_do_not_hold_together_are_not_made_together() -> None:
+    text = "try:\n    go()\nexcept A:\n    mend()\nfinally:\n    close()\n"
+    request = _Request(Editor(Mender({})), EditPrompt(text, 0, len(text), "fix", "python"), EditOptions(), Pace())
+    one, other = "\nexcept A:\n    mend()", "\nfinally:\n    close()"
+    for part, gain in ((one, 2.0), (other, 5.0)):
+        request.pieces.append((text.index(part), text.index(part) + len(part), "", gain))
+    assert applied(text, request.done()) == text.replace(other, "")
+
+
+def test_a_long_block_is_edited_in_windows() -> None:
+    lines = [f"value_{i} = compute({i})" for i in range(60)]
+    lines[3], lines[50] = "value_3 = compute(3", "value_50 == compute(50)"
+    right = {"compute(3\n": "compute(3)\n", "value_50 == c": "value_50 = c"}
+    mender = Mender(right)
+    mended, found = edit(mender, "\n".join(lines) + "\n")
+    assert mended == "\n".join(f"value_{i} = compute({i})" for i in range(60)) + "\n"
+    assert len(found.doubts) > 5
+    assert all(len(mender.tokenizer.encode(text)) <= mender.max_hole for text in mender.seen)
+
+
+def test_from_scratch_the_same_comes_out() -> None:
+    text = SOURCE.replace("return", "retrun")
+    assert edit(Mender({"retrun": "return"}), text, "    retrun total", mode="causal")[0] == SOURCE
+
+
+def test_cancelled_and_out_of_time() -> None:
+    text = SOURCE.replace("return", "retrun")
+    prompt = EditPrompt(text, 0, len(text), "fix", "python")
+    mender = Mender({"retrun": "return"})
+    with torch.inference_mode():
+        found = drive(Editor(mender).begin(prompt, should_stop=lambda: True), mender)
+        assert (found.changes, found.reason) == ((), "cancelled")
+        clock = iter(range(1000))
+        late = drive(Editor(mender, clock=lambda: next(clock)).begin(prompt, EditOptions(budget_ms=1)), mender)
+    assert late.reason == "budget"
+
+
+def test_a_model_that_cannot_edit_says_so() -> None:
+    mender = Mender({}, inserts=0)
+    with pytest.raises(ValueError, match="not trained to edit"):
+        edit(mender, SOURCE)
+
+
+@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"steps": 0}, {"budget_ms": 0}, {"mode": "both"}, {"seed": -1}])
+def test_bad_options_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        EditOptions(**wrong)
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_minimal_edits_make_the_new_text(old: str, new: str) -> None:
+    text = old
+    for start, end, piece in sorted(minimal(old, new), reverse=True):
+        text = text[:start] + piece + text[end:]
+    assert text == new
+    assert minimal(old, old) == []
+
+
+@given(st.lists(st.integers(-8, 8), min_size=1, max_size=12), st.data())
+@settings(max_examples=50)
+def test_readings_are_different_and_change_something(odds: list[int], data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.integers(0, 5), min_size=len(odds) + 1, max_size=len(odds) + 1))
+    missing = torch.full((len(rows), 6), -4.0)
+    missing[torch.arange(len(rows)), torch.tensor(rows)] = 0.0
+    plans = readings(torch.tensor(odds).float(), missing.log_softmax(-1), 0.1)
+    assert all(any(plan.wrong) or any(plan.inserts) for plan in plans)
+    assert len({(tuple(plan.wrong), tuple(plan.inserts)) for plan in plans}) == len(plans)
+    assert all(max(plan.inserts) <= 4 for plan in plans), "'more' is no number of tokens"
+    if max(odds) > 0:
+        assert Operations([x >= 0 for x in odds], plans[0].inserts).wrong == plans[0].wrong
