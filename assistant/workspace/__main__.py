@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error) as error:  # TimeoutError, as filelock's, is an OSError
         _tell(error=f"{type(error).__name__}: {error}")
         return FAILED
 

@@ -30,8 +30,8 @@ BATCH = 50
 """Files in one transaction."""
 UNUSED_S = 90 * 86400
 """An index that nobody has opened for so long is removed."""
-WAIT_S = 5.0
-"""For another writer."""
+WAIT_S, LOCK_S = 5.0, 60.0
+"""For another's transaction, and for its whole work."""
 KEPT = 3000
 """Rows that a reader remembers."""
 SCHEMA = """
@@ -120,19 +120,28 @@ def _remove(file: Path) -> bool:
 
 def prune(now: float | None = None) -> list[str]:
     """Removes indexes whose workspace is gone, that nobody used for long, or that cannot be read; gives their roots."""
+    now = time.time() if now is None else now
     gone = []
     for file in sorted(folder().glob("*.db")):
-        try:
-            with contextlib.closing(_connect(file, read_only=True)) as db:
-                root = _meta(db, "root") or ""
-        except sqlite3.Error:
-            root = ""
-        with contextlib.suppress(OSError):
-            unused = (time.time() if now is None else now) - file.stat().st_mtime > UNUSED_S
-            if not root or not Path(root).is_dir() or unused:
+        # Whoever makes one holds its lock; until it is made, nothing can be read from it.
+        with contextlib.suppress(OSError, Timeout), FileLock(_lock(file), timeout=0):
+            root, unused = _root_of(file), now - file.stat().st_mtime > UNUSED_S
+            if unused or not root or not Path(root).is_dir():
                 _remove(file)
                 gone.append(root or file.name)
     return gone
+
+
+def _root_of(file: Path) -> str:
+    try:
+        with contextlib.closing(_connect(file, read_only=True)) as db:
+            return _meta(db, "root") or ""
+    except sqlite3.Error:
+        return ""
+
+
+def _lock(file: Path) -> Path:
+    return file.with_name(file.name + ".lock")
 
 
 # Writing.
@@ -155,7 +164,7 @@ def sweep(
     started = time.monotonic()
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        with FileLock(file.with_name(file.name + ".lock"), timeout=0):
+        with FileLock(_lock(file), timeout=0):
             swept = _mended(gate, file, lambda db: _sweep(db, gate, on_progress, should_stop, pause_s))
     except Timeout:
         return None
@@ -163,10 +172,14 @@ def sweep(
 
 
 def update(gate: Gate, paths: Iterable[str], file: Path | None = None) -> int:
-    """Looks at these files again, paths below the root with slashes; how many have changed. Also for what is gone."""
+    """Looks at these files again, paths below the root with slashes; how many have changed. Also for what is gone.
+
+    Raises: as ``sweep``; filelock.Timeout where another process writes for too long.
+    """
     file = file or index_file(gate.root)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return _mended(gate, file, lambda db: _update(db, gate, sorted(set(paths))))
+    with FileLock(_lock(file), timeout=LOCK_S):
+        return _mended(gate, file, lambda db: _update(db, gate, sorted(set(paths))))
 
 
 def _mended(gate: Gate, file: Path, work: Callable[[sqlite3.Connection], T]) -> T:
