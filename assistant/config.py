@@ -40,6 +40,10 @@ class Settings:
     top_p: float = 1.0
     seed: int = 0
 
+    context: str = "auto"
+    """Whether what helps from the file's workspace goes along: "auto" or "never"."""
+    exclude: tuple[str, ...] = ()
+    """Globs of files that never enter a prompt, beside those that usually hold secrets."""
     daemon: str = "auto"
     """Whether commands ask a daemon: "auto" (one that runs), "start" (start one if none does) or "never"."""
     host: str = "127.0.0.1"
@@ -207,6 +211,8 @@ READERS: dict[str, Callable[[object], Any]] = {
     "temperature": real(0, 10),
     "top_p": real(0.01, 1),
     "seed": whole(0, 2**63 - 1),
+    "context": choice("auto", "never"),
+    "exclude": names,
     "daemon": choice("auto", "start", "never"),
     "host": name,
     "port": whole(0, 65535),

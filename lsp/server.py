@@ -19,7 +19,7 @@ from assistant.statistics import Statistics
 from lsp import features
 from lsp.actions import ACTIONS
 from lsp.connection import Connection
-from lsp.protocol import DID_ACCEPT_PART, DID_FOCUS, DID_SHOW, DID_SHOW_EDIT, log
+from lsp.protocol import DID_ACCEPT_PART, DID_FOCUS, DID_SHOW, DID_SHOW_EDIT, INLINE_EDIT, log
 from lsp.session import Session
 from lsp.suggest import Complete, Counting
 from lsp.workspace import register
@@ -53,6 +53,7 @@ def create_server(
         (DID_ACCEPT_PART, features.partially_accepted),
     ):
         session.feature(method)(functools.partial(feature, session))
+    session.feature(INLINE_EDIT)(_bound(features.inline_edit, session))
     register(session)
     session.command(features.ACCEPTED)(functools.partial(features.accepted, session))
     session.command(features.RUN)(_bound(features.run_action, session))
@@ -69,6 +70,9 @@ def _bound(feature: Callable[..., Awaitable[Any]], session: Session) -> Callable
 def _initialize(session: Session, params: types.InitializeParams) -> None:
     session.documents.encoding = str(session.workspace.position_encoding)
     session.complaints = session.start_options(params.initialization_options)
+    told = params.capabilities.experimental
+    if isinstance(told, dict) and told.get("didChangeStatus"):
+        session.speaks_beyond()
     documents = params.capabilities.text_document
     has_inline = documents is not None and documents.inline_completion is not None
     if session.options.completion == "on" or (session.options.completion == "auto" and not has_inline):
@@ -117,6 +121,7 @@ def serve(settings: Settings, tcp: str | None = None) -> int:
     statistics = Statistics() if settings.statistics else None
     session = create_server(connection.complete, connection.open, statistics)
     connection.listener = session.waiting
+    session.context.always = settings.exclude
     if tcp is None:
         return serve_stdio(session, statistics)
     host, port = _address(tcp)

@@ -69,6 +69,8 @@ class Root:
 class Workspace:
     def __init__(self, session: "Session") -> None:
         self._session = session
+        self.always: tuple[str, ...] = ()
+        """Globs of files that never enter a prompt, whatever the client's options say."""
         self._roots: dict[Path, Root] = {}
         self._loose: OrderedDict[Path, Gate] = OrderedDict()
         """For files outside of every root, by their folder."""
@@ -90,11 +92,15 @@ class Workspace:
         self._exclude: tuple[str, ...] = ()
         self._is_started = False
 
+    @property
+    def _excluded(self) -> tuple[str, ...]:
+        return (*self.always, *self._session.options.exclude)
+
     # What a request is told.
 
     def denied(self, document: Document) -> str | None:
         """Why a document may not enter a prompt."""
-        exclude = self._session.options.exclude
+        exclude = self._excluded
         if (glob := denied_by(document.path, exclude)) is not None:
             where = "the option exclude" if glob in exclude else "the built-in list"
             return f"{glob!r} of {where} keeps it out of every prompt"
@@ -243,7 +249,7 @@ class Workspace:
         if not folders and root_uri:
             folders = [root_uri]
         self._names_folders = bool(folders)
-        self._exclude = self._session.options.exclude
+        self._exclude = self._excluded
         self._add(folders)
         for document in self._session.documents:
             self._adopt(document)
@@ -291,8 +297,8 @@ class Workspace:
         self._forget()
         if not self._is_started:
             return
-        if self._session.options.exclude != self._exclude:
-            self._exclude = self._session.options.exclude
+        if self._excluded != self._exclude:
+            self._exclude = self._excluded
             self._loose.clear()
             for root in self._roots.values():
                 root.gate = _gate(root.path, self._exclude)
@@ -420,7 +426,7 @@ class Workspace:
         folder = path.parent
         if folder not in self._loose:
             top = next((one for one in path.parents if (one / ".git").exists()), folder)
-            self._loose[folder] = _gate(top, self._session.options.exclude)
+            self._loose[folder] = _gate(top, self._excluded)
             while len(self._loose) > OPEN:
                 self._loose.popitem(last=False)
         return self._loose[folder]
