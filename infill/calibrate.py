@@ -1,8 +1,11 @@
-"""``hone eval --calibrate``: the judge's numbers, and how many lengths and steps, chosen on held-out code.
+"""``hone eval --calibrate``: the judge's numbers, how many lengths and steps, and how likely answers are right, all
+chosen on held-out code.
 
 Every task is drafted once per policy and step count with the most lengths; all smaller settings follow from these
 drafts by arithmetic, because the rows of a batch do not see each other. Chosen is what gets the most exact answers
-within the time that the causal head of the same weights takes; edit similarity decides between equals.
+within the time that the causal head of the same weights takes; edit similarity decides between equals. What copies from
+other files are worth is fitted last, where somebody finds such texts. With all that fixed, every task is answered as
+``hone eval --quiet`` does it, and the chances are fitted to these answers' fates.
 
 Shapes: T tasks, C drafts of a task (its likeliest length first, padded).
 """
@@ -11,9 +14,8 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -24,23 +26,26 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from infill.chance import fit as fit_chance
 from infill.engine import Infiller
-from infill.evaluate import EvalOptions, tasks_of
+from infill.evaluate import EvalOptions, files_of, tasks_of
 from infill.judge import Calibration, Draft
 from infill.metrics import mean
+from infill.quiet import answers
 from infill.systems import prompt_of
 from infill.tasks import Task
 from infill.trial import load
 from infill.types import InfillOptions
+from infill.workspaces import Elsewhere, Workspaces
 from model.checkpoint import DEFAULT_WEIGHTS
 
 ALPHAS = tuple(i / 10 for i in range(11))
 COPY_BASES = (-6.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
-COPY_GAINS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)
+COPY_GAINS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.1)
 BETAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 GAMMAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
-LENGTHS = (1, 2, 4, 6, 8, 12, 16)
-TIMED = 24
+LENGTHS = (1, 2, 4, 8)
+TIMED = 12
 """Tasks on which each setting is timed."""
 
 
@@ -67,31 +72,65 @@ class Choice:
     """Median milliseconds of an answer with the context cached."""
 
 
-def run(options: EvalOptions) -> int:
+def run(options: EvalOptions, elsewhere: Elsewhere | None = None) -> int:
     """Measure, print the grid, write ``calibration.json`` beside the weights. Returns the exit code."""
-    log = Console(stderr=True)
     denoiser = load(options)
     folder = options.model or DEFAULT_WEIGHTS
-    infiller = Infiller(denoiser, calibration=replace(Calibration.load(folder), causal_candidate=True))
+    infiller = Infiller(denoiser, calibration=Calibration.load(folder))
     made = tasks_of(options, lambda text: len(denoiser.tokenizer.encode(text)), denoiser.max_hole)
     tasks = [task for kind in made.values() for task in kind]
-    policies = options.policies or ("confidence",)
-    limit = times(infiller, tasks, InfillOptions(policy="causal"))
-    drafting = infiller.calibration
     choices: list[Choice] = []
-    for policy, steps in itertools.product(policies, options.steps):
-        asked = InfillOptions(policy=policy, steps=steps, lengths=max(LENGTHS))
-        infiller.calibration = drafting
-        found = [drafted(infiller, task, asked) for task in track(tasks, f"{policy}, {steps} steps", console=log)]
-        choices += fit(infiller, tasks, found, replace(drafting, policy=policy, steps=steps))
-    chosen = choose(choices, limit)
-    chosen.calibration.save(folder)
-    show(choices, chosen, limit, folder, as_json=options.json)
+    chosen, limit = None, 0.0
+    with Workspaces(files_of(options), elsewhere) as workspaces:
+        if not options.chances:
+            choices, chosen, limit = judges(infiller, options, tasks, workspaces)
+            infiller.calibration = chosen.calibration
+        asked = track(tasks, "chances", console=Console(stderr=True))
+        infiller.calibration = replace(infiller.calibration, chance=chances(infiller, asked, workspaces))
+    infiller.calibration.save(folder)
+    if options.json:
+        best = {} if chosen is None else asdict(chosen)
+        best |= {"calibration": asdict(infiller.calibration)}
+        grid: list[dict[str, Any]] = [asdict(choice) for choice in choices]
+        sys.stdout.write(json.dumps({"limit_ms": limit, "chosen": best, "grid": grid}) + "\n")
+        return 0
+    if chosen is not None:
+        show(choices, chosen, limit)
+    sys.stdout.write(f"written to {folder}\n")
     return 0
 
 
-def drafted(infiller: Infiller, task: Task, options: InfillOptions) -> Drafted:
-    prompt = prompt_of(task)
+def judges(
+    infiller: Infiller, options: EvalOptions, tasks: Sequence[Task], workspaces: Workspaces
+) -> tuple[list[Choice], Choice, float]:
+    """All settings with the best judge for each, the one that is chosen, and the milliseconds it was allowed."""
+    log = Console(stderr=True)
+    drafting = replace(infiller.calibration, causal_candidate=True, chance={})
+    policies = options.policies or ("confidence",)
+    limit = times(infiller, tasks, InfillOptions(policy="causal"))
+    choices: list[Choice] = []
+    for policy, steps in itertools.product(policies, options.steps or (1,)):
+        asked = InfillOptions(policy=policy, steps=steps, lengths=max(LENGTHS))
+        infiller.calibration = drafting
+        found = [
+            drafted(infiller, task, asked, workspaces.texts(task))
+            for task in track(tasks, f"{policy}, {steps} steps", console=log)
+        ]
+        choices += fit(infiller, tasks, found, replace(drafting, policy=policy, steps=steps))
+    return choices, choose(choices, limit), limit
+
+
+def chances(infiller: Infiller, tasks: Iterable[Task], workspaces: Workspaces) -> dict[str, float]:
+    """The weights of what says how likely an answer is right; nothing where all answers met the same fate."""
+    found = [one for one in answers(infiller, tasks, workspaces.texts) if one.candidate is not None]
+    try:
+        return fit_chance([one.candidate.signs for one in found if one.candidate], [one.right for one in found])
+    except ValueError:
+        return {}
+
+
+def drafted(infiller: Infiller, task: Task, options: InfillOptions, extra: tuple[str, ...] = ()) -> Drafted:
+    prompt = replace(prompt_of(task), extra=extra)
     found = infiller.drafts(prompt, replace(options, one_line=task.one_line or None))
     found.sort(key=lambda pair: (pair[0].origin != "canvas", -pair[0].length_logp))
     gate = infiller.gate(prompt.prefix, prompt.suffix, prompt.language)
@@ -129,7 +168,8 @@ def fit(infiller: Infiller, tasks: Sequence[Task], found: Sequence[Drafted], bas
 
 def fit_judge(table: "Numbers", base: Calibration) -> Calibration:
     """``base`` with the judge's numbers that give the most exact answers; of equals the ones with the highest
-    similarity, of these the smallest. First without copied drafts, then what those are worth."""
+    similarity, of these the smallest. First without copied drafts, then what those are worth, then those from other
+    files."""
 
     def worth(c: Calibration) -> tuple[float, float]:
         picked = table.pick(c)
@@ -137,12 +177,19 @@ def fit_judge(table: "Numbers", base: Calibration) -> Calibration:
         return float(exact), round(float(similarity), 6)
 
     grid = itertools.product(ALPHAS, BETAS, GAMMAS)
-    alone = max((replace(base, alpha=a, beta=b, gamma=g, copies=0) for a, b, g in grid), key=worth)
+    alone = max((replace(base, alpha=a, beta=b, gamma=g, copies=0, others=0) for a, b, g in grid), key=worth)
     copying = (
         replace(alone, copies=base.copies, copy_base=b, copy_gain=g)
         for b, g in itertools.product(COPY_BASES, COPY_GAINS)
     )
-    return max(copying, key=worth)
+    own = max(copying, key=worth)
+    if not bool(table.borrowed.any()):
+        return replace(own, others=base.others, other_base=own.copy_base, other_gain=own.copy_gain)
+    borrowing = (
+        replace(own, others=base.others, other_base=b, other_gain=g)
+        for b, g in itertools.product(COPY_BASES, COPY_GAINS)
+    )
+    return max(borrowing, key=worth)
 
 
 @dataclass(frozen=True)
@@ -162,6 +209,9 @@ class Numbers:
     place: Tensor
     """Which canvas it is, likeliest length first; 0 for the others."""
     copied: Tensor
+    """From the same file."""
+    borrowed: Tensor
+    """From another file."""
     causal_head: Tensor
 
     @classmethod
@@ -181,7 +231,8 @@ class Numbers:
             grid([one.accepted for one in found]),
             grid([[math.log(max(draft.matched, 1)) for draft in one.drafts] for one in found]),
             grid([[i * (draft.origin == "canvas") for i, draft in enumerate(one.drafts)] for one in found]),
-            grid([[draft.origin == "copy" for draft in one.drafts] for one in found]).bool(),
+            grid([[draft.origin == "copy" and not draft.borrowed for draft in one.drafts] for one in found]).bool(),
+            grid([[draft.borrowed for draft in one.drafts] for one in found]).bool(),
             grid([[draft.origin == "causal" for draft in one.drafts] for one in found]).bool(),
         )
 
@@ -189,8 +240,10 @@ class Numbers:
         """[T]: the draft that becomes the answer, as in ``Draft.score`` and the gate behind it; -1 for none."""
         score = self.causal / self.terms**c.alpha + c.beta * self.prior + c.gamma * self.own
         score = score + self.copied * (c.copy_base + c.copy_gain * self.matched)
+        score = score + self.borrowed * (c.other_base + c.other_gain * self.matched)
         out = (self.accepted == 0) | (self.place >= c.lengths)
-        out = out | (self.copied & (c.copies == 0)) | (self.causal_head & (not c.causal_candidate))
+        out = out | (self.copied & (c.copies == 0)) | (self.borrowed & (c.others == 0))
+        out = out | (self.causal_head & (not c.causal_candidate))
         score = score.masked_fill(out, -torch.inf)
         best = score.max(dim=1)
         return best.indices.masked_fill(best.values == -torch.inf, -1)
@@ -208,11 +261,7 @@ def choose(choices: Sequence[Choice], limit: float) -> Choice:
     return max(within, key=lambda choice: (choice.exact, choice.similarity, -choice.ms))
 
 
-def show(choices: Sequence[Choice], chosen: Choice, limit: float, folder: Path, *, as_json: bool) -> None:
-    if as_json:
-        rows: list[dict[str, Any]] = [asdict(choice) for choice in choices]
-        sys.stdout.write(json.dumps({"limit_ms": limit, "chosen": asdict(chosen), "grid": rows}) + "\n")
-        return
+def show(choices: Sequence[Choice], chosen: Choice, limit: float) -> None:
     table = Table(title=f"exact match by lengths and steps; at most {limit:.1f} ms (causal head)", title_justify="left")
     for name in (
         "policy",
@@ -223,6 +272,7 @@ def show(choices: Sequence[Choice], chosen: Choice, limit: float, folder: Path, 
         "beta",
         "gamma",
         "copies",
+        "from other files",
         "exact %",
         "similarity %",
         "ms",
@@ -235,6 +285,7 @@ def show(choices: Sequence[Choice], chosen: Choice, limit: float, folder: Path, 
             f"{c.beta:g}",
             f"{c.gamma:g}",
             f"{c.copy_base:g} + {c.copy_gain:g} log",
+            f"{c.other_base:g} + {c.other_gain:g} log",
             f"{100 * choice.exact:.1f} ± {100 * choice.error:.1f}",
         ]
         row = [
@@ -248,4 +299,3 @@ def show(choices: Sequence[Choice], chosen: Choice, limit: float, folder: Path, 
         ]
         table.add_row(*row, style="bold green" if choice is chosen else None)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-    sys.stdout.write(f"written to {folder}\n")

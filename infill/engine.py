@@ -18,6 +18,7 @@ import torch
 
 from infill import copying
 from infill.canvas import Canvas
+from infill.chance import Place, Rivals, chance, signs
 from infill.contexts import LIMIT_BYTES, Contexts
 from infill.judge import Calibration, Draft, judge
 from infill.languages import language_of
@@ -179,6 +180,8 @@ class _Request:
         chosen = self.options.one_line
         one_line = one_line_mode(prefix, suffix) if chosen is None else chosen
         self.situation = Situation(prefix, suffix, self.language, one_line)
+        self.place = Place(prefix, one_line)
+        self.rivals = Rivals()
         self.limit = self.options.hole_length or self.options.max_tokens
         self.longest = max(self.limit, self.options.max_tokens)
         self.plan = self._plan()
@@ -246,6 +249,7 @@ class _Request:
         found: dict[str, Draft] = {}
         for draft, text in self.texts(drafts):
             found.setdefault(text, draft)
+            self.rivals.add(draft, text, self.score(draft))
         return [(draft, text) for text, draft in found.items()]
 
     def texts(self, drafts: Sequence[Draft]) -> Iterator[tuple[Draft, str]]:
@@ -285,16 +289,21 @@ class _Request:
                     fresh = changed.strip() and changed not in seen and changed == self.stopped(changed)
                     if fresh and self.gate.accepts(changed, clean=self.clean):
                         seen.add(changed)
-                        extra.append(self.candidate(draft, changed, origin))
+                        extra.append(self.candidate(draft, changed, origin, text))
                         break
         return tuple(extra)
 
     def shortened(self, text: str) -> str:
         return postprocess(self.gate.longest_valid(text, clean=self.clean), self.situation)
 
-    def candidate(self, draft: Draft, text: str, origin: str) -> Candidate:
+    def candidate(self, draft: Draft, text: str, origin: str, drafted: str | None = None) -> Candidate:
+        """``drafted``: the text of the draft, where another one was made of it."""
         verdict: Verdict = "valid" if self.gate.checked else "unchecked"
-        return Candidate(text, self.score(draft), draft.confidence, verdict, len(draft.ids), origin)
+        score, drafted = self.score(draft), drafted or text
+        margin, agreed = self.rivals.margin(drafted, score), self.rivals.agreed(drafted)
+        known = signs(draft, text, origin, self.place, margin=margin, agreed=agreed)
+        likely = chance(known, self.infiller.calibration.chance)
+        return Candidate(text, score, draft.confidence, verdict, len(draft.ids), origin, likely, known)
 
     # Context.
 
@@ -481,7 +490,7 @@ class _Request:
         sure = canvas.mean_log_confidence().tolist()
         return [
             Draft(tuple(row), 0, "canvas", ended=True, length_logp=prior, canvas_logp=own,
-                  causal_logp=own * len(row), token_logp=(own,) * len(row))
+                  causal_logp=own * len(row), token_logp=(own,) * len(row), judged=False)
             for row, prior, own in zip(canvas.rows(), priors, sure, strict=True)
             if not self.kept
         ]  # fmt: skip
@@ -671,7 +680,7 @@ class _Request:
                 closed = self.gate.closed(text)
                 for full in dict.fromkeys((closed, closed + ":")):
                     if full != text and full == self.stopped(full) and self.gate.accepts(full, clean=True):
-                        return (self.candidate(draft, full, "closed"),)
+                        return (self.candidate(draft, full, "closed", text),)
         return ()
 
     def trim(self, ranked: Sequence[tuple[Draft, str]]) -> tuple[Candidate, ...]:
@@ -682,7 +691,7 @@ class _Request:
                 self.pace.check()
                 beginning = self.shortened(text)
                 if beginning.strip() and gate.accepts(beginning, clean=self.clean):
-                    return (self.candidate(draft, beginning, "trimmed"),)
+                    return (self.candidate(draft, beginning, "trimmed", text),)
         return ()
 
     # Text.

@@ -10,10 +10,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from infill.tasks import KINDS, Task, from_corpus, from_folder, from_humaneval, from_quixbugs, make_tasks
+from infill.tasks import KINDS, Source, Task, from_corpus, from_folder, from_humaneval, from_quixbugs, make_tasks
+
+if TYPE_CHECKING:
+    from infill.workspaces import Elsewhere
 
 TREE_KINDS = ("rest", "line", "lines", "expression", "arguments", "block")
+TYPED = ("rest", "line")
+STEPS = (1, 2, 4, 8, 16)
 QUICK = 60
 DATA = Path("data")
 BENCH = Path("benchmarks/data")
@@ -35,8 +41,10 @@ class EvalOptions:
     """A folder of Python files instead of the corpus."""
     n: int = 500
     """Tasks of each kind."""
-    kinds: tuple[str, ...] = TREE_KINDS
-    steps: tuple[int, ...] = (1, 2, 4, 8, 16)
+    kinds: tuple[str, ...] = ()
+    """Empty: ``TREE_KINDS``, or ``TYPED`` where the question is what somebody who types sees."""
+    steps: tuple[int, ...] = ()
+    """Empty: ``STEPS``, or what is enough for the question."""
     policies: tuple[str, ...] = ()
     """Empty: all of them."""
     true_length: str = "default"
@@ -56,6 +64,9 @@ class EvalOptions:
     device: str = "auto"
     dtype: str = "auto"
     calibrate: bool = False
+    chances: bool = False
+    context: bool = False
+    quiet: bool = False
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
@@ -65,6 +76,10 @@ class EvalOptions:
             raise ValueError(f"--split must be valid or test, not {self.split!r}")
         if self.n < 1:
             raise ValueError(f"--n must be at least 1, not {self.n}")
+        if self.chances and not self.calibrate:
+            raise ValueError("--chances is a part of --calibrate: give both")
+        if self.calibrate + self.context + self.quiet > 1:
+            raise ValueError("--calibrate, --context and --quiet are questions of their own: ask one at a time")
         if any(count < 1 for count in self.steps):
             raise ValueError(f"--steps must be at least 1 each, not {min(self.steps)}")
         if self.true_length not in ("default", "all", "none"):
@@ -81,7 +96,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", default="valid", choices=["valid", "test"], help="held-out packages to choose by or to report"
     )
     where.add_argument("--source", type=Path, metavar="FOLDER", help="any folder of Python files instead of the corpus")
-    where.add_argument("--kinds", type=words, default=TREE_KINDS, metavar="A,B", help=f"of {','.join(KINDS)}")
+    where.add_argument(
+        "--kinds",
+        type=words,
+        default=(),
+        metavar="A,B",
+        help=f"of {','.join(KINDS)} (default: all up to block; {','.join(TYPED)} for --calibrate, --context, --quiet)",
+    )
     where.add_argument("--n", type=int, default=500, help="tasks of each kind (default: 500)")
     where.add_argument("--longest", type=int, metavar="TOKENS", help="longest middle (default: what one canvas holds)")
     where.add_argument(
@@ -94,7 +115,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--bench-n", type=int, metavar="N", help="tasks of each benchmark at most")
     how = parser.add_argument_group("who is asked")
     how.add_argument("--policies", type=words, default=(), metavar="A,B", help="of infill.policy (default: all)")
-    how.add_argument("--steps", type=numbers, default=(1, 2, 4, 8, 16), metavar="1,2,4", help="denoising steps")
+    how.add_argument(
+        "--steps", type=numbers, default=(), metavar="1,2,4", help="denoising steps (1,2,4,8,16; 1 for --calibrate)"
+    )
     how.add_argument(
         "--true-length",
         default="default",
@@ -111,8 +134,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--calibrate",
         action="store_true",
-        help="choose the judge's numbers on this split and write calibration.json beside the weights",
+        help="choose the judge's numbers and how likely answers are right on this split; writes calibration.json",
     )
+    add("--chances", action="store_true", help="with --calibrate: leave the judge's numbers as they are")
+    add("--context", action="store_true", help="what texts from other files of a workspace are worth, by their source")
+    add("--quiet", action="store_true", help="how true the chances are, and what is shown above each of them")
     add("--json", action="store_true", help="JSON on stdout instead of tables")
     add("--plot", type=Path, metavar="FILE.png", help="quality against time")
     add("--resume", type=Path, metavar="FILE.jsonl", help="journal of answers: appended to, and not asked again")
@@ -126,12 +152,15 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words(text))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """``python -m infill.evaluate``: exit code 0, or 2 with one line that names what is wrong."""
+def main(argv: Sequence[str] | None = None, elsewhere: "Elsewhere | None" = None) -> int:
+    """``hone eval``: exit code 0, or 2 with one line that names what is wrong.
+
+    elsewhere: finds texts in other files, which nobody does for ``python -m infill.evaluate``.
+    """
     parser = argparse.ArgumentParser(prog="hone eval", description=(__doc__ or "").split("\n", 1)[0])
     add_arguments(parser)
     try:
-        return run(options_of(parser.parse_args(argv)))
+        return run(options_of(parser.parse_args(argv)), elsewhere)
     except (ValueError, FileNotFoundError) as error:
         sys.stderr.write(f"hone eval: {error}\n")
         return 2
@@ -150,16 +179,21 @@ def quick(options: EvalOptions) -> EvalOptions:
     return replace(options, n=min(options.n, QUICK), kinds=("rest", "line"), steps=(1, 4), policies=policies)
 
 
-def run(options: EvalOptions) -> int:
+def run(options: EvalOptions, elsewhere: "Elsewhere | None" = None) -> int:
     """Measure and print; everything but the result goes to stderr. Returns the exit code: 0, or 130 when interrupted.
 
     Raises:
         ValueError, FileNotFoundError: a flag, a folder or a journal that cannot be used; the message names it.
         model.checkpoint.CheckpointError: the model cannot be loaded.
     """
-    from infill import calibrate, trial  # noqa: PLC0415 - torch comes in here, so that the help text need not wait for it
+    # torch comes in here, so that the help text need not wait for it
+    from infill import calibrate, neighbours, quiet, trial  # noqa: PLC0415
 
-    return calibrate.run(options) if options.calibrate else trial.run(options)
+    if options.calibrate:
+        return calibrate.run(options, elsewhere)
+    if options.context:
+        return neighbours.run(options, elsewhere)
+    return quiet.run(options, elsewhere) if options.quiet else trial.run(options)
 
 
 def tasks_of(options: EvalOptions, count: Callable[[str], int], longest: int) -> dict[str, list[Task]]:
@@ -167,16 +201,22 @@ def tasks_of(options: EvalOptions, count: Callable[[str], int], longest: int) ->
 
     Raises: FileNotFoundError when there is no corpus; ValueError when a kind finds no task.
     """
-    sources = from_folder(options.source) if options.source else from_corpus(options.data, options.split)
+    sources = files_of(options)
     longest = options.longest or longest
+    typed = options.calibrate or options.context or options.quiet
     made = {
         kind: make_tasks(sources, kind, options.n, seed=options.seed, longest=longest, count=count)
-        for kind in options.kinds
+        for kind in options.kinds or (TYPED if typed else TREE_KINDS)
     }
     empty = [kind for kind, tasks in made.items() if not tasks]
     if empty:
         raise ValueError(f"no task of kind {empty[0]!r} in {options.source or options.data / options.split}")
     return made
+
+
+def files_of(options: EvalOptions) -> list[Source]:
+    """Every held-out file. Raises: FileNotFoundError when there is no corpus."""
+    return from_folder(options.source) if options.source else from_corpus(options.data, options.split)
 
 
 def bench_tasks(options: EvalOptions) -> dict[str, list[Task]]:

@@ -6,9 +6,10 @@ is calibrated on held-out code, together with the weight of the length head and 
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,30 @@ from infill.types import State
 from model.tokenizer import Tokenizer
 
 FILE = "calibration.json"
+SIGNS = (
+    "constant",
+    "unjudged",
+    "confidence",
+    "total",
+    "worst",
+    "length",
+    "canvas",
+    "margin",
+    "agreed",
+    "lines",
+    "size",
+    "one_line",
+    "begun",
+    "inside_word",
+    "copy",
+    "copy_matched",
+    "borrowed",
+    "borrowed_matched",
+    "causal",
+    "word",
+    "mended",
+)
+"""What a chance is computed from (``infill.chance``)."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +85,15 @@ class Calibration:
     """Most tokens of that candidate; where more are likelier than not, there is none."""
     short: int = 0
     """Where at most so many tokens are likelier than not, that candidate and copies are all there is."""
+    chance: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Weights of the signs of ``infill.chance`` by name, all of them; empty: nobody says what is likely right."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "policy" and not isinstance(value, int | float):
-                raise ValueError(f"calibration: {field.name} must be a number, not {value!r}")
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name not in ("policy", "chance") and not isinstance(value, int | float):
+                raise ValueError(f"calibration: {one.name} must be a number, not {value!r}")
+        self._check_chance()
         if self.policy not in (*POLICIES, "causal"):
             raise ValueError(f"calibration: policy must be one of {', '.join(POLICIES)}, causal, not {self.policy!r}")
         for name in ("copies", "others", "short"):
@@ -77,6 +105,14 @@ class Calibration:
         for name in ("min_confidence", "longer"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"calibration: {name} must be from 0 to 1, not {getattr(self, name)}")
+
+    def _check_chance(self) -> None:
+        weights: Any = self.chance
+        if not isinstance(weights, dict) or (weights and set(weights) != set(SIGNS)):
+            raise ValueError(f"calibration: chance must be an object of these numbers: {', '.join(SIGNS)}")
+        for name, value in weights.items():
+            if not isinstance(value, int | float):
+                raise ValueError(f"calibration: chance.{name} must be a number, not {value!r}")  # noqa: TRY004
 
     @classmethod
     def load(cls, folder: Path) -> "Calibration":
@@ -92,7 +128,7 @@ class Calibration:
             values = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is not JSON: {error}") from error
-        known = {field.name for field in fields(cls)}
+        known = {one.name for one in fields(cls)}
         if not isinstance(values, dict) or not set(values) <= known:
             raise ValueError(f"{path} must be an object with some of: {', '.join(sorted(known))}")
         return cls(**values)
@@ -125,6 +161,8 @@ class Draft:
     """Characters that a copied draft's place has in common with the text before the cursor."""
     borrowed: bool = False
     """Whether it was copied from another file."""
+    judged: bool = True
+    """False: the causal head has not seen it, and ``causal_logp`` is the canvas's own opinion."""
 
     @property
     def scored(self) -> int:

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from infill import report
 from infill.engine import Infiller
-from infill.evaluate import EvalOptions, bench_tasks, tasks_of
+from infill.evaluate import STEPS, EvalOptions, bench_tasks, tasks_of
 from infill.journal import Journal
 from infill.judge import Calibration
 from infill.metrics import Answer, judge
@@ -87,7 +87,7 @@ def make_asker(denoiser: Denoiser[Any], options: EvalOptions) -> Asker:
 
 def make_cells(options: EvalOptions, count: Callable[[str], int], longest: int) -> list[Cell]:
     """Every system on the held-out tasks; the default and its baselines where programs are run."""
-    rows = systems(options.policies or list(POLICIES), options.steps, true_length=options.true_length)
+    rows = systems(options.policies or list(POLICIES), options.steps or STEPS, true_length=options.true_length)
     held_out = [Cell(tasks, rows) for tasks in tasks_of(options, count, longest).values()]
     return held_out + [Cell(tasks, baselines()) for tasks in bench_tasks(options).values()]
 

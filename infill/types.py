@@ -113,6 +113,8 @@ class Candidate:
     """"canvas", "copy", "causal", "repair", "closed" or "trimmed": where it came from, for measurements."""
     chance: float = 1.0
     """Calibrated probability that it is exactly what was wanted; 1 where there is no calibration of it."""
+    signs: tuple[float, ...] = ()
+    """What the chance was computed from (``infill.chance``)."""
 
 
 @dataclass(frozen=True)
