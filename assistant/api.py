@@ -22,13 +22,14 @@ from assistant.bounds import ServerOptions
 from assistant.errors import HoneError, ModelError
 from assistant.guard import knows_token
 from assistant.metrics import Metrics
-from assistant.types import Caller, CompletionResult, Draft, Serving
+from assistant.types import TASKS, Caller, CompletionResult, Draft, Serving
 from assistant.wire import (
     CancelBody,
     CancelOut,
     CompleteBody,
     CompleteOut,
     EditBody,
+    EditOut,
     EmptiesOut,
     EmptyOut,
     ErrorDetail,
@@ -152,11 +153,17 @@ async def cancel(body: CancelBody, request: Request, serving: ServingOf) -> Canc
     return CancelOut(cancelled=serving.cancel(caller_of(request).client, body.request))
 
 
-@router.post("/edit", responses={501: {"model": ErrorOut, "description": "The model cannot rewrite."}})
-async def edit(body: EditBody) -> CompleteOut:
-    """Rewrite a block. No model of this version can; the answer says so."""
-    del body  # checked, so that a client can be written against this description
-    raise HTTPException(501, "the model fills holes and cannot rewrite a block yet; ask /v1/hone/complete instead")
+@router.post("/edit", responses={501: {"model": ErrorOut, "description": "The model follows no free words."}})
+async def edit(body: EditBody, request: Request, serving: ServingOf) -> EditOut:
+    """Do a task to blocks of a buffer, all of them side by side. A block that is right is left as it is."""
+    if body.instruction is not None or body.task is None:
+        raise HTTPException(
+            501 if body.instruction is not None else 422,
+            f"the loaded model follows no instruction in free words; it knows the tasks {', '.join(TASKS)}",
+        )
+    caller = replace(caller_of(request, body.document, batch=body.batch), request=body.request)
+    result = await until_disconnect(request, serving.edit(body.wanted(), caller))
+    return EditOut.of(result, (await serving.info()).name)
 
 
 @router.get("/status", dependencies=ADMIN)

@@ -13,23 +13,26 @@ import httpx
 from assistant.client import (
     ANSWER_S,
     CONNECT_S,
+    EDIT_S,
     ENDED,
     Events,
     Patience,
     body,
     check_identity,
     decode,
+    edit_body,
     encode,
     failure,
     headers,
     lost,
     silent,
+    to_edits,
     to_empty,
     to_result,
 )
 from assistant.errors import BusyError, DaemonError
 from assistant.runtime import Endpoint
-from assistant.types import Caller, CompletionRequest, CompletionResult, OnDraft
+from assistant.types import Caller, CompletionRequest, CompletionResult, EditRequest, EditResult, OnDraft
 
 T = TypeVar("T")
 
@@ -89,6 +92,21 @@ class AsyncClient:
                 return await self._with_line(lambda line: line.complete(content, on_step, wait))  # noqa: B023 (awaited)
             except BusyError as error:
                 await asyncio.sleep(patience.pause(error))
+
+    async def edit(
+        self,
+        request: EditRequest,
+        caller: Caller = Caller(),  # noqa: B008 (frozen)
+    ) -> EditResult:
+        """As ``Serving.edit``.
+
+        Raises:
+            BusyError: the daemon is busy.
+            RequestError: the daemon does not take the request, or its model cannot edit.
+        """
+        content = encode(edit_body(request, caller))
+        wait = EDIT_S if request.budget_ms is None else ANSWER_S + request.budget_ms / 1000
+        return to_edits(await self._with_line(lambda line: line.ask("POST", "/v1/hone/edit", content, wait_s=wait)))
 
     async def cancel(self, request: str) -> bool:
         """Stops a request of this client by its name; False when there is none."""

@@ -5,7 +5,17 @@ import logging
 from dataclasses import dataclass, replace
 
 from assistant.errors import BusyError, RequestError
-from assistant.types import Caller, CompletionRequest, CompletionResult, Load, ModelInfo, OnDraft, Serving
+from assistant.types import (
+    Caller,
+    CompletionRequest,
+    CompletionResult,
+    EditRequest,
+    EditResult,
+    Load,
+    ModelInfo,
+    OnDraft,
+    Serving,
+)
 
 GRACE_S = 2.0
 """What an answer may take beyond its budget: the gate, and what stands before it in the queue."""
@@ -30,6 +40,8 @@ class ServerOptions:
     max_body_bytes: int = 8 * 2**20
     max_tokens: int = 1024
     max_n: int = 16
+    max_blocks: int = 256
+    """Blocks of one edit."""
     max_seconds: float = 60.0
     max_connections: int = 512
     max_header_bytes: int = 32 * 2**10
@@ -75,6 +87,29 @@ class Bounded:
         if self._options.log_code:
             log.info("answer", extra={"log_code": True, "texts": [answer.text for answer in result.completions]})
         return result
+
+    async def edit(
+        self,
+        request: EditRequest,
+        caller: Caller = Caller(),  # noqa: B008 (frozen)
+    ) -> EditResult:
+        """As ``Serving.edit``.
+
+        Raises:
+            LimitError: names the option, its value and the limit.
+            BusyError: no answer within the limit.
+        """
+        if len(request.blocks) > self._options.max_blocks:
+            raise LimitError(
+                f"{len(request.blocks)} blocks are more than the {self._options.max_blocks} of one request"
+            )
+        most = 1000 * self._options.max_seconds
+        request = replace(request, budget_ms=min(request.budget_ms or most, most))
+        try:
+            async with asyncio.timeout(self._options.max_seconds + GRACE_S):
+                return await self._serving.edit(request, caller)
+        except TimeoutError:
+            raise BusyError(f"no answer within {self._options.max_seconds:g} seconds; ask again later", 5.0) from None
 
     def cancel(self, client: str, request: str) -> bool:
         return self._serving.cancel(client, request)

@@ -19,10 +19,22 @@ from typing import Any, Protocol, Self
 
 from assistant.errors import BusyError, DaemonError, HoneError, ModelError, PositionError, RequestError, SourceError
 from assistant.runtime import Endpoint
-from assistant.types import Caller, Completion, CompletionRequest, CompletionResult, Draft, OnDraft, ShouldStop
+from assistant.types import (
+    Caller,
+    Completion,
+    CompletionRequest,
+    CompletionResult,
+    Draft,
+    EditRequest,
+    EditResult,
+    OnDraft,
+    ShouldStop,
+    TextEdit,
+)
 
 CONNECT_S = 5.0
 ANSWER_S = 120.0
+EDIT_S = 600.0
 """Beyond a request's own budget: the model may have to be opened first."""
 PATIENCE_MS = 10_000.0
 """How long a request without a budget is repeated while the daemon is busy."""
@@ -96,6 +108,31 @@ class Client:
             except (DaemonError, OSError, http.client.HTTPException):
                 if watch.stopped:
                     return CANCELLED
+                raise
+
+    def edit(
+        self,
+        request: EditRequest,
+        *,
+        should_stop: ShouldStop | None = None,
+        caller: Caller = Caller(),  # noqa: B008 (frozen)
+    ) -> EditResult:
+        """As ``Editing.edit``. ``should_stop`` is asked on another thread; what there is by then is lost.
+
+        Raises:
+            BusyError: the daemon is busy.
+            RequestError: the daemon does not take the request, or its model cannot edit.
+            ModelError: the daemon has no usable model.
+        """
+        content = encode(edit_body(request, caller))
+        wait = EDIT_S if request.budget_ms is None else ANSWER_S + request.budget_ms / 1000
+        with _Watch(self, should_stop) as watch:
+            try:
+                with self._send("POST", "/v1/hone/edit", content, wait_s=wait) as response:
+                    return to_edits(decode(response.read()))
+            except (DaemonError, OSError, http.client.HTTPException):
+                if watch.stopped:
+                    return EditResult((), ("cancelled",) * len(request.blocks))
                 raise
 
     def cancel(self, request: str) -> bool:
@@ -310,6 +347,22 @@ def to_result(values: Mapping[str, Any]) -> CompletionResult:
             context_tokens=values.get("context_tokens", 0),
             known_tokens=values.get("known_tokens", 0),
         )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DaemonError(f"the daemon's answer cannot be read ({error!r}); `hone serve stop` and try again") from error
+
+
+def edit_body(request: EditRequest, caller: Caller) -> dict[str, Any]:
+    values = vars(request) | {"document": caller.document, "batch": caller.batch, "request": caller.request}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def to_edits(values: Mapping[str, Any]) -> EditResult:
+    try:
+        edits = tuple(
+            TextEdit(one["start"], one["end"], one["text"], one["block"], _number(one["gain"]))
+            for one in values["edits"]
+        )
+        return EditResult(edits, tuple(values["reasons"]), values["passes"], values["tokens"], values["ms"])
     except (KeyError, TypeError, ValueError) as error:
         raise DaemonError(f"the daemon's answer cannot be read ({error!r}); `hone serve stop` and try again") from error
 

@@ -37,6 +37,8 @@ from assistant.types import (
     Caller,
     CompletionRequest,
     CompletionResult,
+    EditRequest,
+    EditResult,
     Load,
     ModelInfo,
     OnDraft,
@@ -411,6 +413,14 @@ class Attendant:
     ) -> CompletionResult:
         async with self._asked() as serving:
             return await serving.complete(request, caller, on_step=on_step)
+
+    async def edit(
+        self,
+        request: EditRequest,
+        caller: Caller = Caller(),  # noqa: B008 (frozen)
+    ) -> EditResult:
+        async with self._asked() as serving:
+            return await serving.edit(request, caller)
 
     def cancel(self, client: str, request: str) -> bool:
         return self._is_there() and self._serving.result().cancel(client, request)

@@ -1,21 +1,38 @@
 """The assistant in this process: a request in, completions out. Everything it knows about models is how to open one."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from assistant.config import Settings
 from assistant.errors import ModelError, PositionError, RequestError
-from assistant.types import Completion, CompletionRequest, CompletionResult, Draft, ModelInfo, OnDraft, ShouldStop
+from assistant.types import (
+    Completion,
+    CompletionRequest,
+    CompletionResult,
+    Draft,
+    EditRequest,
+    EditResult,
+    ModelInfo,
+    OnDraft,
+    ShouldStop,
+    TextEdit,
+)
+from infill.batcher import together
 from infill.contexts import LIMIT_BYTES
+from infill.edit import Edit, EditOptions, Editor, EditPrompt
 from infill.engine import Infiller
 from infill.judge import Calibration
 from infill.languages import resolve
 from infill.passes import drive
+from infill.syntax import worse
 from infill.types import Candidate, InfillOptions, OnStep, Prompt, Step
 from model.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_denoiser
+from model.damage.kinds import KINDS
+from model.damage.types import GROUPS
 from model.denoiser import NetworkDenoiser
 from model.tokenizer import Tokenizer
 
@@ -45,6 +62,22 @@ class Assistant:
             work = completing(infiller, request, options, should_stop=should_stop, on_step=on_step)
             result = drive(work, infiller.denoiser)
         return replace(result, timing_ms=result.timing_ms | {"load": opened})
+
+    def edit(self, request: EditRequest, *, should_stop: ShouldStop | None = None) -> EditResult:
+        """Do the task to all blocks, side by side.
+
+        Raises:
+            PositionError: a block is not inside the text.
+            RequestError: an unknown task, or a model that cannot edit.
+            ModelError: the model cannot be opened.
+        """
+        request = checked_edit(request)
+        infiller = self.open()
+        started = time.perf_counter()
+        with torch.inference_mode():
+            works = [editing(infiller, request, i, should_stop=should_stop) for i in range(len(request.blocks))]
+            found = together(works, infiller.denoiser)
+        return edited(request, found, 1000 * (time.perf_counter() - started))
 
     def open(self) -> Infiller:
         """Open the model if it is not open yet: what the first request would otherwise wait for.
@@ -98,6 +131,75 @@ async def completing(
     )
 
 
+def checked_edit(request: EditRequest) -> EditRequest:
+    """The request as the editor takes it.
+
+    Raises:
+        PositionError: a block is not inside the text, or overlaps another.
+        RequestError: an unknown task, named with those that there are.
+    """
+    if request.task not in GROUPS and request.task not in KINDS:
+        known = f"{', '.join(GROUPS)}, or a kind that docs/edits.md lists"
+        raise RequestError(f"task {request.task!r} is unknown: choose one of {known}")
+    end = 0
+    for start, stop in request.blocks:
+        if not end <= start <= stop <= len(request.text):
+            raise PositionError(
+                f"the block {start}..{stop} is not inside of the text, which has offsets 0 to {len(request.text)}, or "
+                "not behind the block before it"
+            )
+        end = stop
+    if not request.blocks:
+        raise RequestError("blocks must be one or more (start, end)")
+    return replace(request, language=resolve(request.language, request.filename, request.text))
+
+
+def editing(
+    infiller: Infiller, request: EditRequest, block: int, *, should_stop: ShouldStop | None = None
+) -> Coroutine[Any, Any, Edit]:
+    """One block of a ``checked_edit``, a forward pass at a time: for ``drive`` or a ``Batcher``, in inference mode.
+
+    Raises:
+        RequestError: the model was not trained to edit.
+    """
+    editor = Editor(infiller.denoiser)
+    if not editor.able:
+        raise RequestError("this model was not trained to edit blocks; `hone doctor` shows which one is set")
+    start, end = request.blocks[block]
+    prompt = EditPrompt(request.text, start, end, request.task, request.language, request.filename)
+    return editor.begin(prompt, EditOptions(budget_ms=request.budget_ms), should_stop=should_stop)
+
+
+def edited(request: EditRequest, found: Sequence[Edit], ms: float) -> EditResult:
+    """The edits of all blocks as one result. Those of a block hold alone; where all do not hold together, blocks that
+    gain least are left as they are."""
+    blocks = [
+        [TextEdit(one.start, one.end, one.new, index, one.gain) for one in edit.changes]
+        for index, edit in enumerate(found)
+    ]
+    reasons = [edit.reason for edit in found]
+    order = sorted((index for index, edits in enumerate(blocks) if edits), key=lambda i: -blocks[i][0].gain)
+    while len(order) > 1:
+        kept = sorted((one for index in order for one in blocks[index]), key=lambda one: one.start)
+        if not worse(request.text, applied(request.text, kept), request.language):
+            break
+        dropped = order.pop()
+        blocks[dropped], reasons[dropped] = [], "syntax"
+    edits = sorted((one for edits in blocks for one in edits), key=lambda one: one.start)
+    passes, tokens = sum(one.passes for one in found), sum(one.tokens for one in found)
+    return EditResult(tuple(edits), tuple(reasons), passes, tokens, ms)
+
+
+def applied(text: str, edits: Sequence[TextEdit]) -> str:
+    """The buffer with the edits made."""
+    parts: list[str] = []
+    at = 0
+    for one in edits:
+        parts += text[at : one.start], one.text
+        at = one.end
+    return "".join([*parts, text[at:]])
+
+
 def open_infiller(settings: Settings, *, cache_bytes: int = LIMIT_BYTES) -> Infiller:
     """The engine over the checkpoint that the settings name: the one place where the assistant touches ``model``.
 
@@ -128,6 +230,7 @@ def describe(infiller: Infiller, name: str) -> ModelInfo:
         device=str(denoiser.device),
         dtype=str(denoiser.dtype).removeprefix("torch.") if isinstance(denoiser, NetworkDenoiser) else "float32",
         loaded=True,
+        edits=denoiser.inserts > 0,
     )
 
 

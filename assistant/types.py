@@ -105,6 +105,52 @@ class CompletionResult:
     """How many of the context's tokens were in the cache."""
 
 
+TASKS = ("fix", "modernise", "annotate", "document", "rename")
+"""What an editing model can be asked to do to a block; docs/edits.md has the kinds of each."""
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """A task to be done to blocks of one buffer; whole lines around each are what is edited."""
+
+    text: str
+    """The whole buffer, exactly as the editor has it."""
+    task: str
+    """A name of ``model.damage``: a group ("fix", "modernise", "annotate", "document", "rename") or a kind of one."""
+    blocks: tuple[tuple[int, int], ...]
+    """Start and end of each, in order, without overlap; all of them are edited side by side."""
+    filename: str | None = None
+    language: str | None = None
+    budget_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class TextEdit:
+    """``text[start:end]`` of the request's buffer becomes ``text``."""
+
+    start: int
+    end: int
+    text: str
+    block: int
+    """Which of the request's blocks it is in."""
+    gain: float
+    """Nats by which the lines around it become likelier."""
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """No edit is a value: a block that is right has none, and ``reasons`` says so."""
+
+    edits: tuple[TextEdit, ...]
+    """Small, in order, without overlap; with all of them the buffer parses at least as well as before."""
+    reasons: tuple[str | None, ...]
+    """Why a block has no edit ("right", "no gain", "syntax", "budget", "cancelled", "long line"); None where it has."""
+    passes: int = 0
+    tokens: int = 0
+    """Tokens of the blocks."""
+    ms: float = 0.0
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """The loaded model, or the one that the next request loads."""
@@ -119,6 +165,8 @@ class ModelInfo:
     device: str
     dtype: str
     loaded: bool
+    edits: bool = False
+    """Whether it was trained to edit blocks."""
     instruct: bool = False
     """Whether it follows free-text instructions."""
 
@@ -177,6 +225,18 @@ class Completer(Protocol):
     ) -> CompletionResult: ...
 
 
+class Editing(Protocol):
+    """Whoever edits: the assistant in this process, or a client of a daemon."""
+
+    def edit(self, request: EditRequest, *, should_stop: ShouldStop | None = None) -> EditResult:
+        """
+        Raises:
+            PositionError: a block is not inside the text.
+            RequestError: an unknown task, or a model that was not trained to edit.
+        """
+        ...
+
+
 class Serving(Protocol):
     """A completer for many at once, on an event loop: ``assistant.worker.Worker``."""
 
@@ -192,6 +252,14 @@ class Serving(Protocol):
         Raises:
             BusyError: the queue is full; says when to ask again.
             HoneError: as ``Completer.complete``.
+        """
+        ...
+
+    async def edit(self, request: EditRequest, caller: Caller = Caller()) -> EditResult:
+        """All blocks side by side.
+
+        Raises:
+            BusyError, HoneError: as ``complete``.
         """
         ...
 

@@ -4,11 +4,22 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from assistant.types import Completion, CompletionRequest, CompletionResult, Draft, Snippet, Verdict
+from assistant.types import (
+    Completion,
+    CompletionRequest,
+    CompletionResult,
+    Draft,
+    EditRequest,
+    EditResult,
+    Snippet,
+    Verdict,
+)
 
 MAX_TEXT = 8 * 2**20
 """Code points of a buffer. The server's limit on bytes is usually met first."""
 
+Offset = Annotated[int, Field(ge=0, le=MAX_TEXT)]
+Span = Annotated[list[Offset], Field(min_length=2, max_length=2)]
 StopText = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -111,20 +122,73 @@ class CancelBody(_Body):
 
 
 class EditBody(_Body):
-    """A block of the buffer to be rewritten."""
+    """Blocks of the buffer and a task to be done to each."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"text": "x = 'a' % b\n", "start": 0, "end": 11, "instruction": "use an f-string"}]
+            "examples": [{"text": "def add(a, b)\n    return a + b\n", "blocks": [[0, 30]], "task": "fix"}]
         }
     )
 
-    text: str = Field(max_length=MAX_TEXT)
-    start: int = Field(ge=0, le=MAX_TEXT)
-    end: int = Field(ge=0, le=MAX_TEXT)
+    text: str = Field(max_length=MAX_TEXT, description="The whole buffer, exactly as the editor has it.")
+    blocks: list[Span] = Field(
+        min_length=1,
+        max_length=4096,
+        description="Start and end of each, in code points, in order; the whole lines around it are edited.",
+    )
+    task: str | None = Field(
+        None,
+        pattern="^[a-z-]{1,64}$",
+        description='What to do: "fix", "modernise", "annotate", "document", "rename", or a kind of one of them.',
+    )
+    instruction: str | None = Field(None, max_length=4096, description="In free words: only for instruct models.")
     filename: str | None = Field(None, max_length=4096)
     language: str | None = Field(None, max_length=64)
-    instruction: str | None = Field(None, max_length=4096)
+    budget_ms: float | None = Field(None, ge=1, le=3_600_000, allow_inf_nan=False)
+    document: str | None = Field(None, max_length=4096, description="As for a completion.")
+    batch: bool = Field(default=False, description="Goes behind every request that somebody waits for.")
+    request: str | None = Field(None, min_length=1, max_length=128, description="A name by which to cancel it.")
+
+    def wanted(self) -> EditRequest:
+        return EditRequest(
+            text=self.text,
+            task=self.task or "",
+            blocks=tuple((start, end) for start, end in self.blocks),
+            filename=self.filename,
+            language=self.language,
+            budget_ms=self.budget_ms,
+        )
+
+
+class TextEditOut(BaseModel):
+    start: int
+    end: int
+    text: str = Field(description="Takes the place of text[start:end].")
+    block: int = Field(description="Which of the blocks it is in.")
+    gain: float | None = Field(description="Nats by which the lines around it become likelier.")
+
+
+class EditOut(BaseModel):
+    """Small edits in order. With all of them the buffer parses at least as well as before."""
+
+    edits: list[TextEditOut]
+    reasons: list[str | None] = Field(description='Why a block has no edit: "right", "no gain", "syntax", ...')
+    passes: int
+    tokens: int
+    ms: float
+    model: str
+
+    @classmethod
+    def of(cls, result: EditResult, model: str) -> "EditOut":
+        edits = [TextEditOut(**vars(one)) for one in result.edits]
+        return cls(
+            edits=edits,
+            reasons=list(result.reasons),
+            passes=result.passes,
+            tokens=result.tokens,
+            ms=result.ms,
+            model=model,
+        )
 
 
 class CompletionOut(BaseModel):
@@ -190,6 +254,7 @@ class ModelOut(BaseModel):
     device: str
     dtype: str
     loaded: bool
+    edits: bool
     instruct: bool
 
 

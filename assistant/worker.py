@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,12 +20,14 @@ import psutil
 import torch
 
 from assistant.errors import BusyError, HoneError
-from assistant.service import checked, completing, describe
+from assistant.service import checked, checked_edit, completing, describe, edited, editing
 from assistant.types import (
     Caller,
     CompletionRequest,
     CompletionResult,
     Draft,
+    EditRequest,
+    EditResult,
     Finished,
     Load,
     ModelInfo,
@@ -34,8 +36,9 @@ from assistant.types import (
     Outcome,
 )
 from infill.batcher import Batcher, Task
+from infill.edit import Edit
 from infill.engine import Infiller
-from infill.types import InfillOptions
+from infill.passes import Work
 
 T = TypeVar("T")
 log = logging.getLogger("hone.worker")
@@ -63,29 +66,34 @@ class Limits:
     """Resident memory of the process above which the cached contexts are dropped; None: no limit."""
 
 
+Result = CompletionResult | Edit
+
+
 @dataclass(eq=False)
 class _Job:
-    request: CompletionRequest
-    options: InfillOptions
+    begin: Callable[[Infiller, "_Job", float | None], Work[Any]]
+    """The work itself, with what is left of its budget in milliseconds."""
+    nothing: Callable[[str], Result]
+    """The result of work that never began, by the reason."""
+    language: str | None
+    budget_ms: float | None
     caller: Caller
-    on_step: OnDraft | None
     arrived: float
     begun: float | None = None
     stopped: str | None = None
     """Why it is to stop: "cancelled" or "superseded"."""
-    future: "Future[CompletionResult]" = field(default_factory=Future)
+    future: "Future[Any]" = field(default_factory=Future)
 
     def is_stopped(self) -> bool:
         return self.stopped is not None
 
     def is_late(self) -> bool:
         left = self.left_ms(time.monotonic())
-        return left is not None and left < -GRACE * (self.options.budget_ms or 0.0)
+        return left is not None and left < -GRACE * (self.budget_ms or 0.0)
 
     def left_ms(self, now: float) -> float | None:
         """What is left of its budget, which counts from its arrival."""
-        budget = self.options.budget_ms
-        return None if budget is None else budget - 1000 * (now - self.arrived)
+        return None if self.budget_ms is None else self.budget_ms - 1000 * (now - self.arrived)
 
 
 class Worker:
@@ -140,20 +148,62 @@ class Worker:
         loop = asyncio.get_running_loop()
         told = None if on_step is None else _on(loop, on_step)
         request, options = checked(request)
-        job = _Job(request, options, caller, told, time.monotonic())
+
+        def begin(infiller: Infiller, job: _Job, left: float | None) -> Work[CompletionResult]:
+            return completing(
+                infiller, request, replace(options, budget_ms=left), should_stop=job.is_stopped, on_step=told
+            )
+
+        def nothing(reason: str) -> CompletionResult:
+            return CompletionResult((), 0, 0, reason=reason)
+
+        result: CompletionResult = (await self._work([(begin, nothing)], request.language, options.budget_ms, caller))[
+            0
+        ]
+        return result
+
+    async def edit(
+        self,
+        request: EditRequest,
+        caller: Caller = Caller(),  # noqa: B008 (frozen)
+    ) -> EditResult:
+        request = checked_edit(request)
+        started = time.monotonic()
+
+        def nothing(reason: str) -> Edit:
+            return Edit((), 0, 0, reason)
+
+        def beginning(block: int) -> _Begin:
+            def begin(infiller: Infiller, job: _Job, left: float | None) -> Work[Edit]:
+                return editing(infiller, replace(request, budget_ms=left), block, should_stop=job.is_stopped)
+
+            return begin, nothing
+
+        works = [beginning(block) for block in range(len(request.blocks))]
+        found = await self._work(works, request.language, request.budget_ms, caller)
+        return edited(request, found, 1000 * (time.monotonic() - started))
+
+    async def _work(
+        self, works: Sequence["_Begin"], language: str | None, budget_ms: float | None, caller: Caller
+    ) -> list[Any]:
+        """The results of one request's parts, each a job of its own; all stop when one of them fails."""
+        now = time.monotonic()
+        jobs = [_Job(begin, nothing, language, budget_ms, caller, now) for begin, nothing in works]
         with self._changed:
             if self._closed:
                 raise BusyError("the daemon is stopping", 1.0)
             self._supersede(caller)
             if len(self._queue) >= self.limits.waiting:
                 raise BusyError(f"{self.limits.waiting} requests are waiting already; ask again in a moment", 1.0)
-            self._queue.put(job)
+            for job in jobs:
+                self._queue.put(job)
             self._changed.notify()
         try:
-            return await asyncio.wrap_future(job.future)
-        except asyncio.CancelledError:
-            job.stopped = job.stopped or "cancelled"
+            return await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs))
+        except BaseException:
             with self._changed:
+                for job in jobs:
+                    job.stopped = job.stopped or "cancelled"
                 self._changed.notify()
             raise
 
@@ -298,7 +348,7 @@ class Worker:
         with self._changed:
             over = self._queue.take_if(lambda job: job.is_stopped() or (job.left_ms(now) or 1.0) <= 0)
         for job in over:
-            self._end(job, CompletionResult((), 0, 0, reason=job.stopped or "budget"))
+            self._end(job, job.nothing(job.stopped or "budget"))
 
     def _admit(self, batcher: Batcher) -> None:
         """Jobs join the batch, up to its limit, clients in turn. Those that are stopped leave first: what they had
@@ -315,10 +365,16 @@ class Worker:
     def _begin(self, job: _Job, batcher: Batcher) -> None:
         assert self._infiller is not None
         job.begun = time.monotonic()
-        options = replace(job.options, budget_ms=max(left, 0.1)) if (left := job.left_ms(job.begun)) else job.options
-        work = completing(self._infiller, job.request, options, should_stop=job.is_stopped, on_step=job.on_step)
+        left = job.left_ms(job.begun)
+        try:
+            work = job.begin(self._infiller, job, None if left is None else max(left, 0.1))
+        except HoneError as error:  # this model cannot do it
+            with self._changed:
+                self._running.remove(job)
+            self._fail(job, error)
+            return
 
-        def finished(result: CompletionResult | None, error: Exception | None) -> None:
+        def finished(result: Result | None, error: Exception | None) -> None:
             with self._changed:
                 self._running.remove(job)
             if error is not None:
@@ -340,10 +396,12 @@ class Worker:
 
     # The end of a job.
 
-    def _end(self, job: _Job, result: CompletionResult) -> None:
-        outcome: Outcome = "answered" if result.completions else "empty"
+    def _end(self, job: _Job, result: Result) -> None:
+        outcome: Outcome = "empty"
         if job.stopped is not None:
             outcome = "superseded" if job.stopped == "superseded" else "cancelled"
+        elif isinstance(result, Edit) or result.completions:
+            outcome = "answered"  # to leave a block as it is, is an answer
         try:
             self._tell(job, outcome, result.reason, result)  # first: who has the answer may ask for the numbers next
         finally:
@@ -357,19 +415,21 @@ class Worker:
             with suppress(InvalidStateError):
                 job.future.set_exception(error)
 
-    def _tell(self, job: _Job, outcome: Outcome, reason: str | None, result: CompletionResult | None) -> None:
+    def _tell(self, job: _Job, outcome: Outcome, reason: str | None, result: Result | None) -> None:
         if self.on_finished is None:
             return
         now = time.monotonic()
         told = Finished(
             outcome,
             reason,
-            job.request.language,
+            job.language,
             job.caller,
             queue_ms=1000 * ((job.begun or now) - job.arrived),
             total_ms=1000 * (now - job.arrived),
         )
-        if result is not None:
+        if isinstance(result, Edit):
+            told = replace(told, passes=result.passes, tokens=result.tokens)
+        elif result is not None:
             told = replace(
                 told,
                 steps=result.steps,
@@ -381,6 +441,9 @@ class Worker:
                 origins=tuple(completion.origin for completion in result.completions),
             )
         self.on_finished(told)
+
+
+_Begin = tuple[Callable[[Infiller, _Job, float | None], Work[Any]], Callable[[str], Result]]
 
 
 class _Queue:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from infill.passes import Work
 from infill.sampler import Cancelled, Late
@@ -24,6 +24,8 @@ BATCH_SHARE = 0.25
 PATIENCE = 8
 """Passes after which batch work gets a turn, however large."""
 WIDTHS = 256
+WIDTH = 32
+"""Requests that ``together`` has under way at once: each holds the keys and values of a context."""
 
 
 @dataclass(eq=False)
@@ -121,6 +123,35 @@ class Batcher:
     def _end(self, task: Task[Any], result: object, error: Exception | None) -> None:
         self.tasks.remove(task)
         task.finished(result, error)
+
+
+def together(works: Sequence[Work[T]], denoiser: Denoiser[Any], *, width: int = WIDTH) -> list[T]:
+    """Many requests side by side, ``width`` of them at a time; their results in order.
+
+    Raises:
+        Exception: the first that a request ended with; the others are given up.
+    """
+    batcher = Batcher(denoiser)
+    waiting = deque(enumerate(works))
+    results: dict[int, T] = {}
+    failed: list[Exception] = []
+
+    def finished(index: int, result: T | None, error: Exception | None) -> None:
+        if error is not None:
+            failed.append(error)
+        else:
+            results[index] = cast(T, result)
+
+    while waiting or batcher.tasks:
+        while waiting and len(batcher.tasks) < width:
+            index, work = waiting.popleft()
+            batcher.add(Task(work, partial(finished, index), should_stop=lambda: False))
+        batcher.step()
+        if failed:
+            for work in works:
+                work.close()
+            raise failed[0]
+    return [results[index] for index in range(len(works))]
 
 
 def _fitting(tasks: Sequence[Task[Any]], room: int, *, always: bool) -> tuple[list[tuple[Task[Any], Call]], int]:

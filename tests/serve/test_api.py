@@ -160,9 +160,13 @@ def test_a_full_queue_is_said_with_a_time(serve: Serve, listen: Listen) -> None:
 
 
 def test_an_edit_is_not_invented(client: Served) -> None:
-    answer = client.post("/v1/hone/edit", json={"text": TEXT, "start": 0, "end": 3, "instruction": "rename it"})
+    asked = {"text": TEXT, "blocks": [[0, 3]]}
+    answer = client.post("/v1/hone/edit", json=asked | {"instruction": "rename it"})
     assert answer.status_code == 501
-    assert "cannot rewrite" in answer.json()["error"]["message"]
+    assert "no instruction in free words; it knows the tasks fix" in answer.json()["error"]["message"]
+    answer = client.post("/v1/hone/edit", json=asked | {"task": "fix"})
+    assert answer.status_code == 400
+    assert "not trained to edit" in answer.json()["error"]["message"]
     assert not client.denoiser.calls
 
 

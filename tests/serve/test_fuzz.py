@@ -172,7 +172,7 @@ def bad_requests(number: int) -> list[Request]:
         ("/v1/hone/complete", GOOD | {"start": 999, "document": text[:4000], "filename": text[:4000]}),
         ("/v1/hone/complete", GOOD | {text: text}),
         ("/v1/hone/complete", text),
-        ("/v1/hone/edit", {"text": text, "start": 0, "end": 1, "instruction": text[:4000]}),
+        ("/v1/hone/edit", {"text": text, "blocks": [[0, 1]], "instruction": text[:4000]}),
         ("/v1/completions", {"model": text, "prompt": {"a": text}}),
         ("/infill", {"input_prefix": [text], "n_predict": text}),
         ("/api/generate", {"model": text, "prompt": number}),

@@ -58,7 +58,7 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("/v1/hone/complete", {"content": TEXT, "headers": {"content-type": "text/plain"}}),
     ("/v1/hone/complete", {"content": f'{{"text": "{SECRET}', "headers": {"content-type": "application/json"}}),
     (f"/v1/{SECRET}?{SECRET}={SECRET}", {"json": {"text": TEXT}}),
-    ("/v1/hone/edit", {"json": {"text": TEXT, "start": 0, "end": 1, "instruction": SECRET}}),
+    ("/v1/hone/edit", {"json": {"text": TEXT, "blocks": [[0, 1]], "instruction": SECRET}}),
     ("/v1/hone/cancel", {"json": {"request": SECRET}}),
     ("/infill", {"json": {"input_prefix": TEXT, "input_suffix": SECRET, "n_predict": SECRET}}),
     ("/infill", {"json": {"input_prefix": TEXT, "input_suffix": SUFFIX, "input_extra": SECRET}}),
