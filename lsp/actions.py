@@ -1,18 +1,37 @@
 """Code actions: a list of small objects. A new one is appended to ``ACTIONS``; nothing else changes.
 
 An action says whether it applies to a place and, when it is chosen, what text takes the place of what. Offsets only;
-the protocol is in ``lsp.features``. Where a body ends is found by lines and brackets, without a parser: an offer may be
-missed, and what is chosen still passes the syntax gate.
+the protocol is in ``lsp.features``: offers and their resolution, the command for a key, versions, annotations that the
+user may confirm one by one, progress, cancelling.
+
+How to add one: write a class with the attributes of ``Action``. ``applies`` is asked on a thread of its own at every
+move of the cursor. ``run`` is a coroutine that may take many seconds: it asks the model with ``work.ask``, as often as
+it likes, says how far it is with ``work.report``, and raises a ``HoneError`` where there is no edit. It returns as many
+edits as it wants, in any order, in one or many blocks of the document; edits with the same ``why`` are one group in the
+editor's preview. A document that changes meanwhile, and a user who cancels, end it with ``CancelledError`` or make its
+edits void; it needs no code for either. What a command brings along beside the place (an instruction, say) is in
+``place.given``.
+
+Where a body ends is found by lines and brackets, without a parser: an offer may be missed, and what is chosen still
+passes the syntax gate.
 """
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
 
 from assistant.errors import RequestError
 from assistant.types import CompletionRequest, CompletionResult
 from lsp.convert import split
+from lsp.documents import difference
+from lsp.history import Span
+
+if TYPE_CHECKING:
+    from assistant.mend import Broken, Fault
+    from assistant.nextedit import Proposal
 
 BUDGET_MS = 8000.0
 MAX_TOKENS = 192
@@ -28,6 +47,12 @@ class Place:
     filename: str
     language: str
     """As the editor names it; may be anything."""
+    edits: tuple[Span, ...] = ()
+    """What was changed in the document lately."""
+    wrong: tuple[tuple[int, int], ...] = ()
+    """Where other tools see something wrong, near the place."""
+    given: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What came along with the command."""
 
     @property
     def is_cursor(self) -> bool:
@@ -40,9 +65,24 @@ class Edit:
     start: int
     end: int
     text: str
+    why: str = ""
+    """For the user who is asked to confirm it; "" for who wrote it."""
 
 
-Ask = Callable[[CompletionRequest], Awaitable[CompletionResult]]
+class Work(Protocol):
+    """What an action may use while it runs."""
+
+    async def ask(self, request: CompletionRequest, /) -> CompletionResult:
+        """Asks the model.
+
+        Raises:
+            HoneError: from the daemon.
+        """
+        ...
+
+    def report(self, message: str, share: float | None = None) -> None:
+        """Shown to the user: what is done at the moment, and how much of all is behind."""
+        ...
 
 
 class Action(Protocol):
@@ -60,14 +100,22 @@ class Action(Protocol):
         ...
 
     @property
-    def needs_confirmation(self) -> bool: ...
+    def needs_confirmation(self) -> bool:
+        """Where the editor can ask, edit by edit."""
+        ...
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the model may have written the text."""
+        ...
 
     def applies(self, place: Place) -> bool:
         """Quick: asked at every move of the cursor."""
         ...
 
-    async def run(self, place: Place, ask: Ask) -> tuple[Edit, ...]:
-        """
+    async def run(self, place: Place, work: Work, /) -> tuple[Edit, ...]:
+        """Edits that do not overlap.
+
         Raises:
             HoneError: there is no edit; a sentence says why.
         """
@@ -96,28 +144,129 @@ class Filling:
     find: Find = field(repr=False)
     kind: str = "refactor.rewrite"
     needs_confirmation: bool = False
+    is_generated: bool = True
 
     def applies(self, place: Place) -> bool:
         return self.find(place) is not None
 
-    async def run(self, place: Place, ask: Ask) -> tuple[Edit, ...]:
+    async def run(self, place: Place, work: Work) -> tuple[Edit, ...]:
         hole = self.find(place)
         if hole is None:
             raise RequestError(f"{self.title!r} does not apply here; put the cursor on what is to be written")
         before, behind = place.text[: hole.start] + hole.lead, hole.tail + place.text[hole.end :]
-        result = await ask(
-            CompletionRequest(
-                before + behind,
-                len(before),
-                filename=place.filename or None,
-                max_tokens=MAX_TOKENS,
-                budget_ms=BUDGET_MS,
-                one_line=False,
-            )
-        )
+        result = await work.ask(_request(place, before, behind))
         if not result.completions:
             raise RequestError(f"the model has nothing to write here: {result.reason}")
         return (Edit(hole.start, hole.end, hole.lead + result.completions[0].text + hole.tail),)
+
+
+@dataclass(frozen=True)
+class FixSyntax:
+    """A syntax error at the place: by rule where something small is missing or too much, else the model writes anew
+    what is broken. Either way the text must have fewer errors with it.
+    """
+
+    name: str = "fixSyntax"
+    title: str = "Fix this syntax error"
+    kind: str = "quickfix"
+    needs_confirmation: bool = True
+    is_generated: bool = True
+
+    def applies(self, place: Place) -> bool:
+        return self._fault(place, _broken(place.text, place.language, place.filename)) is not None
+
+    def _fault(self, place: Place, broken: "Broken") -> "Fault | None":
+        for start, end in ((place.start, place.end), *place.wrong):
+            if (fault := broken.near(start, end)) is not None:
+                return fault
+        return None
+
+    async def run(self, place: Place, work: Work) -> tuple[Edit, ...]:
+        broken = await asyncio.to_thread(_broken, place.text, place.language, place.filename)
+        fault = self._fault(place, broken)
+        if fault is None:
+            raise RequestError("there is no syntax error here that can be seen; put the cursor on its line")
+        by_rule = await asyncio.to_thread(broken.mended, fault, place.start)
+        if by_rule is not None:
+            return (Edit(by_rule.start, by_rule.end, by_rule.text, "found by rule; it leaves fewer syntax errors"),)
+        for count, (start, end) in enumerate(broken.holes(fault)):
+            work.report("the model writes it anew", count / 3)
+            found = await work.ask(_request(place, place.text[:start], place.text[end:], n=3))
+            for one in found.completions:
+                edit = _trimmed(place.text, Edit(start, end, one.text))
+                if await asyncio.to_thread(broken.improves, edit.start, edit.end, edit.text):
+                    return (edit,)
+        raise RequestError("nothing that leaves fewer syntax errors was found, by rule or by the model")
+
+
+@dataclass(frozen=True)
+class RenameToo:
+    """Places that a rename or a changed signature near by calls for: those on the selected lines, or all of them."""
+
+    name: str
+    title: str
+    everywhere: bool
+    kind: str = "refactor.rewrite"
+    is_generated: bool = False
+
+    @property
+    def needs_confirmation(self) -> bool:
+        return self.everywhere
+
+    def applies(self, place: Place) -> bool:
+        return bool(self._wanted(place))
+
+    def _wanted(self, place: Place) -> list["Proposal"]:
+        found = _proposals(place.text, place.language, place.filename, place.edits)
+        start, _ = _line_at(place.text, place.start)
+        last, line = _line_at(place.text, place.end)
+        end = last + len(line)
+        here = [one for one in found if start <= one.start and one.end <= end]
+        if not self.everywhere:
+            return here
+        is_near = here or any(one.start <= end and start <= one.end for one in place.edits)
+        return list(found) if is_near and len(found) > len(here) else []
+
+    async def run(self, place: Place, _: Work) -> tuple[Edit, ...]:
+        found = await asyncio.to_thread(self._wanted, place)
+        if not found:
+            raise RequestError("there is no place here that a rename or a changed signature calls for")
+        return tuple(Edit(one.start, one.end, one.text, one.why) for one in found)
+
+
+@lru_cache(maxsize=2)
+def _broken(text: str, language: str, filename: str) -> "Broken":
+    from assistant.mend import Broken  # noqa: PLC0415 (parsers come in with it)
+
+    return Broken(text, language, filename)
+
+
+@lru_cache(maxsize=2)
+def _proposals(text: str, language: str, filename: str, edits: tuple[Span, ...]) -> tuple["Proposal", ...]:
+    if not edits:
+        return ()
+    from assistant.nextedit import proposals, supports  # noqa: PLC0415 (the same)
+
+    return tuple(proposals(text, edits, 0)) if supports(language, filename) else ()
+
+
+def _request(place: Place, before: str, behind: str, *, n: int = 1) -> CompletionRequest:
+    return CompletionRequest(
+        before + behind,
+        len(before),
+        filename=place.filename or None,
+        n=n,
+        max_tokens=MAX_TOKENS,
+        budget_ms=BUDGET_MS,
+        one_line=False,
+    )
+
+
+def _trimmed(text: str, edit: Edit) -> Edit:
+    """Without what it shares with the text, at both ends."""
+    change = difference(text[edit.start : edit.end], edit.text)
+    start = edit.start + change.start
+    return Edit(start, start + len(change.removed), change.inserted, edit.why)
 
 
 # Finding holes.
@@ -304,4 +453,7 @@ def _braces(place: Place) -> Hole | None:
 ACTIONS: list[Action] = [
     Filling("fillHole", "Fill this hole", selected_or_marked),
     Filling("completeBody", "Complete this body", empty_body),
+    FixSyntax(),
+    RenameToo("renameHere", "Rename here too", everywhere=False),
+    RenameToo("renameEverywhere", "Rename everywhere else, too", everywhere=True),
 ]

@@ -4,7 +4,7 @@ A request about suggestions is always answered with a list, an empty one where t
 an error would leave an old suggestion on the screen. Why there is nothing is said once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from assistant.types import Caller, CompletionRequest, CompletionResult
 from lsp.actions import ACTIONS, Action, Edit, Place
 from lsp.convert import code_points
 from lsp.documents import Document
-from lsp.protocol import CONTENT_MODIFIED, FAILED, asked_about, log
+from lsp.protocol import CONTENT_MODIFIED, FAILED, asked_about, log, work_token
 from lsp.session import Session
 from lsp.suggest import Question, Suggestion, label, sendable
+from lsp.work import Work
 
 ACCEPTED = "hone.accepted"
 RUN = "hone.run"
@@ -65,10 +66,12 @@ def _inline(
 
 async def _suggest(session: Session, question: Question) -> tuple[Suggestion, ...]:
     try:
-        return await session.suggester.suggest(question)
+        with session.busy():
+            return await session.suggester.suggest(question)
     except BusyError as error:
         session.note(str(error))
     except HoneError as error:
+        session.trouble = str(error)
         session.tell(str(error))
     except Exception:  # noqa: BLE001 (the edge: the request is answered all the same)
         log.exception("a suggestion failed")
@@ -136,8 +139,9 @@ def partially_accepted(session: Session, params: object) -> None:
         session.accept_part(name, code_points(offer.text, length, "utf-16"))
 
 
-def focused(session: Session, params: object) -> None:
-    """``textDocument/didFocus``: nothing depends on it yet; clients send it."""
+def focused(session: Session, _: object) -> None:
+    """``textDocument/didFocus``: who sends it knows the messages of Copilot's server."""
+    session.speaks_beyond()
 
 
 def _name_of(params: object) -> object:
@@ -148,6 +152,42 @@ def _name_of(params: object) -> object:
     return arguments[0] if isinstance(arguments, list) and arguments else None
 
 
+# The next edit.
+
+
+async def inline_edit(session: Session, params: object) -> dict[str, Any]:
+    """``textDocument/copilotInlineEdit``, as clients of Copilot's server send it: ``{textDocument: {uri, version},
+    position}``. One edit, the next one; clients ask again once it is accepted.
+    """
+    nothing: dict[str, Any] = {"edits": []}
+    document = asked_about.get()
+    session.speaks_beyond()
+    if document is None or not session.options.enabled or not session.options.next_edit:
+        return nothing
+    cursor = 0
+    where = params.get("position") if isinstance(params, Mapping) else None
+    if isinstance(where, Mapping) and all(isinstance(where.get(one), int) for one in ("line", "character")):
+        cursor = document.offset(types.Position(max(where["line"], 0), max(where["character"], 0)))
+    found = await session.next_edits(document, cursor)
+    if not found or not session.documents.is_current(document):
+        session.statistics.count("edit_quiet", document.language_id)
+        return nothing
+    one = found[0]
+    name = session.offer(document, one.text, one.start, kind="edit_")
+    session.show(name)
+    where = document.range(one.start, one.end)
+    edit = {
+        "text": one.text,
+        "range": {
+            "start": {"line": where.start.line, "character": where.start.character},
+            "end": {"line": where.end.line, "character": where.end.character},
+        },
+        "textDocument": {"uri": document.uri, "version": document.version},
+        "command": {"title": "Hone: edit accepted", "command": ACCEPTED, "arguments": [name]},
+    }
+    return {"edits": [edit]}
+
+
 # Code actions.
 
 
@@ -156,12 +196,14 @@ async def code_action(session: Session, params: types.CodeActionParams) -> list[
     if document is None or not session.options.enabled or session.context.denied(document) is not None:
         return []
     session.context.diagnosed(document, params.context.diagnostics)
-    place = _place(document, params.range)
-    return [
-        _offer(session, action, document, place)
-        for action in ACTIONS
-        if _is_wanted(action.kind, params.context.only) and action.applies(place)
-    ]
+    start, end = sorted((document.offset(params.range.start), document.offset(params.range.end)))
+    wrong = tuple(
+        (document.offset(one.range.start), document.offset(one.range.end)) for one in params.context.diagnostics[:16]
+    )
+    place = _place(session, document, start, end, wrong=wrong)
+    wanted = [action for action in ACTIONS if _is_wanted(action.kind, params.context.only)]
+    fitting = await session.think(lambda: [action for action in wanted if action.applies(place)])
+    return [_offer(session, action, document, place, params.context.diagnostics) for action in fitting]
 
 
 def _is_wanted(kind: str, only: Any) -> bool:
@@ -169,12 +211,26 @@ def _is_wanted(kind: str, only: Any) -> bool:
     return only is None or any(one in ("", kind) or kind.startswith(f"{one}.") for one in only)
 
 
-def _place(document: Document, where: types.Range) -> Place:
-    start, end = sorted((document.offset(where.start), document.offset(where.end)))
-    return Place(document.text, start, end, document.path, document.language_id)
+def _place(
+    session: Session,
+    document: Document,
+    start: int,
+    end: int,
+    *,
+    wrong: tuple[tuple[int, int], ...] = (),
+    given: Mapping[str, Any] | None = None,
+) -> Place:
+    edits = session.edits(document)
+    return Place(document.text, start, end, document.path, document.language_id, edits, wrong, given or {})
 
 
-def _offer(session: Session, action: Action, document: Document, place: Place) -> types.CodeAction:
+def _offer(
+    session: Session,
+    action: Action,
+    document: Document,
+    place: Place,
+    diagnostics: Sequence[types.Diagnostic],
+) -> types.CodeAction:
     data = {
         "action": action.name,
         "uri": document.uri,
@@ -184,10 +240,12 @@ def _offer(session: Session, action: Action, document: Document, place: Place) -
     }
     support = _action_support(session)
     tags = None
-    if support is not None and support.tag_support is not None:
+    if action.is_generated and support is not None and support.tag_support is not None:
         known = types.CodeActionTag.LlmGenerated in support.tag_support.value_set
         tags = [types.CodeActionTag.LlmGenerated] if known else None
     offer = types.CodeAction(action.title, kind=action.kind, tags=tags)
+    if action.kind == types.CodeActionKind.QuickFix and diagnostics:
+        offer.diagnostics = diagnostics
     resolves = support is not None and support.resolve_support is not None
     if resolves and support is not None and "edit" in support.resolve_support.properties:  # type: ignore[union-attr]
         offer.data = data
@@ -203,15 +261,17 @@ def _action_support(session: Session) -> types.CodeActionClientCapabilities | No
 
 async def resolve_code_action(session: Session, params: types.CodeAction) -> types.CodeAction:
     """The edit of an action that was chosen."""
-    chosen = _chosen(session, params.data)
-    params.edit = await _edit(session, chosen)
+    params.edit = await _edit(session, _chosen(session, params.data))
     return params
 
 
 async def run_action(session: Session, *arguments: Any) -> dict[str, Any]:
-    """The same as a command, for a key: ``{action, uri, range or position, version?}``."""
-    chosen = _chosen(session, arguments[0] if arguments else None)
-    edit = await _edit(session, chosen)
+    """The same as a command, for a key: ``{action, uri, range or position, version?}``, and whatever else an action
+    wants to be given.
+    """
+    with session.protocol.stoppable():
+        chosen = _chosen(session, arguments[0] if arguments else None)
+        edit = await _edit(session, chosen, work_token.get())
     answer = await session.workspace_apply_edit_async(types.ApplyWorkspaceEditParams(edit, label=chosen.action.title))
     return {"applied": answer.applied, "reason": answer.failure_reason}
 
@@ -237,17 +297,18 @@ def _chosen(session: Session, data: object) -> _Chosen:
         raise _stale()
     if (reason := session.context.denied(document)) is not None:
         raise _refused(reason)
-    return _Chosen(action, document, _place_of(document, data))
+    start, end = _place_of(document, data)
+    return _Chosen(action, document, _place(session, document, start, end, given=data))
 
 
-def _place_of(document: Document, data: Mapping[Any, Any]) -> Place:
+def _place_of(document: Document, data: Mapping[Any, Any]) -> tuple[int, int]:
     start, end = data.get("start"), data.get("end")
-    if isinstance(start, int) and isinstance(end, int):
-        start, end = sorted(min(max(one, 0), len(document.text)) for one in (start, end))
-        return Place(document.text, start, end, document.path, document.language_id)
-    where = data.get("range")
-    ends = [where.get("start"), where.get("end")] if isinstance(where, Mapping) else [data.get("position")] * 2
-    return _place(document, types.Range(*(_position(one) for one in ends)))
+    if not isinstance(start, int) or not isinstance(end, int):
+        where = data.get("range")
+        ends = [where.get("start"), where.get("end")] if isinstance(where, Mapping) else [data.get("position")] * 2
+        start, end = (document.offset(_position(one)) for one in ends)
+    start, end = sorted(min(max(one, 0), len(document.text)) for one in (start, end))
+    return start, end
 
 
 def _position(value: object) -> types.Position:
@@ -258,8 +319,8 @@ def _position(value: object) -> types.Position:
     raise _refused("the command needs a range or a position: {line, character}")
 
 
-async def _edit(session: Session, chosen: _Chosen) -> types.WorkspaceEdit:
-    document = chosen.document
+async def _edit(session: Session, chosen: _Chosen, token: str | int | None = None) -> types.WorkspaceEdit:
+    document, action = chosen.document, chosen.action
 
     async def ask(request: CompletionRequest) -> CompletionResult:
         values = {key: value for key, value in vars(request).items() if key != "text"}
@@ -269,12 +330,14 @@ async def _edit(session: Session, chosen: _Chosen) -> types.WorkspaceEdit:
         )
 
     try:
-        edits = await chosen.action.run(chosen.place, ask)
+        async with Work(session, action.title, ask, token) as work:
+            edits = await action.run(chosen.place, work)
     except HoneError as error:
         raise _refused(str(error)) from error
     if not session.documents.is_current(document):
         raise _stale()
-    return _workspace_edit(session, chosen, edits)
+    session.statistics.count(f"action_{action.name}", document.language_id)
+    return _workspace_edit(session, chosen, tuple(sorted(edits, key=lambda one: (one.start, one.end))))
 
 
 def _workspace_edit(session: Session, chosen: _Chosen, edits: tuple[Edit, ...]) -> types.WorkspaceEdit:
@@ -287,12 +350,21 @@ def _workspace_edit(session: Session, chosen: _Chosen, edits: tuple[Edit, ...]) 
     identifier = types.OptionalVersionedTextDocumentIdentifier(uri=document.uri, version=document.version)
     if support.change_annotation_support is None:
         return types.WorkspaceEdit(document_changes=[types.TextDocumentEdit(identifier, plain)])
-    noted = [types.AnnotatedTextEdit(action.name, one.range, one.new_text) for one in plain]
-    annotation = types.ChangeAnnotation(
-        action.title, needs_confirmation=action.needs_confirmation, description="written by the model"
-    )
+    default = "written by the model" if action.is_generated else "found by rule"
+    reasons = {why: f"{action.name}.{number}" for number, why in enumerate(dict.fromkeys(one.why for one in edits))}
+    names = {why: action.name if len(reasons) == 1 else name for why, name in reasons.items()}
+    noted = [
+        types.AnnotatedTextEdit(names[one.why], edit.range, edit.new_text)
+        for one, edit in zip(edits, plain, strict=True)
+    ]
+    annotations = {
+        name: types.ChangeAnnotation(
+            action.title, needs_confirmation=action.needs_confirmation, description=why or default
+        )
+        for why, name in names.items()
+    }
     return types.WorkspaceEdit(
-        document_changes=[types.TextDocumentEdit(identifier, noted)], change_annotations={action.name: annotation}
+        document_changes=[types.TextDocumentEdit(identifier, noted)], change_annotations=annotations
     )
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-SPANS = 32
-"""Changed places that are remembered per document, the newest ones."""
+SPANS = 256
+"""Changed places that are remembered per document, the newest ones; a name has as many uses, seldom more."""
 LARGEST = 8192
 """Characters; a change of more than this (a formatter, a paste) is no edit by hand, and takes what it touches along."""
 BURST_S = 0.6

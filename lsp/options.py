@@ -25,6 +25,7 @@ class Options:
     alternatives: int = 3
     ahead: bool = True
     eagerness: str = "medium"
+    next_edit: bool = True
     statistics: bool = True
     completion: str = "auto"
     context: str | tuple[str, ...] = "auto"
@@ -117,6 +118,10 @@ OPTIONS = (
     Option(
         "eagerness", "eagerness", _choice(*EAGERNESS), "low, medium or high",
         "how sure a suggestion must be to be shown while you type; asked by hand, all are shown",
+    ),
+    Option(
+        "nextEdit", "next_edit", _switch, "true or false",
+        "whether editors that ask for it are told the next place that a rename or a changed signature calls for",
     ),
     Option(
         "statistics", "statistics", _switch, "true or false",

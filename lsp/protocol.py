@@ -6,14 +6,17 @@
 - A suggestion for a document that changed between its handler's end and its sending is not sent, but an empty list is.
 """
 
+import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
 from pygls.protocol import LanguageServerProtocol, lsp_method
 from pygls.protocol.json_rpc import RPCMessage, RPCNotification, RPCRequest
 
@@ -42,6 +45,10 @@ asked_about: ContextVar[Document | None] = ContextVar("asked_about", default=Non
 named."""
 
 
+work_token: ContextVar[str | int | None] = ContextVar("work_token", default=None)
+"""Inside a request: under what name the client wants to be told of its progress."""
+
+
 class Protocol(LanguageServerProtocol):
     def __init__(self, server: Any, converter: Any) -> None:
         super().__init__(server, converter)
@@ -53,6 +60,8 @@ class Protocol(LanguageServerProtocol):
         self._is_initialized = False
         self._versions: dict[int | str, int] = {}
         """Of requests that name the version they are about, beyond what the protocol asks for."""
+        self._tokens: dict[int | str, str | int] = {}
+        """Of requests that brought a token for their progress."""
         self._about: dict[int | str, tuple[str, Document]] = {}
         """What running requests for suggestions are about."""
 
@@ -108,6 +117,9 @@ class Protocol(LanguageServerProtocol):
         version = document.get("version") if isinstance(document, dict) else None
         if isinstance(version, int):
             self._versions[msg_id] = version
+        token = params.get("workDoneToken") if isinstance(params, dict) else None
+        if isinstance(token, str | int):
+            self._tokens[msg_id] = token
 
     def handle_message(self, message: RPCMessage) -> None:
         method = getattr(message, "method", None)
@@ -125,6 +137,7 @@ class Protocol(LanguageServerProtocol):
 
     def _refuse(self, msg_id: int | str, code: int, message: str) -> None:
         self._versions.pop(msg_id, None)
+        self._tokens.pop(msg_id, None)
         self._send_response(msg_id, error=types.ResponseError(code, message))
 
     def _handle_request(self, msg_id: int | str, method_name: str, params: Any) -> None:
@@ -134,8 +147,31 @@ class Protocol(LanguageServerProtocol):
             document = None
         if document is not None and method_name in NOTHING:
             self._about[msg_id] = method_name, document
+        work_token.set(self._tokens.pop(msg_id, None))
         asked_about.set(document)  # in the context of this message, which the handler's task inherits
         super()._handle_request(msg_id, method_name, params)
+
+    @contextlib.contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Around the work of a command: pygls cancels the request, which is answered, and not the task behind it."""
+        task = asyncio.current_task()
+        request = self._request_futures.get(self.msg_id) if self.msg_id is not None else None
+        is_answered = False
+
+        def stop(done: "Future[Any]") -> None:
+            nonlocal is_answered
+            if done.cancelled() and task is not None:
+                is_answered = True
+                task.cancel()
+
+        if isinstance(request, Future):
+            request.add_done_callback(stop)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if is_answered:
+                raise
+            raise JsonRpcRequestCancelled("stopped by the user") from None
 
     def _document_of(self, params: Any) -> Document | None:
         identifier = getattr(params, "text_document", None)

@@ -1,11 +1,14 @@
 """What one language server knows: its client, the open documents, the options, what was told and accepted."""
 
 import asyncio
+import contextlib
+import contextvars
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lsprotocol import types
 from pygls.exceptions import PyglsError
@@ -13,13 +16,17 @@ from pygls.lsp.server import LanguageServer
 
 from assistant import __version__
 from lsp.documents import Document, Documents
-from lsp.history import Change, History
+from lsp.history import Change, History, Span
 from lsp.kept import Kept
 from lsp.options import SECTION, Options, read_options
-from lsp.protocol import Protocol, log
+from lsp.protocol import DID_CHANGE_STATUS, Protocol, log
 from lsp.suggest import Complete, Counting, Suggester, Uncounted
 from lsp.workspace import Workspace
 
+if TYPE_CHECKING:
+    from assistant.nextedit import Proposal
+
+T = TypeVar("T")
 REMEMBERED = 256
 """Suggestions by their name, for when they are accepted."""
 
@@ -55,6 +62,12 @@ class Session(LanguageServer):
         """Names of suggestions, in the order of their acceptance."""
         self.complaints: list[str] = []
         """About the options, until they can be told."""
+        self.trouble = ""
+        """Why the model cannot be asked; "" where it can."""
+        self._running = 0
+        self._speaks_beyond = False
+        self._status: dict[str, Any] = {}
+        self._thinker = ThreadPoolExecutor(1, "thinker")
         self._told: set[str] = set()
         self._initial: object = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -78,6 +91,60 @@ class Session(LanguageServer):
     def _deleting(self, document: Document, at: int) -> bool:
         history = self.histories.get(document.key)
         return history is not None and history.deleting(document.text, at)
+
+    def edits(self, document: Document) -> tuple[Span, ...]:
+        """What was changed lately in a document that is current."""
+        history = self.histories.get(document.key)
+        return () if history is None or not self.documents.is_current(document) else history.spans
+
+    async def think(self, work: Callable[[], T]) -> T:
+        """On the one thread for what takes milliseconds: parsing."""
+        return await asyncio.get_running_loop().run_in_executor(self._thinker, contextvars.copy_context().run, work)
+
+    async def next_edits(self, document: Document, cursor: int) -> "list[Proposal]":
+        """Places that a rename or a changed signature calls for, the next one first."""
+        edits = self.edits(document)
+        if not edits:
+            return []
+
+        def find() -> "list[Proposal]":
+            from assistant.nextedit import proposals, supports  # noqa: PLC0415 (parsers come in with it)
+
+            if not supports(document.language_id, document.path) or not self.documents.is_current(document):
+                return []
+            return proposals(document.text, edits, cursor)
+
+        return await self.think(find)
+
+    # What clients of Copilot's server show in a status line.
+
+    def speaks_beyond(self) -> None:
+        """The client knows ``didChangeStatus``: it sent something of the same set, or said so."""
+        if not self._speaks_beyond:
+            self._speaks_beyond = True
+            self._say_status()
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """While somebody waits for the model."""
+        self._running += 1
+        self._say_status()
+        try:
+            yield
+            self.trouble = ""
+        finally:
+            self._running -= 1
+            self._say_status()
+
+    def _say_status(self) -> None:
+        status = {
+            "busy": self._running > 0,
+            "kind": "Warning" if self.trouble else "Normal" if self.options.enabled else "Inactive",
+            "message": self.trouble,
+        }
+        if self._speaks_beyond and status != self._status:
+            self._status = status
+            self.protocol.notify(DID_CHANGE_STATUS, status)
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """pygls would put it on the screen, with whatever the message held."""

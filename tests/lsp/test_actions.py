@@ -7,7 +7,7 @@ import pytest
 
 from assistant.types import CompletionRequest, CompletionResult
 from lsp import actions
-from lsp.actions import ACTIONS, Edit, Place, empty_body, selected_or_marked
+from lsp.actions import ACTIONS, Edit, Place, Work, empty_body, selected_or_marked
 from tests.lsp.peers import MODERN, URI, Editor, RequestFailedError, Script, in_memory, run, until
 
 HOLE = "§"
@@ -151,7 +151,7 @@ async def offers(editor: Editor, **context: Any) -> list[dict[str, Any]]:
 async def opened(script: Script, capabilities: dict[str, Any] = MODERN) -> Editor:
     editor, _ = in_memory(script)
     able = await editor.start(capabilities)
-    assert able["codeActionProvider"] == {"codeActionKinds": ["refactor.rewrite"], "resolveProvider": True}
+    assert able["codeActionProvider"] == {"codeActionKinds": ["quickfix", "refactor.rewrite"], "resolveProvider": True}
     editor.open(CODE, version=5)
     return editor
 
@@ -274,14 +274,14 @@ def test_no_answer_says_why() -> None:
 
 def test_an_action_of_somebody_else_needs_no_other_change(monkeypatch: pytest.MonkeyPatch) -> None:
     class Shout:
-        name, title, kind, needs_confirmation = "shout", "Shout", "refactor.rewrite", True
+        name, title, kind, needs_confirmation, is_generated = "shout", "Shout", "refactor.rewrite", True, True
 
         def applies(self, place: Place) -> bool:
             return "def" in place.text
 
-        async def run(self, place: Place, ask: Any) -> tuple[Edit, ...]:
-            result: CompletionResult = await ask(CompletionRequest(place.text, 0))
-            return (Edit(0, 3, result.completions[0].text), Edit(4, 7, "ADD"))
+        async def run(self, place: Place, work: Work) -> tuple[Edit, ...]:
+            result: CompletionResult = await work.ask(CompletionRequest(place.text, 0))
+            return (Edit(4, 7, "ADD"), Edit(0, 3, result.completions[0].text))
 
     monkeypatch.setattr(actions, "ACTIONS", ACTIONS)
     ACTIONS.append(Shout())

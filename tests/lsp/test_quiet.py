@@ -133,7 +133,8 @@ def test_a_client_that_tells_what_it_shows_is_believed() -> None:
         assert counts.counts["shown"] == 1, "it may not be on the screen"
         editor.notify("textDocument/didShowCompletion", item=item)
         assert counts.counts["shown"] == 2
-        for odd in ({}, {"item": None}, {"item": {"command": {"arguments": [{}]}}}, {"item": 3}):
+        odds: list[dict[str, Any]] = [{}, {"item": None}, {"item": {"command": {"arguments": [{}]}}}, {"item": 3}]
+        for odd in odds:
             editor.notify("textDocument/didShowCompletion", **odd)
         assert counts.counts["shown"] == 2
 
@@ -185,7 +186,8 @@ def test_what_was_accepted_is_looked_at_again(quick_looks: None, command_first: 
         if later == "gone":
             editor.replace("def add(a, b):\n    pass\n", 3)
         elif later is not None:
-            editor.type(*later, 3)
+            text, line, character = later
+            editor.type(text, line, character, 3)
         await until(lambda: counts.counts[f"kept_10min_{how}"], "the last look")
         found = {name: n for name, n in counts.counts.items() if name.startswith("kept")}
         assert found == {f"kept_30s_{how}": 1, f"kept_10min_{how}": 1}

@@ -1,0 +1,284 @@
+"""Syntax errors and small edits that take them away: what is missing or too much is found by trying, and a parser says
+what helps. What no rule mends is left for the model: ``holes`` says what to write anew.
+
+Offsets are code points. An edit is only ever given where the text with it has fewer errors than without it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Lock
+
+from tree_sitter import Node, Parser, Point, Tree
+
+from infill import languages
+from infill.brackets import CLOSER, unmatched
+
+LARGEST = 1_000_000
+"""Characters; nothing is looked for in a longer text."""
+TRIES = 160
+"""Edits that are tried."""
+LINES = 8
+"""Lines from where an error begins in which something may be missing."""
+HEADER = re.compile(r"\s*(?:async\s+)?(?:def|class|if|elif|else|for|while|try|except|finally|with|match|case)\b")
+TOKEN = re.compile(r"\w+|[^\w\s]")
+SIGNS = {"(", ")", "[", "]", "{", "}", ":", ",", ";", ".", "=", '"', "'", "->", "=>"}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An ERROR or a MISSING node: ``text[start:end]``."""
+
+    start: int
+    end: int
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Mending:
+    """``text`` for ``start``..``end``."""
+
+    start: int
+    end: int
+    text: str
+
+    def of(self, text: str) -> str:
+        return text[: self.start] + self.text + text[self.end :]
+
+
+class Broken:
+    """A text with its faults; ``faults`` is empty where it parses, has no grammar, or is too long."""
+
+    def __init__(self, text: str, language: str | None, filename: str | None = None) -> None:
+        self.text = text
+        self._lock = Lock()  # parsers are not for two threads
+        self._row = languages.get(languages.resolve(language, filename, text))
+        usable = self._row is not None and len(text) <= LARGEST and "\0" not in text
+        self._parser: Parser | None = languages.parser(self._row.name) if usable and self._row else None
+        self._data = _encode(text)
+        self._is_ascii = len(self._data) == len(text)
+        self._tree = None if self._parser is None else self._parser.parse(self._seen(self._data))
+        self.faults = [] if self._tree is None else [self._fault(node) for node in _faulty(self._tree)]
+
+    def near(self, start: int, end: int) -> Fault | None:
+        """The fault on the lines of ``start``..``end``, or nearest to them: one line above or below at most."""
+        first, last = self._line(start), self._line(end)
+        spans = [(self._line(one.start), self._line(max(one.end - 1, one.start)), one) for one in self.faults]
+        near = [(max(top - last, first - bottom, 0), one) for top, bottom, one in spans]
+        found = [(apart, one.end - one.start, one.start, one) for apart, one in near if apart <= 1]
+        return min(found)[-1] if found else None
+
+    def mended(self, fault: Fault, at: int) -> Mending | None:
+        """The smallest edit by rule that leaves the fewest errors, fewer than there are; None where there is none.
+        ``at``: the cursor, near which the fault is more likely.
+        """
+        best: tuple[tuple[int, ...], Mending] | None = None
+        seen: set[Mending] = set()
+        for rank, tried in enumerate(self._candidates(fault, at)):
+            if tried in seen:
+                continue
+            if len(seen) >= TRIES:
+                break
+            seen.add(tried)
+            count, covered = self._measure(tried)
+            # What is missing is forgotten more often than what is too much is written.
+            worth = (count, covered, tried.end - tried.start, len(tried.text), rank)
+            if count < len(self.faults) and (best is None or worth < best[0]):
+                best = worth, tried
+        if best is None or not self.improves(best[1].start, best[1].end, best[1].text):
+            return None
+        return best[1]
+
+    def holes(self, fault: Fault) -> Iterator[tuple[int, int]]:
+        """What to write anew, the smallest first: the error, the rest of its line, the line."""
+        start, end = self._line_span(fault.start)
+        first = start + len(self.text[start:end]) - len(self.text[start:end].lstrip())
+        yield from dict.fromkeys(
+            [(fault.start, min(max(fault.end, fault.start), end)), (min(fault.start, end), end), (first, end)]
+        )
+
+    def improves(self, start: int, end: int, text: str) -> bool:
+        """Whether there are fewer errors with ``text`` for ``start``..``end``, parsed from scratch."""
+        if self._parser is None:
+            return False
+        with self._lock:
+            tree = self._parser.parse(self._seen(_encode(self.text[:start] + text + self.text[end:])))
+        return len(_faulty(tree)) < len(self.faults)
+
+    # Trying.
+
+    def _candidates(self, fault: Fault, at: int) -> Iterator[Mending]:
+        comment = self._row.comment if self._row else ""
+        if fault.missing and (fault.missing in SIGNS or not fault.missing.isidentifier()):
+            yield Mending(fault.start, fault.start, fault.missing)
+        lines = self._lines_of(fault, at)
+        for start, end in lines:
+            yield from self._on_line(start, end, comment)
+        for start, end in lines[:2]:
+            yield from self._over_lines(start, end, comment)
+        for one in TOKEN.finditer(self.text, fault.start, min(fault.end, fault.start + 80)):
+            yield Mending(one.start(), one.end(), "")
+            yield Mending(one.start(), one.start(), ",")
+            yield Mending(one.start(), one.start(), ", ")
+        closers = "".join(reversed(unmatched(self.text[-LARGEST:], comment)))
+        if closers and self._row is not None and not self._row.indent_block:
+            end = len(self.text.rstrip())
+            yield Mending(end, end, "\n" + closers)
+
+    def _lines_of(self, fault: Fault, at: int) -> list[tuple[int, int]]:
+        """Lines where the cause may be: the fault's first and last, the cursor's, and the one before each."""
+        spans: dict[tuple[int, int], None] = {}
+        for place in (fault.start, at, max(fault.end - 1, fault.start)):
+            span = self._line_span(place)
+            spans[span] = None
+            if before := self.text[: span[0]].rstrip():
+                spans[self._line_span(len(before) - 1)] = None
+        return list(spans)
+
+    def _on_line(self, start: int, end: int, comment: str) -> Iterator[Mending]:
+        line = self.text[start:end]
+        code = _without_comment(line, comment).rstrip()
+        last = start + len(code)
+        closers = "".join(reversed(unmatched(code, comment)))
+        tail = len(code) - len(code.rstrip(":;,{ "))
+        python = self._row is not None and self._row.indent_block
+        if closers:
+            yield Mending(last, last, closers)
+            yield Mending(last - tail, last - tail, closers)
+            yield Mending(last, last, closers + ":")
+            for at in _breaks(code):
+                yield Mending(start + at, start + at, closers)
+        if python and HEADER.match(code) and not code.endswith(":"):
+            yield Mending(last, last, ":")
+        if python and HEADER.match(code) and code.endswith(":"):
+            indent = line[: len(line) - len(line.lstrip())]
+            yield Mending(end, end, "\n" + indent + self._unit() + "pass")
+        for quote in ('"', "'", "`"):
+            if code.count(quote) % 2:
+                for at in (len(code), len(code) - tail, len(code.rstrip(")]}:;, {"))):
+                    yield Mending(start + at, start + at, quote)
+        if re.match(r"\s*(?:if|elif|while|return|assert)\b", code):
+            for one in re.finditer(r"(?<![=!<>:+\-*/%&|^@])=(?!=)", code):
+                yield Mending(start + one.start(), start + one.end(), "==")
+        if not python:
+            yield Mending(last, last, ";")
+        for one in re.finditer(r"[()\[\]{}:;,.=\"']", code):
+            yield Mending(start + one.start(), start + one.end(), "")
+            if one.group() in CLOSER.values():  # the wrong kind
+                yield from (Mending(start + one.start(), start + one.end(), sign) for sign in CLOSER.values())
+        if python and line.strip():
+            yield from self._indented(start, line)
+
+    def _indented(self, start: int, line: str) -> Iterator[Mending]:
+        """The line as far in as the line above, or as one of its neighbours."""
+        above = self.text[:start].rstrip()
+        row, _ = self._line_span(max(len(above) - 1, 0))
+        outer = re.match(r"[ \t]*", self.text[row:])
+        indent = outer.group() if outer else ""
+        width = len(line) - len(line.lstrip())
+        for wanted in (indent, indent + self._unit()):
+            if wanted != line[:width]:
+                yield Mending(start, start + width, wanted)
+
+    def _over_lines(self, start: int, end: int, comment: str) -> Iterator[Mending]:
+        """Closers behind one of the next lines, for a bracket that was opened on this one."""
+        for _ in range(LINES):
+            code = self.text[start:end]
+            closers = "".join(reversed(unmatched(code, comment)))
+            if not closers:
+                return
+            last = start + len(_without_comment(code, comment).rstrip())
+            for at in dict.fromkeys((last, start + len(code.rstrip().rstrip(":;,")))):
+                yield Mending(at, at, closers)
+            yield Mending(last, last, closers + ":")
+            if end >= len(self.text):
+                return
+            end = self._line_span(end + 1)[1]
+
+    def _measure(self, tried: Mending) -> tuple[int, int]:
+        """Errors of the text with an edit, and the bytes in them; parsed on top of the tree that there is."""
+        if self._tree is None or self._parser is None:
+            return 1, 0
+        start, end = self._byte(tried.start), self._byte(tried.end)
+        new = _encode(tried.text)
+        data = self._data[:start] + new + self._data[end:]
+        old = self._tree.copy()
+        stop = start + len(new)
+        old.edit(start, end, stop, _point(self._data, start), _point(self._data, end), _point(data, stop))
+        with self._lock:
+            found = _faulty(self._parser.parse(self._seen(data), old))
+        return len(found), sum(node.end_byte - node.start_byte for node in found)
+
+    # Places.
+
+    def _seen(self, data: bytes) -> bytes:
+        return data.translate(_ASCII) if self._row is not None and self._row.ascii_only else data
+
+    def _fault(self, node: Node) -> Fault:
+        missing = node.type if node.is_missing else ""
+        return Fault(self._offset(node.start_byte), self._offset(node.end_byte), missing)
+
+    def _byte(self, offset: int) -> int:
+        return offset if self._is_ascii else len(_encode(self.text[:offset]))
+
+    def _offset(self, byte: int) -> int:
+        return byte if self._is_ascii else len(self._data[:byte].decode("utf-8", "surrogatepass"))
+
+    def _line(self, offset: int) -> int:
+        return self.text.count("\n", 0, offset)
+
+    def _line_span(self, offset: int) -> tuple[int, int]:
+        """Without its end."""
+        end = self.text.find("\n", offset)
+        start = self.text.rfind("\n", 0, offset) + 1
+        end = len(self.text) if end < 0 else end
+        return start, end - (self.text[start:end].endswith("\r"))
+
+    def _unit(self) -> str:
+        found = re.search(r"^(\t| {2,8})\S", self.text, re.MULTILINE)
+        return found.group(1) if found else "    "
+
+
+_ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _point(data: bytes, at: int) -> Point:
+    return Point(data.count(b"\n", 0, at), at - (data.rfind(b"\n", 0, at) + 1))
+
+
+def _faulty(tree: Tree) -> list[Node]:
+    """Nodes that are wrong, in order; subtrees without one are not entered."""
+    found: list[Node] = []
+    todo = [tree.root_node]
+    while todo:
+        node = todo.pop()
+        if node.is_error or node.is_missing:
+            found.append(node)
+        if node.has_error:
+            inside = node.children
+            todo.extend(inside)
+            wrong = any(child.has_error or child.is_error or child.is_missing for child in inside)
+            if not (node.is_error or node.is_missing or wrong):
+                found.append(node)  # what is missing has no node of its own
+    return sorted(found, key=lambda node: (node.start_byte, node.end_byte))
+
+
+def _without_comment(line: str, comment: str) -> str:
+    """The line up to its comment, roughly."""
+    if not comment:
+        return line
+    for found in re.finditer(re.escape(comment), line):
+        before = line[: found.start()]
+        if before.count('"') % 2 == 0 and before.count("'") % 2 == 0:
+            return before
+    return line
+
+
+def _breaks(code: str) -> list[int]:
+    """Where a closer may belong inside of a line: before an operator, a keyword or a comma, from the end."""
+    found = re.finditer(r"\s*(?:[,:;=]|\b(?:in|for|if|else|and|or|as|is|not)\b|[+*/<>-])", code)
+    return [one.start() for one in found][::-1][:8]
