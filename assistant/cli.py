@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from assistant import __version__
 from assistant.config import Settings, load_settings
-from assistant.errors import DaemonError, HoneError, RequestError, SourceError
+from assistant.errors import DaemonError, HoneError, ModelError, RequestError, SourceError
 from assistant.source import Source, check_offset, offset_at, position_at, read_source, take_marker, write_source
-from assistant.types import Completer, Completion, CompletionRequest, CompletionResult, OnFinished
+from assistant.types import SOURCES, Completer, Completion, CompletionRequest, CompletionResult, OnFinished
 
 if TYPE_CHECKING:
     from assistant.runtime import Endpoint
     from assistant.serve import Closable
+    from assistant.workspace.command import Cut
+    from infill.workspaces import Elsewhere
 
 ANSWER, NONE, ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -83,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_complete(commands)
     _add_serve(commands)
     _add_lsp(commands)
+    _add_context(commands)
     _add_demo(commands)
     _add_doctor(commands)
     _add_stats(commands)
@@ -99,7 +102,23 @@ def _forward(command: str, arguments: list[str]) -> int:
         module = import_module(FORWARDED[command][0])
     except ModuleNotFoundError as error:
         raise HoneError(f"`hone {command}` needs {error.name}: {sys.executable} -m pip install {error.name}") from error
+    if command == "eval":
+        return cast(int, module.main(arguments, _elsewhere()))
     return cast(Callable[[Sequence[str]], int], module.main)(arguments)
+
+
+def _elsewhere() -> "Elsewhere":
+    """Who looks for texts in other files, for measuring what they are worth."""
+    from assistant.workspace.snippets import DEFAULT_SOURCES, offline
+    from infill.workspaces import Elsewhere
+
+    def find(root: Path, path: str, text: str, at: int, sources: Sequence[str]) -> list[tuple[str, str]]:
+        index = root.parent / f"{root.name}.index"
+        return [(one.path, one.text) for one in offline(root, path, text, at, sources, index=index)]
+
+    # What was changed lately and what is wrong, a package on disk cannot tell.
+    sources = ("definitions", "imports", "open")
+    return Elsewhere(sources, tuple(one for one in DEFAULT_SOURCES if one in sources), find)
 
 
 # --- complete
@@ -127,7 +146,20 @@ def _add_complete(commands: Commands) -> None:
         metavar="WHEN",
         help="ask a daemon: auto (if one runs), start (start one if none does) or never (auto)",
     )
+    parser.add_argument(
+        "--context", metavar="WHEN", help="what helps from the file's workspace goes along: auto or never (auto)"
+    )
+    _add_exclude_option(parser)
     _add_output_options(parser)
+
+
+def _add_exclude_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--exclude",
+        metavar="GLOB",
+        action="append",
+        help="files that never enter a prompt, beside those that hold secrets",
+    )
 
 
 def _add_answer_options(parser: argparse.ArgumentParser) -> None:
@@ -172,6 +204,8 @@ def _complete(options: argparse.Namespace) -> int:
     source = read_source(options.file, stdin_filename=options.stdin_filename)
     source, start = _locate(source, options)
     request = _request(source, start, settings, options)
+    if source.path is not None:
+        request = _with_context(request, source.path, settings)
     result = _answer(request, settings, watch=options.show_steps)
     if not result.completions:
         print(f"hone: no answer: {result.reason}", file=sys.stderr)
@@ -219,6 +253,22 @@ def _request(source: Source, start: int, settings: Settings, options: argparse.N
         seed=settings.seed,
         one_line=options.one_line,
     )
+
+
+PATIENCE_S = 2.0
+"""For an index that is not up to date; what is left waits for the next time."""
+
+
+def _with_context(request: CompletionRequest, path: Path, settings: Settings) -> CompletionRequest:
+    from dataclasses import replace
+
+    from assistant.workspace.command import check, look
+
+    if settings.context == "never":
+        check(path, settings.exclude)
+        return request
+    around = look(path, request.text, request.start, exclude=settings.exclude, patience_s=PATIENCE_S)
+    return replace(request, extra=around.snippets)
 
 
 def _check_language(language: str) -> None:
@@ -461,6 +511,100 @@ def _lsp(options: argparse.Namespace) -> int:
     from lsp.server import serve
 
     return serve(load_settings(vars(options)), options.tcp)
+
+
+# --- context
+
+
+def _add_context(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "context",
+        help="what the model would see at a place in a file, and what was kept out",
+        description="Show what the model would see at a place in FILE, from there and from other files, and what was "
+        "kept out of it and why. No model is run. Exit codes: 0 shown, 1 nothing to forget, 2 an error.",
+    )
+    parser.set_defaults(run=_context)
+    parser.add_argument("file", metavar="FILE", nargs="?", help="a file of a workspace")
+    where = parser.add_argument_group("where").add_mutually_exclusive_group()
+    where.add_argument("--at", metavar="LINE:COL", help="the place, both counted from 1; columns are characters")
+    where.add_argument("--offset", metavar="N", help="the place, in characters from the beginning of the file")
+    where.add_argument("--marker", metavar="TEXT", help="the place where this text stands; it is taken out")
+    parser.add_argument("--source", metavar="NAME", action="append", help="only this source; may be repeated")
+    parser.add_argument("--forget", metavar="FOLDER", help="remove the index of this workspace instead")
+    _add_exclude_option(parser)
+    parser.add_argument("--model", metavar="FOLDER", help="the checkpoint that would read it (the embedded model)")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _context(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from assistant.workspace.command import as_object, check, look, show
+    from assistant.workspace.index import forget
+    from assistant.workspace.snippets import DEFAULT_SOURCES
+
+    if options.forget is not None:
+        was_there = forget(Path(options.forget))
+        _note(f"the index of {options.forget} is {'gone' if was_there else 'not there'}")
+        return ANSWER if was_there else NONE
+    if options.file is None or (options.at, options.offset, options.marker) == (None, None, None):
+        raise RequestError("a FILE and a place in it are needed: hone context FILE --at LINE:COL")
+    settings = load_settings(vars(options))
+    sources = tuple(options.source or DEFAULT_SOURCES)
+    if unknown := [name for name in sources if name not in SOURCES]:
+        raise RequestError(f"--source must be one of {', '.join(SOURCES)}, not {unknown[0]!r}")
+    if options.file == "-":
+        raise RequestError("a file of a workspace is needed, not stdin")
+    if Path(options.file).is_file():
+        check(Path(options.file), settings.exclude)  # before it is read
+    source, at = _locate(read_source(options.file), options)
+    console = Console()
+    with Console(stderr=True).status("reading the workspace") as status:
+        around = look(
+            Path(options.file),
+            source.text,
+            at,
+            sources=sources,
+            exclude=settings.exclude,
+            on_progress=lambda now: status.update(f"reading the workspace: {now.done} of {now.total} files"),
+        )
+    cut = _cut(source, at, settings)
+    if options.json:
+        print(json.dumps(as_object(options.file, source.text, at, around, cut), ensure_ascii=False))
+    else:
+        show(console, options.file, source.text, at, around, cut)
+    return ANSWER
+
+
+def _cut(source: Source, at: int, settings: Settings) -> "Cut":
+    """By the function that the engine uses."""
+    from assistant.workspace.command import Cut
+    from infill.languages import resolve
+    from model.layout import encode_context
+    from model.tokenizer import Tokenizer
+
+    folder = settings.model or Path(__file__).parents[1] / "model" / "weights" / "hone-tiny-python"
+    try:
+        tokenizer = Tokenizer.load(folder)
+        sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{error}; `hone doctor` tells more") from error
+    layout = encode_context(
+        tokenizer,
+        source.text[:at].removeprefix("\ufeff").replace("\r\n", "\n"),
+        source.text[at:].replace("\r\n", "\n"),
+        language=resolve(None, source.name, source.text),
+        filename=source.name,
+        context=sizes["context"],
+        glue=sizes["glue"],
+        reserve=min(settings.max_tokens, sizes["context"] // 2),
+    )
+    middle = len(layout.ids) - 1 - layout.ids[::-1].index(tokenizer.pre)
+    start = layout.ids.index(tokenizer.suf)
+    prefix, suffix = layout.ids[middle + 1 :], layout.ids[start + 1 : middle]
+    special = {tokenizer.bof, tokenizer.eof}
+    shown = [tokenizer.decode([token for token in part if token not in special]) for part in (prefix, suffix)]
+    return Cut(shown[0], shown[1], len(layout.ids), sizes["context"])
 
 
 # --- demo

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from pathspec import GitIgnoreSpec
+from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 from assistant.workspace.secrets import denied_by, secret_in
 
@@ -229,6 +229,45 @@ def content(text: str) -> str | None:
 # What git ignores.
 
 
+_ANYTHING = re.compile("")
+
+
+@dataclass(frozen=True)
+class _Rule:
+    ignores: bool
+    pattern: re.Pattern[str]
+    by_name: bool
+    """Looks at the last part of a path only, as a rule without a slash does."""
+    is_deep: bool
+    """Ends in two stars: matches all that lies deeper, and not the folder itself."""
+    for_folders: bool
+
+    def matches(self, path: str) -> bool:
+        """Itself, not through a folder around it: that folder was asked about before."""
+        if self.for_folders and not path.endswith("/"):
+            return False
+        if self.by_name:
+            name = path[path.rfind("/", 0, -1) + 1 :]
+            return self.pattern.search(name) is not None
+        if self.is_deep:
+            found = self.pattern.match(path)
+            return found is not None and found.end() < len(path)
+        return self.pattern.fullmatch(path) is not None
+
+
+class _Rules:
+    """An ignore file. The library's patterns are asked one by one, the last that matches decides: asked as a whole, it
+    does not tell a folder that a later rule lets in from its contents.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        self._rules = [rule for line in reversed(lines) if (rule := _rule(line)) is not None]
+
+    def ignores(self, path: str) -> bool | None:
+        """None: nothing is said of it. Folders end in a slash."""
+        return next((rule.ignores for rule in self._rules if rule.matches(path)), None)
+
+
 class _Ignored:
     """The ignore rules from the repository's top down to a root and below."""
 
@@ -236,7 +275,7 @@ class _Ignored:
         self._root = root
         self._top = next((one for one in (root, *root.parents) if (one / ".git").exists()), root)
         self._base = root.relative_to(self._top).as_posix() if root != self._top else ""
-        self._specs: dict[str, tuple[tuple[str, GitIgnoreSpec], ...]] = {}
+        self._specs: dict[str, tuple[tuple[str, _Rules], ...]] = {}
         """By folder below the top: its own rules as (where they stand, rules), the strongest first."""
         self._users = _users_file()
         if self._base and self._reason_from_top(self._base, is_folder=True) is not None:
@@ -267,16 +306,16 @@ class _Ignored:
         for depth in range(len(parts) - 1, -1, -1):
             below = "/".join(parts[depth:]) + ("/" if is_folder else "")
             for where, spec in self._of("/".join(parts[:depth])):
-                included = spec.check_file(below).include
-                if included is not None:
-                    return f"ignored by {where}" if included else None
+                ignored = spec.ignores(below)
+                if ignored is not None:
+                    return f"ignored by {where}" if ignored else None
         if self._users is not None:
             where, spec = self._users
-            if spec.check_file(path + ("/" if is_folder else "")).include:
+            if spec.ignores(path + ("/" if is_folder else "")):
                 return f"ignored by {where}"
         return None
 
-    def _of(self, folder: str) -> tuple[tuple[str, GitIgnoreSpec], ...]:
+    def _of(self, folder: str) -> tuple[tuple[str, _Rules], ...]:
         known = self._specs.get(folder)
         if known is None:
             found = []
@@ -290,19 +329,31 @@ class _Ignored:
         return known
 
 
-def _spec(file: Path) -> GitIgnoreSpec | None:
+def _rule(line: str) -> _Rule | None:
+    try:
+        made = GitIgnoreSpecPattern(line)
+    except ValueError:
+        return None  # git, too, passes over what it cannot read
+    if made.include is None or made.regex is None:
+        return None
+    plain = line.strip().removeprefix("!")
+    inner = plain.rstrip("/")
+    if set(inner.strip("/").split("/")) == {"**"}:  # everything
+        return _Rule(made.include, _ANYTHING, True, False, plain.endswith("/"))
+    return _Rule(made.include, made.regex, "/" not in inner, inner.endswith("/**"), plain.endswith("/"))
+
+
+def _spec(file: Path) -> _Rules | None:
     """None where there is no such file, or nothing in it."""
     try:
-        if not file.is_file():
-            return None
         # As in git, a .gitignore that is a link does not count.
-        if file.is_symlink() and file.name == ".gitignore":
+        if not file.is_file() or (file.is_symlink() and file.name == ".gitignore"):
             return None
         text = file.read_bytes()[: 2**20].decode("utf-8", errors="surrogateescape")
     except OSError:
         return None
-    lines = [line for line in text.removeprefix("\ufeff").splitlines() if line.strip() and not line.startswith("#")]
-    return GitIgnoreSpec.from_lines(lines) if lines else None
+    lines = re.split(r"\r?\n", text.removeprefix("\ufeff"))
+    return _Rules([line for line in lines if line.strip() and not line.startswith("#")])
 
 
 def _exclude_file(git: Path) -> Path | None:
@@ -322,7 +373,7 @@ def _exclude_file(git: Path) -> Path | None:
         return None
 
 
-def _users_file() -> tuple[str, GitIgnoreSpec] | None:
+def _users_file() -> tuple[str, _Rules] | None:
     """What the user ignores everywhere: ``core.excludesFile``, or where git looks without it."""
     base = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "git"
     file = base / "ignore"
