@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
+from tests.editors import rpc
+from tests.editors.terminal import Terminal
 from tests.lsp.conftest import home, start_daemon
 from tests.serve.processes import ROOT
 
@@ -83,35 +85,36 @@ def until(read: Callable[[], T], what: str, true: Callable[[T], object] = bool, 
     return value
 
 
+def connect(socket: Path) -> rpc.Neovim | None:
+    try:
+        return rpc.Neovim(socket, PATIENCE_S)
+    except OSError:
+        return None
+
+
 class Neovim:
-    def __init__(self, nvim: Path, init: Path, file: Path) -> None:
-        self._nvim, self.file = nvim, file
-        self._socket = init.parent / "nvim.sock"
-        self._output = (init.parent / "nvim.out").open("wb")
+    def __init__(self, nvim: Path, init: Path, file: Path, *, clean: bool = True) -> None:
+        """``clean``: with the folders of Neovim alone."""
+        self.file = file
+        socket = file.parent / "nvim.sock"
+        self._output = (file.parent / "nvim.out").open("wb")
         self._child = subprocess.Popen(
-            [nvim, "--clean", "--headless", "--listen", self._socket, "-u", init, file],
+            [nvim, *(["--clean"] if clean else []), "--headless", "--listen", socket, "-u", init, file],
             stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, cwd=file.parent,
         )  # fmt: skip
-        until(self._socket.exists, "Neovim's start", seconds=START_S)
-
-    def _remote(self, kind: str, text: str) -> str:
-        done = subprocess.run(
-            [self._nvim, "--clean", "--headless", "--server", self._socket, kind, text],
-            capture_output=True, text=True, timeout=PATIENCE_S, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{text}: {done.stdout}{done.stderr}"
-        return done.stdout
+        self._rpc = until(lambda: connect(socket), "Neovim's start", seconds=START_S)
 
     def lua(self, code: str) -> Any:
         """The value that the code returns."""
-        quoted = code.replace("'", "''")
-        answer = self._remote("--remote-expr", f"luaeval('vim.json.encode({{ v = assert(load(_A))() }})', '{quoted}')")
-        found = json.loads(answer)
-        return found.get("v") if isinstance(found, dict) else None
+        return self._rpc.request("nvim_exec_lua", code, [])
 
     def type(self, keys: str) -> None:
         """All at once, as fast as no one types."""
-        self._remote("--remote-send", keys)
+        self._rpc.request("nvim_input", keys)
+
+    def command(self, text: str) -> str:
+        """Its output."""
+        return str(self.lua(f"return vim.api.nvim_exec2({json.dumps(text)}, {{ output = true }}).output"))
 
     @property
     def lines(self) -> list[str]:
@@ -153,7 +156,19 @@ class Neovim:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         self._child.wait(PATIENCE_S)
+        self._rpc.close()
         self._output.close()
+
+
+@pytest.fixture
+def terminal(environment: Path) -> Iterator[Terminal]:
+    if shutil.which("tmux") is None:
+        unavailable("there is no tmux; apt-get install tmux")
+    one = Terminal(environment)
+    try:
+        yield one
+    finally:
+        one.end()
 
 
 Start = Callable[..., Neovim]
@@ -166,19 +181,26 @@ def write_init(folder: Path, plugin: Path, config: str) -> Path:
 
 
 @pytest.fixture
-def start(nvim: Path, plugin: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """start(text, config): an editor with a file of that text open and, unless told otherwise, its server running."""
-    for name in [name for name in os.environ if name.startswith(("XDG_", "NVIM"))]:
+def environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A private home, in which ``hone`` is in the PATH."""
+    for name in [name for name in os.environ if name.startswith(("XDG_", "NVIM", "TMUX"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    return home
+
+
+@pytest.fixture
+def start(nvim: Path, plugin: Path, environment: Path) -> Iterator[Start]:
+    """start(text, config): an editor with a file of that text open and, unless told otherwise, its server running."""
     with ExitStack() as stack:
 
         def open_(
             text: str, config: str = "require('hone').setup()", *, filename: str = "a.py", wait: bool = True
         ) -> Neovim:
-            file = home / filename
+            file = environment / filename
             file.write_bytes(text.encode())
-            editor = Neovim(nvim, write_init(home, plugin, config), file)
+            editor = Neovim(nvim, write_init(environment, plugin, config), file)
             stack.callback(editor.end)
             if wait:
                 editor.wait_for_server()
@@ -187,21 +209,41 @@ def start(nvim: Path, plugin: Path, home: Path, monkeypatch: pytest.MonkeyPatch)
         yield open_
 
 
+Answering = Callable[..., Path]
+
+
+@pytest.fixture
+def answering(environment: Path, monkeypatch: pytest.MonkeyPatch) -> Answering:
+    """answering((before, answer, ...), ..., delay=...): ``hone lsp`` knows these answers, without a model."""
+
+    def write(*answers: tuple[str, ...], delay: float = 0.0) -> Path:
+        script, program = environment / "script.json", environment / "bin" / "hone"
+        pairs = [[before, list(texts)] for before, *texts in answers]
+        script.write_text(json.dumps({"answers": pairs, "delay": delay}), encoding="utf-8")
+        program.parent.mkdir(exist_ok=True)
+        lines = [
+            "#!/bin/sh",
+            f'[ "$1" = lsp ] || exec "{sys.executable}" -m assistant "$@"',
+            f'PYTHONPATH="{ROOT}" exec "{sys.executable}" -m tests.editors.scripted "{script}"',
+        ]
+        program.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        program.chmod(0o755)
+        if not os.environ["PATH"].startswith(str(program.parent)):
+            monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+        return program
+
+    return write
+
+
 Scripted = Callable[..., str]
 
 
 @pytest.fixture
-def scripted(home: Path) -> Scripted:
+def scripted(answering: Answering) -> Scripted:
     """scripted((before, answer, ...), ..., delay=...): Lua that sets the plugin up with a server that knows answers."""
 
     def config(*answers: tuple[str, ...], delay: float = 0.0, more: str = "") -> str:
-        script = home / "script.json"
-        pairs = [[before, list(texts)] for before, *texts in answers]
-        script.write_text(json.dumps({"answers": pairs, "delay": delay}), encoding="utf-8")
-        command = ", ".join(json.dumps(str(word)) for word in (sys.executable, "-m", "tests.editors.scripted", script))
-        return (
-            f"require('hone').setup({{ cmd = {{ {command} }}, "
-            f"cmd_env = {{ PYTHONPATH = {json.dumps(str(ROOT))} }}, {more} }})"
-        )
+        answering(*answers, delay=delay)
+        return f"require('hone').setup({{ {more} }})"
 
     return config

@@ -19,14 +19,19 @@ if [ ! -e "$prefix/emacs/.complete" ] || ! "$emacs" --version >/dev/null 2>&1; t
     helpers=$(dirname "$dumped")
     data=$(find "$root/usr/share/emacs" -maxdepth 2 -name etc -type d | head -1)
     lisp=$(find "$(dirname "$data")/lisp" -type d | sort | paste -sd :)
-    packages=$(find "$root/usr/share/emacs/site-lisp/elpa-src" -mindepth 1 -maxdepth 1 -type d | sort | paste -sd :)
+    site=$root/usr/share/emacs/site-lisp
+    mv "$site/elpa-src" "$site/elpa" # where Emacs looks for packages of the system
     cat >"$emacs" <<SCRIPT
 #!/bin/sh
 # It was unpacked, not installed, so it is told where its files are.
-export EMACSLOADPATH='$lisp:$packages' EMACSDATA='$data' EMACSDOC='$data' EMACSPATH='$helpers'
+export EMACSLOADPATH='$lisp:$site' EMACSDATA='$data' EMACSDOC='$data' EMACSPATH='$helpers'
 exec '$program' --dump-file='$dumped' "\$@"
 SCRIPT
     chmod +x "$emacs"
+    HOME=$prefix/emacs "$emacs" --quick --batch --eval '(progn
+        (setq native-comp-jit-compilation nil native-comp-enable-subr-trampolines nil byte-compile-warnings nil)
+        (package-initialize)
+        (byte-recompile-directory (car (last command-line-args)) 0))' "$site/elpa" >/dev/null 2>&1
     "$emacs" --version | head -1 >&2
     touch "$prefix/emacs/.complete"
 fi

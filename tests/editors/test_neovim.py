@@ -1,18 +1,13 @@
 """The plugin in a real Neovim: what is drawn, what the keys do, what is in the file afterwards."""
 
-import contextlib
-import json
 import re
-import shutil
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from assistant import daemon as real_daemon
-from tests.editors.conftest import PATIENCE_S, START_S, Scripted, Start, unavailable, until, write_init
+from tests.editors.conftest import START_S, Scripted, Start, until
 from tests.lsp.conftest import StartDaemon
 
 ADD = "def add(a, b):\n    return\n"
@@ -193,7 +188,7 @@ def test_next_previous_and_dismiss(start: Start, scripted: Scripted) -> None:
     editor.wait_for_ghost("two (2/3)")
     editor.type("t")
     editor.wait_for_ghost("wo")
-    editor.type("<BS><Tab>")
+    editor.type("<Tab>")
     editor.wait_for_line(0, "x = two")
     editor.type("<Esc>:%d<CR>ix = ")
     editor.wait_for_ghost("one")
@@ -267,10 +262,7 @@ def test_a_key_does_what_it_did_where_there_is_nothing_to_accept(start: Start, s
 
 def test_commands_and_statusline(start: Start, scripted: Scripted) -> None:
     editor = start("def f():\n    ...\nx =\n", scripted(("x = ", "one"), ("\n    ", "return 1")))
-
-    def command(text: str) -> str:
-        return str(editor.lua(f"return vim.api.nvim_exec2({json.dumps(text)}, {{ output = true }}).output"))
-
+    command = editor.command
     assert editor.lua("return require('hone').statusline()") == "Hone"
     editor.type("GA ")
     editor.wait_for_ghost("one")
@@ -301,12 +293,96 @@ def test_commands_and_statusline(start: Start, scripted: Scripted) -> None:
     editor.wait_for_ghost("one")
     editor.type("<Esc>")
     command("Hone nothing")
-    assert editor.told[-1] == "Hone: there is no :Hone nothing; there are body, fill, log, restart, status, toggle"
+    names = "body, edit, fill, fix, log, restart, status, toggle"
+    assert editor.told[-1] == f"Hone: there is no :Hone nothing; there are {names}"
     assert editor.lua("return vim.fn.getcompletion('Hone to', 'cmdline')") == ["toggle"]
     command("Hone log")
     assert editor.lua("return vim.fs.basename(vim.api.nvim_buf_get_name(0))") == "lsp.log"
     command("help hone")
     assert editor.lua("return vim.fs.basename(vim.api.nvim_buf_get_name(0))") == "hone.txt"
+
+
+def test_fill_on_a_selection(start: Start, scripted: Scripted) -> None:
+    """With text of all scripts in it: what is replaced ends exactly where the selection ends."""
+    editor = start("x = ['ä', '𝄞']  # 𝄞\n", scripted(("x = [", "'größe', 𝄞")))
+    editor.type("f'vf𝄞l:Hone fill<CR>")
+    editor.wait_for_line(0, "x = ['größe', 𝄞]  # 𝄞")
+    editor.type("<Esc>0f'vE:Hone fill<CR>")
+    editor.wait_for_line(0, "x = ['größe', 𝄞 𝄞]  # 𝄞")
+
+
+def test_edit_offers_what_the_server_can_do_there(start: Start, scripted: Scripted) -> None:
+    choose = """
+    vim.ui.select = function(offers, options, chosen)
+      seen = vim.tbl_map(options.format_item, offers)
+      chosen(offers[pick])
+    end
+    """
+    editor = start("def f():\n    ...\nx = 1\ny = 2\n", choose + scripted(("\n    ", "return 1"), ("\n", "print()")))
+    editor.lua("pick = 2")
+    editor.type(":2Hone edit<CR>")
+    assert until(lambda: editor.lua("return seen"), "the choice") == ["Fill this hole"]
+    assert editor.lines[1] == "    ...", "nothing was chosen"
+    editor.lua("pick, seen = 1, nil")
+    editor.type("jf.:Hone edit<CR>")
+    editor.wait_for_line(1, "    return 1")
+    assert editor.lua("return seen") == ["Fill this hole", "Complete this body"]
+    editor.type("ggjjjV:Hone edit<CR>")
+    editor.wait_for_line(3, "print()")
+    editor.type("gg0:Hone edit<CR>")
+    until(lambda: [text for text in editor.told if "nothing to edit here" in text], "why there is nothing")
+
+
+def test_nothing_is_edited_when_the_text_has_changed_meanwhile(start: Start, scripted: Scripted) -> None:
+    editor = start("def f():\n    ...\n", scripted(("\n    ", "return 1"), delay=1.0))
+    editor.type("jf.:Hone fill<CR>")
+    editor.type("Onew<Esc>")
+    until(lambda: editor.told, "the refusal", lambda told: any("changed since" in text for text in told))
+    assert editor.lines == ["def f():", "    new", "    ..."]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3])
+def test_typing_along_at_any_speed_and_tab_at_once(start: Start, scripted: Scripted, delay: float) -> None:
+    editor = start("\n", scripted(("prin", 't("hello", name)'), ("other", " = 1"), delay=delay))
+    for pause in (0, 2, 16, 75, 200):
+        editor.type("<Esc>ggdGiprin")
+        editor.wait_for_ghost('t("hello", name)')
+        editor.lua(f"""
+        for index, key in ipairs({{ 't', '(', '"', 'h', 'e', '<Tab>', ';' }}) do
+          vim.defer_fn(function() vim.api.nvim_input(key) end, index * {pause})
+        end
+        """)
+        until(lambda: editor.lines, f"the text at {pause} ms", lambda lines: lines == ['print("hello", name);'])
+        editor.type("<Esc>ggdGiprin")
+        editor.wait_for_ghost('t("hello", name)')
+        editor.lua(f"""
+        for index, key in ipairs({{ 't', '(', 'x', '<Tab>', ';' }}) do
+          vim.defer_fn(function() vim.api.nvim_input(key) end, index * {pause})
+        end
+        """)
+        until(lambda: editor.lines, f"a Tab at {pause} ms", lambda lines: lines == ["print(x ;"])
+
+
+def test_the_server_is_told_what_was_seen_and_taken(start: Start, scripted: Scripted) -> None:
+    editor = start("#\n", "vim.lsp.log.set_level('DEBUG')\n" + scripted(("# ", "𝄞 and more")))
+
+    def sent(method: str) -> list[str]:
+        log = Path(editor.lua("return vim.lsp.log.get_filename()")).read_text(encoding="utf-8")
+        return [line for line in log.splitlines() if '"rpc.send"' in line and method in line]
+
+    editor.type("A ")
+    editor.wait_for_ghost("𝄞 and more")
+    until(lambda: sent("didShowCompletion"), "the report of what is shown")
+    editor.type("<M-Right>")
+    editor.wait_for_line(0, "# 𝄞")
+    assert "acceptedLength = 2," in until(lambda: sent("didPartiallyAcceptCompletion"), "the report")[-1]
+    editor.type(" a<M-Right>")
+    editor.wait_for_line(0, "# 𝄞 and")
+    (_, last) = until(lambda: sent("didPartiallyAcceptCompletion"), "the second", lambda lines: len(lines) == 2)
+    assert "acceptedLength = 6," in last
+    editor.type("<Tab>")
+    editor.wait_for_line(0, "# 𝄞 and more")
+    until(lambda: sent("hone.accepted"), "the report of the acceptance")
 
 
 def test_bad_options_are_told_and_nothing_starts(start: Start) -> None:
@@ -336,69 +412,3 @@ def test_checkhealth(start: Start, start_daemon: StartDaemon) -> None:
     for words in ("hone 0", "the daemon runs", "positions in utf-8", "<Tab>: accept"):
         assert words in report, report
     assert "<M-End> is mapped to something else" in report
-
-
-# On the real screen.
-
-COLOUR = r"\x1b\[38;2;79;82;88m"
-"""Of hints, in Neovim's own colours."""
-
-
-@pytest.fixture
-def terminal(nvim: Path, plugin: Path, start: Start, home: Path) -> Iterator["Terminal"]:
-    if shutil.which("tmux") is None:
-        unavailable("there is no tmux; apt-get install tmux")
-    one = Terminal(home, nvim, plugin)
-    try:
-        yield one
-    finally:
-        with contextlib.suppress(subprocess.CalledProcessError):
-            one("kill-server")
-
-
-class Terminal:
-    def __init__(self, home: Path, nvim: Path, plugin: Path) -> None:
-        self._home, self._nvim, self._plugin = home, nvim, plugin
-
-    def __call__(self, *words: str | Path) -> str:
-        command = ["tmux", "-S", self._home / "tmux.sock", "-f", "/dev/null", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout
-
-    def open(self, file: Path, config: str) -> None:
-        init = write_init(self._home, self._plugin, config)
-        line = f"TERM=tmux-256color {self._nvim} --clean -u {init} {file}"
-        self("new-session", "-d", "-s", "hone", "-x", "60", "-y", "8", line)
-
-    def press(self, *keys: str) -> None:
-        self("send-keys", "-t", "hone", *keys)
-
-    def screen(self, *flags: str) -> list[str]:
-        """Its eight lines."""
-        return self("capture-pane", "-p", *flags, "-t", "hone").removesuffix("\n").split("\n")
-
-
-def test_the_screen(terminal: Terminal, home: Path, scripted: Scripted) -> None:
-    file = home / "a.py"
-    file.write_text("def add(a, b):\n    return\n\n\nadd(1, 2)\n")
-    statusline = """
-    vim.o.laststatus, vim.o.showmode, vim.o.ruler = 2, false, false
-    vim.o.statusline = '%{v:lua.require("hone").statusline()}'
-    """
-    terminal.open(file, scripted(("return ", "a + b  # ä€𝄞")) + statusline)
-    until(terminal.screen, "the language server", lambda lines: "Hone" in lines, START_S)
-    terminal.press("j", "A", " ")
-    ghost = ["def add(a, b):", "    return a + b  # ä€𝄞", "", "", "add(1, 2)", "~"]
-    until(lambda: terminal.screen()[:6], "the ghost text", lambda lines: lines == ghost)
-    assert re.fullmatch(r"Hone \d+ ms", terminal.screen()[6])
-    drawn = terminal.screen("-e")[1]
-    assert re.search(COLOUR + r"[^\x1b]*a \+ b", drawn), f"in the colour of hints, not of code: {drawn!r}"
-    terminal.press("a", " ", "+")
-    until(lambda: terminal.screen("-e")[1], "the rest", lambda line: re.search(r"\+.*" + COLOUR + " b", line))
-    assert terminal.screen()[:6] == ghost, "what is typed along moves nothing"
-    assert "a + b" not in file.read_text()
-    terminal.press("Tab")
-    until(lambda: terminal.screen("-e")[1], "code", lambda line: re.search(COLOUR, line) is None)
-    assert terminal.screen()[:6] == ghost
-    terminal.press("Escape", ":w", "Enter")
-    saved = "def add(a, b):\n    return a + b  # ä€𝄞\n\n\nadd(1, 2)\n"
-    until(file.read_text, "the saved file", lambda text: text == saved)

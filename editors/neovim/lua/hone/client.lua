@@ -1,4 +1,4 @@
--- The language server as a client of Neovim: its configuration, its restart, the requests of :Hone fill and :Hone body.
+-- The language server as a client of Neovim: its configuration, its restart, the requests of :Hone fill, fix and so on.
 -- Requests for suggestions are watched on their way: what they were asked about is needed when they are accepted.
 
 local M = {}
@@ -6,6 +6,7 @@ local M = {}
 M.NAME = 'hone'
 M.INLINE = 'textDocument/inlineCompletion'
 local LONGEST_STOP_MS = 3000
+local NO_SERVER = 'no language server runs for this buffer; :checkhealth hone says why'
 
 ---@type table<integer, hone.Asked> by buffer: the newest request
 local newest = {}
@@ -132,7 +133,7 @@ function M.run(action, call, done)
   local buf = vim.api.nvim_get_current_buf()
   local client = M.clients(buf)[1]
   if not client then
-    return done('no language server runs for this buffer; :checkhealth hone says why')
+    return done(NO_SERVER)
   end
   local argument = {
     action = action,
@@ -152,6 +153,58 @@ function M.run(action, call, done)
       return done('the edit was not applied: ' .. (result.reason or 'the editor refused it'))
     end
     done()
+  end, buf)
+end
+
+---@param client vim.lsp.Client
+---@param buf integer
+---@param offer lsp.CodeAction
+---@param done fun(complaint: string?)
+local function resolve(client, buf, offer, done)
+  client:request('codeAction/resolve', offer, function(err, whole)
+    if err or not whole then
+      return done(err and err.message or 'the language server has no edit')
+    end
+    if whole.edit then
+      vim.lsp.util.apply_workspace_edit(whole.edit, client.offset_encoding)
+    end
+    if whole.command then
+      client:exec_cmd(whole.command, { bufnr = buf })
+    end
+    done()
+  end, buf)
+end
+
+--- Lets the user choose among what the server offers at the cursor, or over the lines or the selection of a command.
+---@param call { range: integer, line1: integer, line2: integer }
+---@param done fun(complaint: string?)
+function M.choose(call, done)
+  local buf = vim.api.nvim_get_current_buf()
+  local client = M.clients(buf)[1]
+  if not client then
+    return done(NO_SERVER)
+  end
+  local params = vim.lsp.util.make_range_params(0, client.offset_encoding) --[[@as lsp.CodeActionParams]]
+  if call.range > 0 then
+    params.range = M.range(buf, call, client.offset_encoding)
+  end
+  local found = vim.diagnostic.get(buf, { lnum = params.range.start.line })
+  params.context = { diagnostics = vim.lsp.diagnostic.from(found), triggerKind = 1 }
+  client:request('textDocument/codeAction', params, function(err, offers)
+    if err or not offers or #offers == 0 then
+      return done(err and err.message or 'there is nothing to edit here: no hole, no empty body, no error')
+    end
+    vim.ui.select(offers, {
+      prompt = 'Hone:',
+      kind = 'hone',
+      format_item = function(offer)
+        return offer.title
+      end,
+    }, function(offer)
+      if offer then
+        resolve(client, buf, offer, done)
+      end
+    end)
   end, buf)
 end
 

@@ -106,17 +106,25 @@ function run.log()
   vim.cmd.tabnew(vim.fn.fnameescape(vim.lsp.log.get_filename()))
 end
 
+---@param complaint string?
+local function done(complaint)
+  if complaint then
+    tell(complaint)
+  end
+end
+
 local function act(action)
   return function(call)
-    require('hone.client').run(action, call, function(complaint)
-      if complaint then
-        tell(complaint)
-      end
-    end)
+    require('hone.client').run(action, call, done)
   end
 end
 run.fill = act('fillHole')
 run.body = act('completeBody')
+run.fix = act('fixSyntax')
+
+function run.edit(call)
+  require('hone.client').choose(call, done)
+end
 
 ---@return string[]
 function M.commands()
@@ -180,8 +188,8 @@ end
 
 --- Ghost text must differ from code where colours are few, too: Neovim's own group has none for such terminals.
 local function highlight()
-  local hint = vim.api.nvim_get_hl(0, { name = 'ComplHint', link = true })
-  if not hint.link and not hint.ctermfg and not hint.cterm then
+  local hint = vim.api.nvim_get_hl(0, { name = 'ComplHint', link = false })
+  if not hint.ctermfg and not hint.cterm then
     local values = vim.tbl_extend('force', hint, { ctermfg = 8 }) --[[@as vim.api.keyset.highlight]]
     vim.api.nvim_set_hl(0, 'ComplHint', values)
   end

@@ -23,7 +23,7 @@ local BURST_MS = 15
 ---@field covered string what stands behind the cursor and is replaced
 ---@field behind string the rest of the line
 ---@field text string
----@field command? lsp.Command
+---@field item lsp.InlineCompletionItem as the server sent it
 
 ---@type table<integer, { pieces: hone.Piece[], by_hand: boolean }> by buffer: the newest answer
 local answers = {}
@@ -64,7 +64,7 @@ local function piece_of(item, asked)
     covered = asked.line:sub(from + 1, to),
     behind = asked.line:sub(to + 1),
     text = (item.insertText:gsub('\r\n', '\n')),
-    command = item.command,
+    item = item,
   }
 end
 
@@ -105,7 +105,7 @@ local function current(buf)
     return {}
   end
   for _, piece in ipairs((answers[buf] or {}).pieces or {}) do
-    if vim.deep_equal(piece.command, item.command) then
+    if vim.deep_equal(piece.item.command, item.command) then
       local rest = remaining(piece)
       return { piece = piece, rest = rest ~= piece.covered and rest ~= '' and rest or nil }
     end
@@ -199,6 +199,35 @@ function M.watch(buf)
   })
 end
 
+-- What the server is told, for the user's own statistics.
+
+---@param buf integer
+---@param method string
+---@param params table
+local function tell_server(buf, method, params)
+  local owner = client.clients(buf)[1]
+  if owner then
+    owner:notify(method, params)
+  end
+end
+
+---@param buf integer
+local function report_shown(buf)
+  local now = buf == api.nvim_get_current_buf() and current(buf)
+  if now and now.piece and now.rest then
+    tell_server(buf, 'textDocument/didShowCompletion', { item = now.piece.item })
+  end
+end
+
+---@param piece hone.Piece
+---@param bytes integer how much of its text is there by now
+local function report_part(piece, bytes)
+  tell_server(piece.buf, 'textDocument/didPartiallyAcceptCompletion', {
+    item = piece.item,
+    acceptedLength = vim.str_utfindex(piece.text:sub(1, bytes), 'utf-16'),
+  })
+end
+
 -- What the client tells.
 
 ---@param asked hone.Asked
@@ -221,6 +250,7 @@ function M.shown(asked)
   end
   M.watch(buf)
   tidy(buf)
+  report_shown(buf)
   local step = steps[buf]
   if step and asked.by_hand then
     steps[buf] = nil
@@ -228,6 +258,7 @@ function M.shown(asked)
     if count > 1 then
       vim.lsp.inline_completion.select({ bufnr = buf, count = step })
       tidy(buf)
+      report_shown(buf)
     end
   end
 end
@@ -281,13 +312,14 @@ local function accept(part)
   local text = part and part(now.rest) or now.rest
   if #text < #now.rest then
     insert(buf, text, 0) -- as if it had been typed
+    report_part(now.piece, #now.piece.text - #now.rest + #text)
     return true
   end
   abort(buf)
   insert(buf, text, #now.piece.covered)
   local owner = client.clients(buf)[1]
-  if owner and now.piece.command then
-    owner:exec_cmd(now.piece.command, { bufnr = buf })
+  if owner and now.piece.item.command then
+    owner:exec_cmd(now.piece.item.command, { bufnr = buf })
   end
   return true
 end
@@ -322,6 +354,7 @@ local function cycle(step)
   if not now.piece or (answer and #answer.pieces > 1) then
     vim.lsp.inline_completion.select({ count = step })
     tidy(buf)
+    report_shown(buf)
   elseif now.rest and answer and not answer.by_hand then
     steps[buf] = step
     completor(buf):request(INVOKED)
