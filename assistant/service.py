@@ -23,7 +23,7 @@ from assistant.types import (
 )
 from infill.batcher import together
 from infill.contexts import LIMIT_BYTES
-from infill.edit import Edit, EditOptions, Editor, EditPrompt
+from infill.edit import Edit, EditCalibration, EditOptions, Editor, EditPrompt
 from infill.engine import Infiller
 from infill.judge import Calibration
 from infill.languages import resolve
@@ -162,7 +162,7 @@ def editing(
     Raises:
         RequestError: the model was not trained to edit.
     """
-    editor = Editor(infiller.denoiser)
+    editor = Editor(infiller.denoiser, calibration=infiller.edits)
     if not editor.able:
         raise RequestError("this model was not trained to edit blocks; `hone doctor` shows which one is set")
     start, end = request.blocks[block]
@@ -211,7 +211,12 @@ def open_infiller(settings: Settings, *, cache_bytes: int = LIMIT_BYTES) -> Infi
         torch.set_num_threads(settings.threads)
     try:
         denoiser = load_denoiser(folder, device=settings.device, dtype=settings.dtype or "auto")
-        return Infiller(denoiser, calibration=Calibration.load(folder), cache_bytes=cache_bytes)
+        return Infiller(
+            denoiser,
+            calibration=Calibration.load(folder),
+            cache_bytes=cache_bytes,
+            edits=EditCalibration.load(folder),
+        )
     except (CheckpointError, ValueError) as error:
         raise ModelError(f"{error}; `hone doctor` tells more") from error
 

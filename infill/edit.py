@@ -6,11 +6,13 @@ it, says how much likelier each is than the block as it stands. Only one that is
 edit; everything else is left alone. Longer blocks are edited in windows of whole lines, all of them side by side.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -22,9 +24,13 @@ from infill.passes import encode, inspect
 from infill.sampler import Cancelled, Late, Pace, Plan, decode, refine
 from infill.syntax import worse
 from infill.types import Denoiser, ShouldStop
+from model.damage.kinds import KINDS
 from model.layout import EDITS_SHORTER, Operations, encode_context, further_end, line_end, line_start
 
 _WORDS = re.compile(r"\w+|\n|[^\S\n]+|[^\w\s]")
+FILE = "edits.json"
+LEAST_GAIN = 5.0
+"""Nats, where nothing was measured."""
 ROOM = 12
 """Tokens by which a window may grow."""
 THRESHOLDS = (0.5, 0.25, 0.1, 0.8)
@@ -33,6 +39,50 @@ ROWS = 12
 """Readings of one window at most."""
 LENGTHS = 3
 """Likeliest numbers of missing tokens that are tried where the block's likeliest fault is."""
+
+
+@dataclass(frozen=True)
+class EditCalibration:
+    """How much likelier a block must become, for each task: chosen so that right code is left alone.
+
+    Raises:
+        ValueError: names the task and what is allowed.
+    """
+
+    least_gain: dict[str, float] = field(default_factory=dict[str, float])
+    """Nats, by group of tasks."""
+
+    def __post_init__(self) -> None:
+        gains: dict[str, Any] = dict(self.least_gain)
+        for task, gain in gains.items():
+            if not isinstance(gain, int | float) or not gain >= 0:
+                raise ValueError(f"{FILE}: least_gain of {task} must be a number from 0, not {gain!r}")
+
+    def of(self, task: str) -> float:
+        """For a group, or for a kind of one."""
+        group = KINDS[task].group if task in KINDS else task
+        return self.least_gain.get(group, LEAST_GAIN)
+
+    @classmethod
+    def load(cls, folder: Path) -> "EditCalibration":
+        """What stands beside the weights in ``folder``; the default where nothing does.
+
+        Raises:
+            ValueError: the file is not what ``save`` wrote.
+        """
+        path = Path(folder) / FILE
+        if not path.is_file():
+            return cls()
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from error
+        if not isinstance(values, dict) or set(values) != {"least_gain"} or not isinstance(values["least_gain"], dict):
+            raise ValueError(f"{path} must be an object with least_gain, an object of numbers by task")
+        return cls(values["least_gain"])
+
+    def save(self, folder: Path) -> None:
+        (Path(folder) / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -52,8 +102,8 @@ class EditPrompt:
 class EditOptions:
     """Raises ``ValueError`` with the option, its value and what is allowed."""
 
-    least_gain: float = 3.0
-    """Nats by which a block must become likelier."""
+    least_gain: float | None = None
+    """Nats by which a block must become likelier; None: what was measured for the task."""
     least_doubt: float = 0.1
     """Probability of a fault below which nothing is tried."""
     rounds: int = 2
@@ -102,8 +152,15 @@ class Edit:
 class Editor:
     """Edits blocks with one network; for one thread."""
 
-    def __init__(self, denoiser: Denoiser[Any], *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        denoiser: Denoiser[Any],
+        *,
+        calibration: EditCalibration | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.denoiser = denoiser
+        self.calibration = calibration or EditCalibration()
         self.clock = clock
 
     @property
@@ -163,6 +220,8 @@ class _Request:
         """As the model reads it; offsets of what is edited are moved back at the end."""
         self.pieces: list[tuple[int, int, str, float]] = []
         """Windows, what becomes of them, and their gains."""
+        chosen = self.options.least_gain
+        self.least_gain = self.editor.calibration.of(self.prompt.task) if chosen is None else chosen
         self.generator = torch.Generator(self.denoiser.device).manual_seed(self.options.seed)
 
     async def answer(self) -> tuple[Change, ...]:
@@ -247,12 +306,12 @@ class _Request:
         base = scored[0][0]
         ranked = sorted(((total - base, row) for (total, _), row in zip(scored[1:], rows, strict=True)), reverse=True)
         for gain, row in ranked:
-            if gain < self.options.least_gain and self.options.mode == "canvas":
+            if gain < self.least_gain and self.options.mode == "canvas":
                 break
             new = self.decoded(row)
             if new is not None and new != text and self.holds(prefix, text, new, suffix):
                 return new, gain
-        self.reason = "no gain" if ranked[0][0] < self.options.least_gain else "syntax"
+        self.reason = "no gain" if ranked[0][0] < self.least_gain else "syntax"
         return None
 
     async def filled(

@@ -20,6 +20,7 @@ from infill import copying
 from infill.canvas import Canvas
 from infill.chance import Place, Rivals, chance, signs
 from infill.contexts import LIMIT_BYTES, Contexts
+from infill.edit import EditCalibration
 from infill.judge import Calibration, Draft, judge
 from infill.languages import language_of
 from infill.lengths import beyond_line, likeliest
@@ -74,10 +75,12 @@ class Infiller:
         gate: Callable[[str, str, str | None], Gate] = SyntaxGate,
         clock: Callable[[], float] = time.perf_counter,
         cache_bytes: int = LIMIT_BYTES,
+        edits: EditCalibration | None = None,
     ) -> None:
         """``gate`` is replaced only to measure what the syntax gate is worth; ``clock`` gives seconds."""
         self.denoiser = denoiser
         self.calibration = calibration or Calibration()
+        self.edits = edits or EditCalibration()
         self.gate = gate
         self.clock = clock
         self.contexts: Contexts[Any] = Contexts(cache_bytes)

@@ -67,10 +67,11 @@ class EvalOptions:
     chances: bool = False
     context: bool = False
     quiet: bool = False
+    edits: bool = False
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
-        if unknown:
+        if unknown and not self.edits:
             raise ValueError(f"--kinds: unknown kind {unknown[0]!r}; there are {', '.join(KINDS)}")
         if self.split not in ("valid", "test"):
             raise ValueError(f"--split must be valid or test, not {self.split!r}")
@@ -78,8 +79,11 @@ class EvalOptions:
             raise ValueError(f"--n must be at least 1, not {self.n}")
         if self.chances and not self.calibrate:
             raise ValueError("--chances is a part of --calibrate: give both")
-        if self.calibrate + self.context + self.quiet > 1:
-            raise ValueError("--calibrate, --context and --quiet are questions of their own: ask one at a time")
+        if self.calibrate + self.context + self.quiet > 1 or self.edits + self.context + self.quiet > 1:
+            raise ValueError(
+                "--calibrate, --context, --quiet and --edits are questions of their own: ask one at a time (but "
+                "--edits --calibrate, which chooses the thresholds of edits)"
+            )
         if any(count < 1 for count in self.steps):
             raise ValueError(f"--steps must be at least 1 each, not {min(self.steps)}")
         if self.true_length not in ("default", "all", "none"):
@@ -139,6 +143,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--chances", action="store_true", help="with --calibrate: leave the judge's numbers as they are")
     add("--context", action="store_true", help="what texts from other files of a workspace are worth, by their source")
     add("--quiet", action="store_true", help="how true the chances are, and what is shown above each of them")
+    add(
+        "--edits",
+        action="store_true",
+        help="how well blocks that were made worse are mended, and right ones left alone; --kinds are kinds of damage",
+    )
     add("--json", action="store_true", help="JSON on stdout instead of tables")
     add("--plot", type=Path, metavar="FILE.png", help="quality against time")
     add("--resume", type=Path, metavar="FILE.jsonl", help="journal of answers: appended to, and not asked again")
@@ -187,8 +196,10 @@ def run(options: EvalOptions, elsewhere: "Elsewhere | None" = None) -> int:
         model.checkpoint.CheckpointError: the model cannot be loaded.
     """
     # torch comes in here, so that the help text need not wait for it
-    from infill import calibrate, neighbours, quiet, trial  # noqa: PLC0415
+    from infill import calibrate, neighbours, quiet, repairs, trial  # noqa: PLC0415
 
+    if options.edits:
+        return repairs.run(options)
     if options.calibrate:
         return calibrate.run(options, elsewhere)
     if options.context:

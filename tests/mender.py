@@ -25,7 +25,7 @@ class Mender:
     inserts: int = 32
     device: torch.device = CPU
     sure: float = 6.0
-    eager: float = 5.0
+    eager: float = 8.0
     """How much better a right token looks to the causal head than a wrong one."""
     tasks: list[str] = field(default_factory=list[str])
     seen: list[str] = field(default_factory=list[str])

@@ -1,0 +1,290 @@
+"""``hone eval --edits``: blocks made worse by program, edited, and compared with what a person wrote.
+
+Every kind of damage gets the same number of blocks from held-out packages, and the same blocks are asked about as they
+were, with nothing to do. Both ways of one model are asked: the canvas (``infill.edit``), and the causal head, which
+writes the block from scratch. What a stricter or laxer threshold would give is read off the same answers. QuixBugs is
+judged by running its tests.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from infill.edit import Change, Edit, EditCalibration, EditOptions, Editor, EditPrompt
+from infill.evaluate import BENCH, EvalOptions, files_of
+from infill.passes import drive
+from infill.sandbox import run_program
+from infill.tasks import LARGEST_FILE, Source, parses
+from infill.trial import conditions, load
+from model.checkpoint import DEFAULT_WEIGHTS
+from model.damage.draw import draw
+from model.damage.kinds import KINDS
+from model.damage.types import GROUPS, damaged
+from model.spans import python_parser
+
+GAINS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0)
+"""Thresholds that are looked at, in nats."""
+MOST_FALSE = 0.02
+"""Share of right blocks that may be changed: what a threshold is chosen for."""
+DRAWS = 400
+Mode = Literal["canvas", "causal"]
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One block to edit: ``text[start:end]`` of a file; ``right`` is the file as a person wrote it."""
+
+    group: str
+    kind: str
+    package: str
+    text: str
+    start: int
+    end: int
+    right: str
+    tests: str | None = None
+    """What to append to the program to judge it by running it."""
+
+    @property
+    def clean(self) -> bool:
+        return self.text == self.right
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one block: the changes with their gains, so that any threshold can be looked at later."""
+
+    repair: Repair
+    changes: tuple[Change, ...]
+    ms: float
+    passes: int
+    tokens: int
+    doubt: float
+
+    def text(self, least_gain: float) -> str:
+        text = self.repair.text
+        for one in sorted(self.changes, key=lambda change: -change.start):
+            if one.gain >= least_gain:
+                text = text[: one.start] + one.new + text[one.end :]
+        return text
+
+
+@dataclass
+class Tally:
+    """Numbers of some answers at one threshold."""
+
+    blocks: int = 0
+    exact: int = 0
+    changed: int = 0
+    parses: int = 0
+    extra: list[int] = field(default_factory=list[int])
+    """Characters changed beyond those that had to be, for the blocks that were changed."""
+
+    @property
+    def rates(self) -> dict[str, float]:
+        n = max(self.blocks, 1)
+        return {
+            "exact": self.exact / n,
+            "changed": self.changed / n,
+            "parses": self.parses / n,
+            "extra": sum(self.extra) / max(len(self.extra), 1),
+        }
+
+
+def make_repairs(sources: Sequence[Source], kinds: Iterable[str], n: int, *, seed: int = 0) -> Iterator[Repair]:
+    """Up to ``n`` damaged blocks of each kind, evenly over packages, and as many right ones in which it would fit."""
+    parser = python_parser()
+    packages: dict[str, list[Source]] = {}
+    for source in sources:
+        if len(source.text) <= LARGEST_FILE and parses(source.text):
+            packages.setdefault(source.package, []).append(source)
+    names = sorted(packages)
+    for index, kind in enumerate(kinds):
+        rng = np.random.default_rng([seed, index])
+        found = tries = 0
+        while found < n and tries < DRAWS and names:
+            tries += 1
+            files = packages[names[tries % len(names)]]
+            source = files[int(rng.integers(len(files)))]
+            drawn = draw(rng, source.text, parser, (kind,), several=0.0)
+            if drawn is None or not drawn[1].edits:
+                continue
+            block, damage = drawn
+            worse = damaged(source.text, damage.edits)
+            end = block.end + len(worse) - len(source.text)
+            group = KINDS[kind].group
+            yield Repair(group, kind, source.package, worse, block.start, end, source.text)
+            yield Repair(group, kind, source.package, source.text, block.start, block.end, source.text)
+            found += 1
+
+
+def quixbugs(folder: Path) -> Iterator[Repair]:
+    """The 40 programs of QuixBugs, whole, with their tests."""
+    for line in (folder / "quixbugs_python.jsonl").read_text("utf-8").splitlines():
+        row = json.loads(line)
+        wrong, right = row["buggy_program"], row["solution"]
+        yield Repair("quixbugs", row["name"], "quixbugs", wrong, 0, len(wrong), right, row["tests"])
+
+
+def answer(editor: Editor, repair: Repair, task: str, mode: Mode, *, rounds: int = 2) -> Answer:
+    """Edits one block with no threshold, so that all of them can be looked at."""
+    prompt = EditPrompt(repair.text, repair.start, repair.end, task, "python", f"{repair.package}/module.py")
+    options = EditOptions(least_gain=0.0, mode=mode, rounds=rounds if mode == "canvas" else 1)
+    began = time.perf_counter()
+    with torch.inference_mode():
+        found: Edit = drive(editor.begin(prompt, options), editor.denoiser)
+    ms = 1000 * (time.perf_counter() - began)
+    return Answer(repair, found.changes, ms, found.passes, found.tokens, max(found.doubts, default=0.0))
+
+
+def tally(answers: Iterable[Answer], least_gain: float) -> Tally:
+    total = Tally()
+    for one in answers:
+        text = one.text(least_gain)
+        total.blocks += 1
+        total.exact += text == one.repair.right
+        total.parses += parses(text)
+        if text != one.repair.text:
+            total.changed += 1
+            total.extra.append(max(0, _size(one.repair.text, text) - _size(one.repair.text, one.repair.right)))
+    return total
+
+
+def _size(old: str, new: str) -> int:
+    """Characters between the common beginning and the common end of two texts, of the longer one."""
+    limit = min(len(old), len(new))
+    head = next((i for i in range(limit) if old[i] != new[i]), limit)
+    tail = next((i for i in range(limit - head) if old[-1 - i] != new[-1 - i]), limit - head)
+    return max(len(old), len(new)) - head - tail
+
+
+def threshold(answers: Sequence[Answer], most_false: float = MOST_FALSE) -> float:
+    """The gain with the most repairs of those at which at most that share of the right blocks is changed."""
+    right = [one for one in answers if one.repair.clean]
+    wrong = [one for one in answers if not one.repair.clean]
+    allowed = [gain for gain in GAINS if tally(right, gain).changed <= most_false * max(len(right), 1)]
+    return max(allowed or [GAINS[-1]], key=lambda gain: (tally(wrong, gain).exact, -gain))
+
+
+def run(options: EvalOptions) -> int:
+    """Measures and prints; with ``--calibrate`` also chooses the thresholds and writes them beside the weights.
+
+    Raises:
+        ValueError: the model was not trained to edit.
+    """
+    denoiser = load(options)
+    editor = Editor(denoiser)
+    if not editor.able:
+        raise ValueError("this model was not trained to edit: train one with `hone train --edits 0.5`")
+    folder = options.model or DEFAULT_WEIGHTS
+    chosen = [
+        kind for kind in KINDS if not options.kinds or kind in options.kinds or KINDS[kind].group in options.kinds
+    ]
+    repairs = list(make_repairs(files_of(options), chosen, options.n, seed=options.seed))
+    modes: tuple[Mode, ...] = ("canvas",) if options.calibrate else ("canvas", "causal")
+    calibration = EditCalibration.load(folder)
+    result: dict[str, Any] = {**conditions(denoiser), "n": options.n, "split": options.split, "groups": {}}
+    answers: dict[Mode, list[Answer]] = {mode: [] for mode in modes}
+    for repair in track(repairs, "editing", console=Console(stderr=True)):
+        for mode in modes:
+            answers[mode].append(answer(editor, repair, repair.group, mode))
+    if options.calibrate:
+        gains = {
+            group: threshold([one for one in answers["canvas"] if one.repair.group == group])
+            for group in GROUPS
+            if any(one.repair.group == group for one in answers["canvas"])
+        }
+        calibration = EditCalibration(calibration.least_gain | gains)
+        calibration.save(folder)
+    result["least_gain"] = calibration.least_gain
+    for mode in modes:
+        for group in GROUPS:
+            ours = [one for one in answers[mode] if one.repair.group == group]
+            if ours:
+                result["groups"].setdefault(group, {})[mode] = summary(ours, calibration.of(group))
+    if options.programs and not options.calibrate and BENCH.is_dir():
+        result["quixbugs"] = {
+            mode: programs(editor, quixbugs(options.bench or BENCH), mode, calibration.of("fix")) for mode in modes
+        }
+    if options.json:
+        sys.stdout.write(json.dumps(result) + "\n")
+    else:
+        show(result)
+    return 0
+
+
+def summary(answers: Sequence[Answer], least_gain: float) -> dict[str, Any]:
+    right = [one for one in answers if one.repair.clean]
+    wrong = [one for one in answers if not one.repair.clean]
+    seconds = sum(one.ms for one in answers) / 1000
+    kinds = sorted({one.repair.kind for one in answers})
+    return {
+        "blocks": len(wrong),
+        "least_gain": least_gain,
+        "wrong": tally(wrong, least_gain).rates,
+        "right": tally(right, least_gain).rates,
+        "ms_per_block": 1000 * seconds / max(len(answers), 1),
+        "tokens_per_s": sum(one.tokens for one in answers) / max(seconds, 1e-9),
+        "doubt": {
+            name: float(np.mean([one.doubt for one in part])) if part else 0.0
+            for name, part in (("wrong", wrong), ("right", right))
+        },
+        "kinds": {
+            kind: tally([one for one in wrong if one.repair.kind == kind], least_gain).rates["exact"] for kind in kinds
+        },
+        "curve": {
+            str(gain): {"exact": tally(wrong, gain).rates["exact"], "false": tally(right, gain).rates["changed"]}
+            for gain in GAINS
+        },
+    }
+
+
+def programs(editor: Editor, repairs: Iterable[Repair], mode: Mode, least_gain: float) -> dict[str, Any]:
+    """Repair rate by tests, and how many right programs are changed."""
+    fixed, changed, false, total = 0, 0, 0, 0
+    for repair in repairs:
+        total += 1
+        text = answer(editor, repair, "fix", mode).text(least_gain)
+        changed += text != repair.text
+        if text != repair.text:
+            fixed += run_program(f"{text}\n{repair.tests}").passed
+        right = Repair("quixbugs", repair.kind, "quixbugs", repair.right, 0, len(repair.right), repair.right)
+        false += answer(editor, right, "fix", mode).text(least_gain) != repair.right
+    return {"programs": total, "repaired": fixed, "changed": changed, "right_ones_changed": false}
+
+
+def show(result: dict[str, Any]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    table = Table(title=f"{result['n']} blocks of each kind, {result['split']} split", title_justify="left")
+    for column in ("group", "way", "repaired exactly %", "changed %", "extra characters", "right blocks changed %",
+                   "ms a block", "tokens/s"):  # fmt: skip
+        table.add_column(column, justify="left" if column in ("group", "way") else "right")
+    for group, modes in result["groups"].items():
+        for mode, row in modes.items():
+            table.add_row(
+                group, mode, f"{100 * row['wrong']['exact']:.1f}", f"{100 * row['wrong']['changed']:.1f}",
+                f"{row['wrong']['extra']:.1f}", f"{100 * row['right']['changed']:.1f}", f"{row['ms_per_block']:.0f}",
+                f"{row['tokens_per_s']:.0f}",
+            )  # fmt: skip
+    console.print(table)
+    kinds = Table(title="repaired exactly, by kind (%)", title_justify="left")
+    for column in ("kind", *next(iter(result["groups"].values()), {})):
+        kinds.add_column(column, justify="left" if column == "kind" else "right")
+    for modes in result["groups"].values():
+        for kind in next(iter(modes.values()))["kinds"]:
+            kinds.add_row(kind, *(f"{100 * row['kinds'].get(kind, 0.0):.0f}" for row in modes.values()))
+    console.print(kinds)
+    for mode, row in result.get("quixbugs", {}).items():
+        console.print(
+            f"QuixBugs, {mode}: {row['repaired']} of {row['programs']} programs pass their tests, {row['changed']} "
+            f"were changed; of the right ones {row['right_ones_changed']} were"
+        )
