@@ -1,8 +1,8 @@
 """``hone eval --quiet``: how true the chances are, and what somebody sees who is shown only likely answers.
 
 Every hole is asked for twice, as a line that ends with its line and as whatever the text behind says, which is what
-editors ask; and every other hole with texts from other files, where somebody finds them. Right means that the answer is
-all that a person wrote there, and nothing more.
+editors ask; and every other hole with texts from other files, where somebody finds them. Some are asked for once more
+with no time left for the judge. Right means that the answer is all that a person wrote there, and nothing more.
 """
 
 import json
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -20,15 +21,19 @@ from infill.chance import Told, calibration_error, quiet, ranking, reliability
 from infill.engine import Infiller
 from infill.evaluate import EvalOptions, files_of, tasks_of
 from infill.judge import Calibration
+from infill.sampler import Late
 from infill.systems import prompt_of
 from infill.tasks import Task
 from infill.trial import conditions, load
-from infill.types import Candidate, InfillOptions
+from infill.types import Candidate, Infill, InfillOptions, Prompt
 from infill.workspaces import Elsewhere, Workspaces
+from model.calls import Denoise, Score
 from model.checkpoint import DEFAULT_WEIGHTS
 
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MODES = {"one line": True, "as the text says": None}
+HURRIED = "in a hurry"
+HURRIED_EVERY = 4
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,32 @@ def answers(infiller: Infiller, tasks: Iterable[Task], texts: Callable[[Task], t
             prompt = replace(prompt, extra=texts(task))
         for mode, one_line in MODES.items():
             found = infiller.fill(prompt, InfillOptions(one_line=one_line)).candidates
-            first = found[0] if found else None
-            yield Answered(mode, task.kind, first, first is not None and first.text == task.middle)
+            yield _answered(mode, task, found)
+        if index % HURRIED_EVERY == 0:
+            yield _answered(HURRIED, task, hurried(infiller, prompt, InfillOptions(one_line=True)).candidates)
+
+
+def _answered(mode: str, task: Task, found: Sequence[Candidate]) -> Answered:
+    first = found[0] if found else None
+    return Answered(mode, task.kind, first, first is not None and first.text == task.middle)
+
+
+def hurried(infiller: Infiller, prompt: Prompt, options: InfillOptions) -> Infill:
+    """What is answered where the time is up when canvases are written and the judge has not seen them."""
+    work = infiller.begin(prompt, options)
+    result: Any = None
+    written = False
+    try:
+        with torch.inference_mode():
+            while True:
+                call = work.send(result)
+                if written and isinstance(call, Score):
+                    work.throw(Late())
+                written = written or isinstance(call, Denoise)
+                [result] = infiller.denoiser.run([call])
+    except StopIteration as ended:
+        found: Infill = ended.value
+        return found
 
 
 def run(options: EvalOptions, elsewhere: Elsewhere | None) -> int:
@@ -71,7 +100,7 @@ def run(options: EvalOptions, elsewhere: Elsewhere | None) -> int:
         found = list(answers(infiller, asked, workspaces.texts))
     groups = {f"{kind}, {mode}": [one for one in found if (one.kind, one.mode) == (kind, mode)]
               for mode in MODES for kind in made}  # fmt: skip
-    for mode in MODES:
+    for mode in (*MODES, HURRIED):
         groups[f"all, {mode}"] = [one for one in found if one.mode == mode]
     groups["all"] = found
     result = {name: summary(group) for name, group in groups.items()}

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def drawn(rng: random.Random, width: int) -> Drafted:
     ]
     drafts.sort(key=lambda one: one.length_logp, reverse=True)
     drafts += [draft(rng.randint(1, 9), causal=-9 * rng.random(), matched=rng.randint(3, 99)) for _ in range(2)]
+    drafts += [replace(drafts[-1], causal_logp=-9 * rng.random(), borrowed=True)]
     worth = [rng.random() for _ in drafts]
     return Drafted(drafts, [x > 0.8 for x in worth], worth, [rng.random() > 0.3 for _ in drafts])
 
@@ -40,7 +42,14 @@ def test_the_draft_that_is_picked_is_the_one_that_the_engine_would_give(seed: in
     rng = random.Random(seed)
     found = [drawn(rng, rng.randint(0, 8)) for _ in range(30)]
     calibration = Calibration(
-        alpha=rng.random(), beta=rng.random(), gamma=rng.random(), lengths=5, copy_base=-2 * rng.random(), copy_gain=0.4
+        alpha=rng.random(),
+        beta=rng.random(),
+        gamma=rng.random(),
+        lengths=5,
+        copy_base=-2 * rng.random(),
+        copy_gain=0.4,
+        other_base=-rng.random(),
+        other_gain=0.3,
     )
     expected = []
     for one in found:
@@ -69,6 +78,21 @@ def test_the_fit_learns_what_a_copy_is_worth() -> None:
     fitted = fit_judge(table, Calibration())
     assert table.pick(fitted).tolist() == [1, 0] * 3
     assert table.pick(Calibration(copies=0)).tolist() == [0, 0] * 3
+
+
+def test_the_fit_learns_what_a_copy_from_another_file_is_worth_by_itself() -> None:
+    own, copy = draft(2, causal=-3.0), draft(2, causal=-4.0, matched=20)
+    other = replace(copy, borrowed=True)
+    wrong = Drafted([own, copy], [True, False], [1.0, 0.1], [True, True])
+    right = Drafted([own, other], [False, True], [0.1, 1.0], [True, True])
+    table = Numbers.of([wrong, right] * 3)
+    fitted = fit_judge(table, Calibration())
+    assert table.pick(fitted).tolist() == [0, 1] * 3
+    assert table.pick(replace(fitted, others=0)).tolist() == [0, 0] * 3
+    alone = fit_judge(Numbers.of([wrong] * 3), Calibration(others=2))
+    assert (alone.other_base, alone.other_gain, alone.others) == (alone.copy_base, alone.copy_gain, 2), (
+        "the next best guess"
+    )
 
 
 def test_similarity_decides_between_equals() -> None:

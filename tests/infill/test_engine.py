@@ -1,15 +1,19 @@
 """The engine end to end, over a denoiser that knows the answer."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import torch
 
 from infill import copying
 from infill.engine import Infiller
-from infill.judge import Calibration
+from infill.judge import SIGNS, Calibration
 from infill.policy import POLICIES
+from infill.sampler import Late
 from infill.types import Infill, InfillOptions, Prompt, Step
+from model.calls import one_by_one
 from tests.fakes import ScriptedDenoiser, byte_tokenizer, byte_tokens, small_tokenizer
 
 BEFORE = "def first(self, index):\n    "
@@ -510,6 +514,98 @@ class TestCopies:
         drafts = copying.drafts(prefix, "", 4, one_line=True)
         assert [text for text, _ in drafts] == [" = 1", " = 2"]
         assert [matched for _, matched in drafts] == sorted((m for _, m in drafts), reverse=True)
+
+
+class TestOtherFiles:
+    """Drafts copied from texts that a request brings along."""
+
+    PREFIX, REST = "def total(self):\n    result = self", ".collect(names, strict=True)"
+    OTHER = "def other(self):\n    result = self.collect(names, strict=True)\n    return result\n"
+
+    def asked(self, extra: tuple[str, ...], calibration: Calibration, options: InfillOptions | None = None) -> Infill:
+        denoiser = ScriptedDenoiser(self.PREFIX, " + 1")
+        prompt = Prompt(self.PREFIX, "\n    return result\n", "python", extra=extra)
+        chosen = options or InfillOptions(one_line=True)
+        return Infiller(denoiser, calibration=calibration).fill(prompt, chosen)
+
+    TRUSTING = Calibration(other_gain=20.0)
+
+    def test_what_followed_there_is_a_draft_that_is_judged(self) -> None:
+        best = self.asked((self.OTHER,), self.TRUSTING).candidates[0]
+        assert (best.text, best.origin) == (self.REST, "copy")
+        assert self.asked((self.OTHER,), Calibration(other_base=-50.0)).candidates[0].text == " + 1"
+
+    @pytest.mark.parametrize("options", [InfillOptions(one_line=True, copies=0), InfillOptions(hole_length=2)])
+    def test_none_are_taken_where_copies_are_not_wanted(self, options: InfillOptions) -> None:
+        assert self.asked((self.OTHER,), self.TRUSTING, options).candidates[0].origin != "copy"
+        assert self.asked((self.OTHER,), replace(self.TRUSTING, others=0)).candidates[0].origin != "copy"
+
+    def test_line_ends_do_not_matter(self) -> None:
+        windows = self.OTHER.replace("\n", "\r\n")
+        assert self.asked((windows,), self.TRUSTING).candidates[0].text == self.REST
+
+    def test_the_first_text_comes_first_and_the_file_itself_before_both(self) -> None:
+        first, second = "x = self.one\n", "x = self.two\n"
+        found = copying.borrowed("y = self", "\n", [first, second], 4, one_line=True)
+        assert found == [(".one", 7), (".two", 7)]
+        calibration = replace(self.TRUSTING, copy_gain=1.0)
+        before = "x = self.one\ncall(x)\nx = self"
+        prompt = Prompt(before, "\n", "python", extra=(first, second))
+        denoiser = ScriptedDenoiser(before, "wrong")
+        drafts = Infiller(denoiser, calibration=calibration).drafts(prompt, InfillOptions(one_line=True))
+        assert {text: draft.borrowed for draft, text in drafts if draft.origin == "copy"} == {
+            ".one": False,
+            ".two": True,
+        }
+
+    def test_long_texts_cost_no_more_than_a_limit(self) -> None:
+        far = "x" * copying.OTHERS + "self.late\n"
+        assert copying.borrowed("y = self", "\n", [far], 4, one_line=True) == []
+        assert copying.borrowed("y = self", "\n", ["x" * copying.OTHERS, "self.late\n"], 4, one_line=True) == []
+        assert copying.borrowed("y = self", "\n", ["self.late\n", far], 4, one_line=True) == [(".late", 4)]
+
+    @pytest.mark.parametrize("extra", [(), ("",), ("nothing that helps\n",)])
+    def test_without_a_match_the_answer_is_what_it_was(self, extra: tuple[str, ...]) -> None:
+        plain, now = self.asked((), Calibration()), self.asked(extra, Calibration())
+        assert replace(now, timing_ms={}) == replace(plain, timing_ms={})
+
+
+class TestChance:
+    def test_it_is_one_where_nothing_was_fitted(self) -> None:
+        found, _ = fill(BEFORE, ANSWER, AFTER)
+        assert found.candidates[0].chance == 1.0
+        assert len(found.candidates[0].signs) == len(SIGNS)
+
+    def test_it_follows_from_the_signs_of_the_answer(self) -> None:
+        weights = dict.fromkeys(SIGNS, 0.0) | {"constant": -1.0, "copy": 3.0}
+        calibration = Calibration(chance=weights, copy_gain=20.0)
+        copied, _ = fill("a = call(one)\nb = call(", "wrong", "\n", calibration=calibration)
+        assert copied.candidates[0].origin == "copy"
+        assert copied.candidates[0].chance == pytest.approx(1 / (1 + math.exp(-2)))
+        own, _ = fill(BEFORE, ANSWER, AFTER, calibration=replace(calibration, copies=0))
+        assert own.candidates[0].chance == pytest.approx(1 / (1 + math.exp(1)))
+
+    def test_out_of_time_nobody_has_judged(self) -> None:
+        """The budget is spent by the first denoising step."""
+        now = [0.0]
+
+        def late(_: Step) -> None:
+            now[0] = 1e6
+
+        weights = dict.fromkeys(SIGNS, 0.0) | {"unjudged": -2.0, "confidence": 5.0}
+        scripted = ScriptedDenoiser(BEFORE, ANSWER)
+        infiller = Infiller(scripted, calibration=Calibration(copies=0, chance=weights), clock=lambda: now[0])
+        work = infiller.begin(Prompt(BEFORE, AFTER, "python"), InfillOptions(budget_ms=5.0, steps=1), on_step=late)
+        with torch.inference_mode():
+            (result,) = one_by_one(scripted, [work.send(None)])
+            for _ in range(20):
+                (result,) = one_by_one(scripted, [work.send(result)])
+                if now[0]:
+                    break
+            with pytest.raises(StopIteration) as ended:
+                work.throw(Late())
+        best = ended.value.value.candidates[0]
+        assert best.chance == pytest.approx(1 / (1 + math.exp(2)))
 
 
 class TestClean:

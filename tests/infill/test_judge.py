@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from infill.contexts import Contexts
 from infill.engine import Infiller
-from infill.judge import FILE, Calibration, Draft, judge
+from infill.judge import FILE, SIGNS, Calibration, Draft, judge
 from infill.lengths import beyond_line, likeliest
 from infill.passes import drive
 from infill.repair import blamed, doubted, starts, variants
@@ -93,8 +93,9 @@ def test_alpha_goes_from_sum_to_mean() -> None:
 
 def test_calibration_lives_beside_the_weights(tmp_path: Path) -> None:
     assert Calibration.load(tmp_path) == Calibration()
-    Calibration(alpha=0.4, lengths=6).save(tmp_path)
-    assert Calibration.load(tmp_path) == Calibration(alpha=0.4, lengths=6)
+    for kept in (Calibration(alpha=0.4, lengths=6), Calibration(chance=dict.fromkeys(SIGNS, -0.5), other_base=2.0)):
+        kept.save(tmp_path)
+        assert Calibration.load(tmp_path) == kept
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,13 @@ def test_calibration_lives_beside_the_weights(tmp_path: Path) -> None:
         (json.dumps({"longer": 2}), "longer must be from 0 to 1, not 2"),
         (json.dumps({"policy": "best"}), "policy must be one of .*, not 'best'"),
         (json.dumps({"alpha": "high"}), "alpha must be a number, not 'high'"),
+        (json.dumps({"others": -1}), "others must be at least 0, not -1"),
+        (json.dumps({"chance": [1]}), "chance must be an object of these numbers: constant, "),
+        (json.dumps({"chance": {"constant": 1}}), "chance must be an object of these numbers: constant, "),
+        (
+            json.dumps({"chance": dict.fromkeys(SIGNS, 0.5) | {"worst": "bad"}}),
+            "chance.worst must be a number, not 'bad'",
+        ),
     ],
 )
 def test_a_bad_calibration_is_named(tmp_path: Path, content: str, message: str) -> None:
