@@ -1,0 +1,89 @@
+"""``hone`` as VS Code starts it, but for its completer, which knows answers.
+
+python -m tests.editors.vscode_server SCRIPT LOG (lsp | doctor | --version)
+
+The script is JSON and read anew for each request: ``answers`` has pairs of what stands before the cursor and the
+alternatives for what follows, ``delay`` is in seconds, ``confirm`` makes code actions ask for confirmation. What the
+client sends goes into the log, a line of JSON for each message.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from assistant import __version__
+
+
+def main() -> int:
+    script, log, command = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    if command == "--version":
+        sys.stdout.write(f"hone {__version__}\n")
+        return 0
+    if command == "doctor":
+        sys.stdout.write("ok       model     one that knows the answers\n")
+        return 0
+    assert command == "lsp", command
+    return serve(script, log)
+
+
+def serve(script: Path, log: Path) -> int:
+    from assistant.types import Caller, CompletionRequest, CompletionResult
+    from lsp import actions
+    from lsp.actions import Filling
+    from lsp.server import create_server, serve_stdio
+    from tests.lsp.peers import Script
+
+    def read() -> dict[str, Any]:
+        return dict(json.loads(script.read_text(encoding="utf-8")))
+
+    def answer(request: CompletionRequest) -> list[str]:
+        now = read()
+        completer.delay = now.get("delay", 0.0)
+        before = request.text[: request.start]
+        for prefix, texts in now["answers"]:
+            first = texts[0]
+            for done in range(len(first)):
+                if before.endswith(prefix + first[:done]):
+                    return [text[done:] for text in texts if text.startswith(first[:done])]
+        return []
+
+    first = read()
+    if "exit" in first:
+        return int(first["exit"])
+    completer = Script(answer, delay=first.get("delay", 0.0))
+    if first.get("confirm"):
+        actions.ACTIONS[:] = [
+            dataclasses.replace(one, needs_confirmation=True) if isinstance(one, Filling) else one
+            for one in actions.ACTIONS
+        ]
+    logging.getLogger("pygls").setLevel(logging.CRITICAL + 1)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def note(**line: Any) -> None:
+        os.write(descriptor, (json.dumps(line | {"pid": os.getpid()}) + "\n").encode())
+
+    async def complete(request: CompletionRequest, caller: Caller) -> CompletionResult:
+        note(method="the model", ahead=caller.batch)
+        return await completer(request, caller)
+
+    session = create_server(complete)
+    handle = session.protocol.handle_message
+
+    def noted(message: Any) -> None:
+        method = getattr(message, "method", None)
+        if method is not None:
+            params = getattr(message, "params", None)
+            trigger = getattr(getattr(params, "context", None), "trigger_kind", None)
+            note(method=method, trigger=trigger, command=getattr(params, "command", None))
+        handle(message)
+
+    session.protocol.handle_message = noted  # type: ignore[method-assign]
+    return serve_stdio(session)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
