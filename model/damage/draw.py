@@ -1,5 +1,6 @@
 """Which block is damaged, and how: training problems drawn at random places of real files."""
 
+import re
 from collections.abc import Collection, Iterator
 
 import numpy as np
@@ -10,7 +11,7 @@ from model.damage.scan import STATEMENTS, Node, T, pick
 from model.damage.types import Block, Damage, Edit, Kind
 from model.spans import WINDOW
 
-SHARES = {"fix": 0.5, "modernise": 0.24, "annotate": 0.08, "document": 0.06, "rename": 0.12}
+SHARES = {"fix": 0.44, "modernise": 0.24, "annotate": 0.11, "document": 0.1, "rename": 0.11}
 """How often a group is tried first."""
 LONGEST = 1600
 """Characters of the longest block."""
@@ -100,6 +101,8 @@ def draw_block(rng: np.random.Generator, text: str, parser: tree_sitter.Parser) 
         return None
     at = int(rng.integers(0, len(text)))
     low = _low(text, at)
+    if low is None:
+        return None
     window = text[low : at + WINDOW]
     data = window.encode("utf-8", "surrogatepass")
     place = len(text[low:at].encode("utf-8", "surrogatepass"))
@@ -126,12 +129,23 @@ def draw_block(rng: np.random.Generator, text: str, parser: tree_sitter.Parser) 
     return _whole_lines(text, start, end)
 
 
-def _low(text: str, at: int) -> int:
-    """Where the window begins: at a definition at the margin if there is one near, else at some line."""
-    reach = max(0, at - WINDOW)
-    marks = ("\ndef ", "\nclass ", "\nasync def ", "\n@")
-    best = max((text.rfind(mark, reach, max(reach, at - 200)) for mark in marks), default=-1)
-    return best + 1 if best >= 0 else text.rfind("\n", 0, max(0, at - WINDOW // 2)) + 1
+def _low(text: str, at: int) -> int | None:
+    """Where the window begins: at a definition, so that no bracket or string is open there; None: nowhere near."""
+    for reach in (WINDOW, 3 * WINDOW):
+        first = max(0, at - reach)
+        if not first:
+            return 0
+        found = [match.start() for match in _DEFINITION.finditer(text, first, at)]
+        if found:
+            margin = next((start for start in found if not text[start].isspace()), None)
+            start = found[0] if margin is None else margin
+            while text[(before := text.rfind("\n", 0, max(0, start - 1)) + 1) : start].lstrip()[:1] == "@":
+                start = before  # decorators
+            return start
+    return None
+
+
+_DEFINITION = re.compile(r"(?m)^[ \t]*(?:(?:def|class|async def) |@)")
 
 
 def _whole_lines(text: str, start: int, end: int) -> Block | None:

@@ -177,13 +177,13 @@ def os_path(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
 
 def _asked(scan: Scan, node: Node) -> str | None:
     if node.type == "attribute":
-        base = _path_call(scan, node.children[0])
+        given = _path_call(scan, node.children[0])
         # An attribute that is called is a method of something else.
         called = scan.parent(node).type == "call" and scan.parent(node).children[0].id == node.id
         member = scan.src(node.children[-1])
-        if base is None or called or member not in {"name", "parent"}:
+        if given is None or called or member not in {"name", "parent"}:
             return None
-        return f"os.path.basename({base})" if member == "name" else f"Path(os.path.dirname({base}))"
+        return f"os.path.basename({given})" if member == "name" else f"Path(os.path.dirname({given}))"
     method = node.children[0]
     if method.type != "attribute" or scan.src(node.child_by_field_name("arguments")) != "()":
         return None

@@ -28,9 +28,14 @@ def _flat(scan: Scan, *nodes: Node) -> bool:
 
 
 def _only_here(scan: Scan, names: list[Node], here: Node) -> bool:
-    """Are the variables used nowhere in the block but in one expression?"""
+    """Are the variables used nowhere in the function around but in one of its parts?"""
     start, end = here.start_byte, here.end_byte
-    return all(start <= use.start_byte < end for name in {scan.src(node) for node in names} for use in scan.used(name))
+    scope = scan.above(here, *_SCOPES) or scan.top
+    return all(
+        start <= use.start_byte < end
+        for name in {scan.src(node) for node in names}
+        for use in scan.used(name, within=scope)
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- comprehensions
@@ -450,12 +455,10 @@ def else_after_return(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | 
             continue
         if len(rest) > 6 or not all(scan.leads(child) for child in rest):
             continue
-        starts = [scan.tail(scan.span(node)[1], child) for child in rest]
-        if all(starts):
-            at = scan.line_start(scan.span(rest[0])[0])
-            moved = sorted({start for found in starts if found for start in found} - {at})
+        if starts := scan.tail(scan.span(node)[1], around):
+            at = starts[0]
             head = f"{scan.indent(node)}else:{scan.newline}{scan.unit}"
-            return [(at, at, head), *((start, start, scan.unit) for start in moved)]
+            return [(at, at, head), *((start, start, scan.unit) for start in starts[1:])]
     return None
 
 

@@ -1,7 +1,7 @@
 """Half-done renames: the definition has its new name, and uses inside the block still have the old one.
 
-The new name is the one that people wrote. The old one is made up: a name that nothing near the block has. The definition
-is left as it is, so the edits are at uses, all of them or those from one place on, and always inside the block.
+The new name is the one that people wrote. The old one is made up: a name that nothing near the block has. The
+definition is left as it is, so the edits are at uses, all of them or those from one place on, always inside the block.
 """
 
 import re
@@ -15,18 +15,19 @@ from model.damage.types import Edit, Table, kind
 TABLE: Table = {}
 
 _SHORT = {
-    "message": "msg", "value": "val", "number": "num", "index": "idx", "string": "s", "result": "res", "response": "resp",
-    "request": "req", "argument": "arg", "arguments": "args", "parameter": "param", "function": "func", "length": "len_",
-    "count": "cnt", "config": "cfg", "directory": "dir_", "filename": "fname", "document": "doc", "object": "obj",
-    "context": "ctx", "buffer": "buf", "element": "elem", "character": "char", "position": "pos", "temporary": "tmp",
-    "source": "src", "destination": "dst", "error": "err", "exception": "exc", "database": "db", "connection": "conn",
-    "previous": "prev", "current": "cur", "maximum": "max_", "minimum": "min_", "attribute": "attr", "name": "label",
-    "data": "content", "items": "entries", "item": "entry", "path": "filename", "text": "content", "key": "k", "line": "row",
-    "node": "element", "size": "length", "start": "begin", "end": "stop", "args": "arguments", "kwargs": "options",
-    "func": "function", "msg": "message", "val": "value", "num": "number", "idx": "index", "res": "result", "obj": "object_",
-    "ctx": "context", "i": "index", "j": "k", "n": "count", "x": "value", "s": "text", "f": "file", "e": "error", "p": "path",
-    "get": "fetch", "make": "create", "find": "search", "parse": "read", "check": "validate", "build": "make",
-    "load": "read", "write": "save", "handle": "process", "run": "execute", "add": "append", "is": "check",
+    "message": "msg", "value": "val", "number": "num", "index": "idx", "string": "s", "result": "res", "response":
+    "resp", "request": "req", "argument": "arg", "arguments": "args", "parameter": "param", "function": "func",
+    "length": "len_", "count": "cnt", "config": "cfg", "directory": "dir_", "filename": "fname", "document": "doc",
+    "object": "obj", "context": "ctx", "buffer": "buf", "element": "elem", "character": "char", "position": "pos",
+    "temporary": "tmp", "source": "src", "destination": "dst", "error": "err", "exception": "exc", "database": "db",
+    "connection": "conn", "previous": "prev", "current": "cur", "maximum": "max_", "minimum": "min_", "attribute":
+    "attr", "name": "label", "data": "content", "items": "entries", "item": "entry", "path": "filename", "text":
+    "content", "key": "k", "line": "row", "node": "element", "size": "length", "start": "begin", "end": "stop", "args":
+    "arguments", "kwargs": "options", "func": "function", "msg": "message", "val": "value", "num": "number", "idx":
+    "index", "res": "result", "obj": "object_", "ctx": "context", "i": "index", "j": "k", "n": "count", "x": "value",
+    "s": "text", "f": "file", "e": "error", "p": "path", "get": "fetch", "make": "create", "find": "search", "parse":
+    "read", "check": "validate", "build": "make", "load": "read", "write": "save", "handle": "process", "run":
+    "execute", "add": "append", "is": "check",
 }  # fmt: skip
 _ENDS = ("s", "_", "_", "2", "_name", "_list", "_value")
 _STARTS = ("_", "new_", "old_", "my_", "the_", "current_", "cur_", "orig_")
@@ -45,7 +46,7 @@ def old_name(rng: np.random.Generator, scan: Scan, name: str) -> str | None:
         found.append(parts[0] + "".join(part.capitalize() for part in parts[1:]))
         found.append("_".join(part[:3] for part in parts))
     if len(name) > 4:
-        found += [name[:3], name[0], name[:4]]
+        found += [name[:3], name[0]]
     found.append(name + pick(rng, _ENDS))
     found.append(pick(rng, _STARTS) + name.lstrip("_"))
     fitting = [
@@ -69,7 +70,7 @@ def _stale(rng: np.random.Generator, scan: Scan, name: str, uses: list[Node]) ->
 def _uses(scan: Scan, name: str, within: Node, definition: Node) -> list[Node] | None:
     """The uses of a variable in a function, but for its definition; None where it is bound more than once."""
     bound = [node for node in scan.targets if scan.src(node) == name and _holds(within, node)]
-    declared = [node for node in scan.inside(within, "global_statement", "nonlocal_statement")]
+    declared = list(scan.inside(within, "global_statement", "nonlocal_statement"))
     if len(bound) != 1 or any(re.search(rf"\b{name}\b", scan.src(node)) for node in declared):
         return None
     return [node for node in scan.used(name, within=within) if node.id != definition.id]

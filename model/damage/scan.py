@@ -209,7 +209,7 @@ class Scan:
         ]
 
     def tail(self, at: int, node: Node) -> list[int] | None:
-        """Where the lines of a node behind ``at`` begin; None where a string that goes over lines forbids moving them."""
+        """Where the lines of a node behind ``at`` begin; None where a string over several lines forbids moving them."""
         if any("\n" in self.src(string) and self.span(string)[1] > at for string in self.inside(node, "string")):
             return None
         return [start for start in self.lines(node) if start > at]

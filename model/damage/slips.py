@@ -78,7 +78,7 @@ def wrong_letter(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
 
 def _misspellings(word: str) -> list[str]:
     parts = word.split("_")
-    found = [word + "s", word.removesuffix("s"), word.upper() if word.islower() else word.lower()]
+    found = [word + "s", word.removesuffix("s"), word.capitalize() if word.islower() else word.lower()]
     if len(parts) > 1 and all(parts):
         found += ["".join(parts), parts[0] + "".join(part.capitalize() for part in parts[1:])]
         found += ["_".join([*parts[:-2], parts[-1], parts[-2]])]
@@ -228,7 +228,8 @@ def _rows(scan: Scan) -> list[list[Node]]:
 
 @kind(TABLE, "wrong-indent", "Correct the indentation of one line.", group="fix", weight=2)
 def wrong_indent(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
-    rows = [(row, i) for row in _rows(scan) for i in range(len(row))]
+    # A block moved as a whole does not show what is wrong with it.
+    rows = [(row, i) for row in _rows(scan) for i in range(len(row)) if len(row) > 1 or scan.parent(row[i]) != scan.top]
     for row, i in mixed(rng, rows):
         node = row[i]
         at = scan.line_start(scan.span(node)[0])
@@ -247,10 +248,9 @@ def wrong_indent_tail(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | 
     for row in mixed(rng, [row for row in _rows(scan) if len(row) > 1]):
         i = int(rng.integers(1, len(row)))
         starts = sorted({at for node in row[i:] for at in scan.lines(node)})
-        if rng.random() < 0.5:
-            return [(at, at, scan.unit) for at in starts]
-        if all(scan.text.startswith(scan.unit, at) for at in starts):
+        if all(scan.text.startswith(scan.unit, at) for at in starts) and rng.random() < 0.5:
             return [(at, at + len(scan.unit), "") for at in starts]
+        return [(at, at, scan.unit) for at in starts]
     return None
 
 

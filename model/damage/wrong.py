@@ -18,21 +18,20 @@ _ARITHMETIC = {
     ">>": "<<", "+=": "-=", "-=": "+=", "*=": "/=", "/=": "*=", "//=": "/=", "|=": "&=", "&=": "^=", "^=": "&=",
 }  # fmt: skip
 _ONE_WAY = {"-", "/", "//", "%", "**", "<<", ">>", "@"}
-_TWINS = {
-    a: b
-    for pair in (
-        "min max", "any all", "append extend", "startswith endswith", "lower upper", "lstrip rstrip", "keys values",
-        "add remove", "sorted reversed", "find rfind", "split rsplit", "floor ceil", "encode decode", "read write",
-        "setattr getattr", "hasattr getattr", "isinstance issubclass", "str repr", "int float", "list set",
-        "push pop", "popleft pop", "appendleft append", "update add", "insert append", "discard remove", "sum len",
-        "first last", "left right", "start end", "start stop", "width height", "row column", "rows columns", "x y",
-        "dumps loads", "dump load", "readline readlines", "union intersection", "isfile isdir", "is_file is_dir",
-        "dirname basename", "parent name", "zip enumerate", "before after", "source target", "key value", "old new",
-        "KeyError IndexError", "ValueError TypeError", "AttributeError KeyError", "OSError ValueError",
-    )
-    for first, second in [pair.split()]
-    for a, b in ((second, first), (first, second))
-}  # fmt: skip
+_TWINS: dict[str, str] = {}
+for _pair in (
+    "min max", "any all", "append extend", "startswith endswith", "lower upper", "lstrip rstrip", "keys values",
+    "add remove", "sorted reversed", "find rfind", "split rsplit", "floor ceil", "encode decode", "read write",
+    "hasattr getattr", "setattr getattr", "isinstance issubclass", "str repr", "int float", "list set", "popleft pop",
+    "push pop", "appendleft append", "update add", "insert append", "discard remove", "sum len", "first last",
+    "left right", "start end", "stop start", "width height", "row column", "rows columns", "x y", "dumps loads",
+    "dump load", "readline readlines", "union intersection", "isfile isdir", "is_file is_dir", "dirname basename",
+    "parent name", "zip enumerate", "before after", "source target", "key value", "old new", "KeyError IndexError",
+    "ValueError TypeError", "AttributeError KeyError", "OSError ValueError",
+):  # fmt: skip
+    _first, _second = _pair.split()
+    _TWINS.setdefault(_first, _second)
+    _TWINS.setdefault(_second, _first)
 _INDEX = re.compile(r"^(i|j|k|n|m|idx|index|pos|position|start|end|lo|hi|low|high|mid|left|right|offset|size|length)$")
 _CALLED = re.compile(r"\b([^\W\d]\w*)\(")
 
