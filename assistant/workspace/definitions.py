@@ -51,6 +51,7 @@ QUERIES: dict[str, str] = {
         [(struct_item name: (_) @name) (enum_item name: (_) @name) (union_item name: (_) @name)
          (trait_item name: (_) @name)] @class
         (type_item name: (type_identifier) @name) @type
+        (impl_item type: [(type_identifier) @name (generic_type type: (type_identifier) @name)]) @scope
         (function_item name: (identifier) @name) @function
         (function_signature_item name: (identifier) @name) @function
         (macro_definition name: (identifier) @name) @macro
@@ -189,9 +190,9 @@ def _chosen(data: bytes, found: list[tuple[Node, str, str]], language: str) -> I
         seen.add((node.start_byte, name))
         is_inner = any(outer in CLOSED for _, outer, _ in around)
         scope = next((outer for _, sort, outer in reversed(around) if sort == "class"), "")
-        if kind in CLOSED or kind == "class":
-            around.append((node.end_byte, kind, name))
-        if is_inner or len(seen) > MOST:
+        if kind in CLOSED or kind in {"class", "scope"}:
+            around.append((node.end_byte, "class" if kind == "scope" else kind, name))
+        if is_inner or kind == "scope" or len(seen) > MOST:
             continue
         yield _definition(data, node, "method" if kind == "function" and scope else kind, name, scope, language)
 

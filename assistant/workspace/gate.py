@@ -330,15 +330,17 @@ class _Ignored:
 
 
 def _rule(line: str) -> _Rule | None:
+    # Stars at any depth in front of a name say what the name alone says.
+    line = re.sub(r"^(!?)/?(?:\*\*/)+(?=[^/]+/?$)", r"\1", line)
+    plain = line.strip().removeprefix("!")
+    inner = plain.rstrip("/")
     try:
         made = GitIgnoreSpecPattern(line)
     except ValueError:
         return None  # git, too, passes over what it cannot read
     if made.include is None or made.regex is None:
         return None
-    plain = line.strip().removeprefix("!")
-    inner = plain.rstrip("/")
-    if set(inner.strip("/").split("/")) == {"**"}:  # everything
+    if set(inner.strip("/").split("/")) <= {"**"} or inner == "*":  # everything
         return _Rule(made.include, _ANYTHING, True, False, plain.endswith("/"))
     return _Rule(made.include, made.regex, "/" not in inner, inner.endswith("/**"), plain.endswith("/"))
 

@@ -34,6 +34,8 @@ LIMITS = {
 """Snippets and characters of one source."""
 BEFORE, BEHIND = 24, 8
 """Lines around the cursor whose names count."""
+FAR = 40_000
+"""Characters on both sides of the cursor whose names are looked through: a file of any length costs the same."""
 WINDOW, STEP = 12, 6
 """Lines of a part of an open document."""
 LEAST_ALIKE = 0.12
@@ -65,6 +67,7 @@ KEYWORDS = frozenset(
 _WORD = re.compile(r"[^\W\d]\w*")
 _USED = re.compile(r"(?P<dot>\.|->|::)?\b(?P<name>[^\W\d]\w{2,})\b(?P<call>\s*[(\[.]|::|->)?")
 _QUIET = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|(?:^|\s)(?:#|//|--)\s[^\n]*")
+_IMPORTS = re.compile(r"\s*(?:import|from|use|using|require|#\s*include|export\s+\{)\b")
 _LOCAL = re.compile(
     r"\b(?:def|class|fn|func|function|const|let|var|type|struct|enum|trait|interface|module)\s+\*?(\w+)"
     r"|^[ \t]*(\w+)[ \t]*(?::[^=\n]+)?(?::?=)(?!=)",
@@ -217,9 +220,9 @@ class _Around:
         lines += [(2 + i, line) for i, line in enumerate(reversed(self.before))]
         lines += [(4 + 2 * i, line) for i, line in enumerate(self.behind)]
         for distance, line in sorted(lines, key=lambda one: one[0]):
-            plain = _QUIET.sub(" ", line)
-            uses = list(_USED.finditer(plain))
-            for use in uses:
+            if _IMPORTS.match(line):
+                continue
+            for use in _USED.finditer(_QUIET.sub(" ", line)):
                 name = use["name"]
                 if name in KEYWORDS or name in found:
                     continue
@@ -228,7 +231,8 @@ class _Around:
 
     def words(self) -> frozenset[str]:
         lines = [self.called, *self.before[-WINDOW:], *self.behind[:3]]
-        return frozenset(word for line in lines for word in _WORD.findall(line) if len(word) > 2) - KEYWORDS
+        telling = [line for line in lines if not _IMPORTS.match(line)]
+        return frozenset(word for line in telling for word in _WORD.findall(line) if len(word) > 2) - KEYWORDS
 
 
 @dataclass(frozen=True)
@@ -256,7 +260,8 @@ def _definitions(
     shown: set[tuple[str, str]],
 ) -> Iterator[Snippet]:
     used = around.used()
-    local = {name for pair in _LOCAL.findall(known.text) for name in pair if name}
+    near = known.text[max(0, known.at - FAR) : known.at + FAR]
+    local = {name for pair in _LOCAL.findall(near) for name in pair if name}
     by_alias = {one.alias: one for one in brought}
     wanted = [name for name, use in used.items() if use.is_member or name not in local or name in by_alias]
     asked = {(by_alias[name].name or name) if name in by_alias else name: name for name in wanted}
@@ -277,7 +282,7 @@ def _definitions(
         names[entry.name] = names.get(entry.name, 0) + 1
         shown.add((entry.path, entry.name))
         yield Snippet(entry.path, _defined(entry), "definitions")
-    yield from _alike(known, language, around, reader, shown)
+    yield from _alike(known, language, around, reader, shown, local)
 
 
 LEAST_WORTH = 0.02
@@ -286,13 +291,15 @@ ALIKE = 2
 
 
 def _alike(
-    known: Known, language: str, around: _Around, reader: Reader, shown: set[tuple[str, str]]
+    known: Known, language: str, around: _Around, reader: Reader, shown: set[tuple[str, str]], local: set[str]
 ) -> Iterator[Snippet]:
     words = sorted(around.words(), key=lambda word: (-len(word), word))[:16]
     family, left = FAMILIES.get(language, language), ALIKE
     for entry in reader.like(words, most=12):
         if left and entry.path != known.path and FAMILIES.get(entry.language, entry.language) == family:
-            if (entry.path, entry.name) in shown or entry.kind == "class":
+            if (entry.path, entry.name) in shown or entry.kind == "class" or entry.name in local:
+                continue
+            if _is_test(entry.path) and not _is_test(known.path):
                 continue
             left -= 1
             yield Snippet(entry.path, _defined(entry), "definitions")
@@ -354,7 +361,8 @@ def _imported(
     known: Known, around: _Around, reader: Reader, brought: Sequence[Import], shown: set[tuple[str, str]]
 ) -> Iterator[Snippet]:
     used = around.used()
-    everywhere = frozenset(_WORD.findall(known.text)) if any(one.name in {"", "*"} for one in brought) else frozenset()
+    near = known.text[max(0, known.at - FAR) : known.at + FAR]
+    everywhere = frozenset(_WORD.findall(near)) if any(one.name in {"", "*"} for one in brought) else frozenset()
     lines: dict[str, list[str]] = {}
     ranked = sorted(brought, key=lambda one: used[one.alias].distance if one.alias in used else 1000)
     for one in ranked[:24]:
@@ -450,7 +458,7 @@ def _recent(known: Known, around: _Around, admit: Admit, kept: dict[KeptOut, Non
 def _problems(known: Known, around: _Around) -> Iterator[Snippet]:
     near = [one for one in known.problems if abs(one.line - around.line) <= 8]
     near.sort(key=lambda one: (abs(one.line - around.line), one.line, one.message))
-    lines = [f"{known.path}:{one.line + 1}: {' '.join(one.message.split())[:160]}" for one in near[:3]]
+    lines = [f"{known.path}:{one.line + 1}: {' '.join(one.message.split())[:90]}" for one in near[:3]]
     if lines:
         yield Snippet(known.path, "\n".join(lines), "diagnostics")
 
