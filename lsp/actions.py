@@ -284,16 +284,18 @@ NEAR = 4096
 
 
 def selected_or_marked(place: Place) -> Hole | None:
-    """What is selected, without the blanks around it, else a marker that the cursor touches, else the line's TODO."""
+    """A marker that the cursor touches or that holds what is selected, else what is selected, without the blanks around
+    it, else the line's TODO.
+    """
+    start, line = _line_at(place.text, place.start)
+    first, last = place.start - start, (place.start if place.is_cursor else place.end) - start
+    for found in MARKER.finditer(line):
+        if found.start() <= first and last <= found.end() and not _is_quoted(line, found.start()):
+            return Hole(start + found.start(), start + found.end())
     if not place.is_cursor:
         selected = place.text[place.start : place.end]
         start = place.start + len(selected) - len(selected.lstrip())
         return Hole(start, start + len(selected.strip())) if selected.strip() else None
-    start, line = _line_at(place.text, place.start)
-    at = place.start - start
-    for found in MARKER.finditer(line):
-        if found.start() <= at <= found.end() and not _is_quoted(line, found.start()):
-            return Hole(start + found.start(), start + found.end())
     if TODO.fullmatch(line):  # the comment says what to write: it stays
         indent = line[: len(line) - len(line.lstrip())]
         return Hole(start + len(line), start + len(line), _line_end(place.text) + indent)

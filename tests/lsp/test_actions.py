@@ -121,6 +121,7 @@ def test_a_cursor_that_selects_the_character_under_it() -> None:
     text = "def f():\n    ...\n"
     assert selected_or_marked(place(text, 14, 15)) == actions.Hole(13, 16)
     assert selected_or_marked(place(text, 4, 5)) is None
+    assert selected_or_marked(place(text, 13, 15)) == actions.Hole(13, 16)
     assert empty_body(place(text, 4, 5)) == actions.Hole(13, 16)
 
 
