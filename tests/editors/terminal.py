@@ -73,6 +73,16 @@ class Terminal:
         legend = [f"{letter} {name}" for name, letter in meanings.items()]
         return "\n".join(["\n".join(texts), "--", "\n".join(styles), "--", *legend]) + "\n"
 
+    def styles(self, text: str) -> set[str]:
+        """Of the characters of the first place where the text is; none where it is not."""
+        lines, drawn, legend = self.screen().split("\n--\n")
+        meanings = dict(line.split(" ") for line in legend.splitlines())
+        for line, letters in zip(lines.split("\n"), drawn.split("\n"), strict=True):
+            if (at := line.find(text)) >= 0:
+                found = letters.ljust(len(line), ".")[at : at + len(text)]
+                return {meanings.get(letter, "") for letter in found}
+        return set()
+
     def end(self) -> None:
         """With whatever was started in it."""
         with contextlib.suppress(subprocess.CalledProcessError):
