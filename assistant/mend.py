@@ -14,8 +14,8 @@ from tree_sitter import Node, Parser, Point, Tree
 from infill import languages
 from infill.brackets import CLOSER, unmatched
 
-LARGEST = 1_000_000
-"""Characters; nothing is looked for in a longer text."""
+LARGEST = 300_000
+"""Characters; nothing is looked for in a longer text: a parser lets nothing else run meanwhile."""
 TRIES = 160
 """Edits that are tried."""
 LINES = 8

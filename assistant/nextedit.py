@@ -20,8 +20,8 @@ from tree_sitter import Node, Tree
 from assistant.names import Names, Occurrence, decorators, parameter_name
 from infill import languages
 
-LARGEST = 1_000_000
-"""Bytes; nothing is looked for in a larger text."""
+LARGEST = 300_000
+"""Bytes; nothing is looked for in a larger text: a parser lets nothing else run meanwhile."""
 RECENT = 4
 """Newest renames, and newest edits of parameters, that are looked at."""
 TOKENS = re.compile(r"\w+|\s+|[^\w\s]")

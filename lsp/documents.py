@@ -5,9 +5,11 @@ Nothing is ever read from disk. Notifications in an order that makes no sense (a
 closed twice) are passed over.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate, chain
 from urllib.parse import unquote, urlsplit
 
 from lsprotocol.types import (
@@ -17,8 +19,22 @@ from lsprotocol.types import (
     TextDocumentContentChangePartial,
 )
 
-from lsp.convert import offset_at, place_at, position_at, range_at, split
+from lsp.convert import offset_at, place_at, position_at, split
 from lsp.history import Change
+
+BLOCK = 256
+"""Lines that are kept together: a change makes new ones of those that it touches, and of no others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some lines of a document, with their ends."""
+
+    lines: tuple[str, ...]
+
+    @cached_property
+    def text(self) -> str:
+        return "".join(self.lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +42,22 @@ class Document:
     uri: str
     version: int
     language_id: str
-    lines: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    """Of the last line, which has no end, there is always one."""
     encoding: str = "utf-16"
     """In what units the client counts."""
 
+    @classmethod
+    def of(cls, uri: str, version: int, language_id: str, text: str, encoding: str = "utf-16") -> "Document":
+        return cls(uri, version, language_id, tuple(blocks(split(text))), encoding)
+
     @cached_property
     def text(self) -> str:
-        return "".join(self.lines)
+        return "".join([block.text for block in self.blocks])
+
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        return tuple(chain.from_iterable(block.lines for block in self.blocks))
 
     @cached_property
     def key(self) -> str:
@@ -44,29 +69,84 @@ class Document:
         """The path in the URI: a label, which is not opened."""
         return unquote(urlsplit(self.uri).path)
 
+    @cached_property
+    def _rows(self) -> list[int]:
+        """The row behind each block."""
+        return list(accumulate(len(block.lines) for block in self.blocks))
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """The offset behind each block."""
+        return list(accumulate(len(block.text) for block in self.blocks))
+
+    def _before(self, index: int) -> tuple[int, int]:
+        """The first row and the first offset of a block."""
+        return (self._rows[index - 1], self._ends[index - 1]) if index else (0, 0)
+
+    def _block_of(self, row: int) -> int:
+        return min(bisect_right(self._rows, row), len(self.blocks) - 1)
+
     def offset(self, position: Position) -> int:
-        return offset_at(self.lines, position, self.encoding)
+        index = self._block_of(max(position.line, 0))
+        row, start = self._before(index)
+        here = Position(max(position.line, 0) - row, position.character)
+        return start + offset_at(self.blocks[index].lines, here, self.encoding)
 
     def position(self, offset: int) -> Position:
-        return position_at(self.lines, offset, self.encoding)
+        index = min(bisect_right(self._ends, max(offset, 0)), len(self.blocks) - 1)
+        row, start = self._before(index)
+        found = position_at(self.blocks[index].lines, max(offset, 0) - start, self.encoding)
+        return Position(found.line + row, found.character)
 
     def range(self, start: int, end: int) -> Range:
-        return range_at(self.lines, start, end, self.encoding)
+        return Range(self.position(start), self.position(end))
 
     def changed(
         self, changes: Sequence[TextDocumentContentChangeEvent], version: int
     ) -> tuple["Document", tuple[Change, ...]]:
         """The next version, and what was changed on the way to it."""
-        lines = self.lines
+        document = self
         made: list[Change] = []
         for change in changes:
             if isinstance(change, TextDocumentContentChangePartial):
-                made.append(change_at(lines, change.range, change.text, self.encoding))
-                lines = splice(lines, change.range, change.text, self.encoding)
+                document, one = document._replaced(change.range, change.text)
             else:
-                made.append(difference("".join(lines), change.text))
-                lines = split(change.text)
-        return replace(self, lines=lines, version=version), tuple(made)
+                one = difference(document.text, change.text)
+                document = replace(document, blocks=tuple(blocks(split(change.text))))
+            made.append(one)
+        return replace(document, version=version), tuple(made)
+
+    def _replaced(self, where: Range, text: str) -> tuple["Document", Change]:
+        """With ``text`` in place of a range. Only the blocks around it are looked at: one before it, for a line end of
+        two signs that may come about, and one behind it, for the line that follows.
+        """
+        rows = sorted((max(where.start.line, 0), max(where.end.line, 0)))
+        first = max(self._block_of(rows[0]) - 1, 0)
+        last = min(self._block_of(rows[1]) + 1, len(self.blocks) - 1)
+        row, start = self._before(first)
+        lines = tuple(chain.from_iterable(block.lines for block in self.blocks[first : last + 1]))
+        here = Range(*(Position(max(one.line, 0) - row, one.character) for one in (where.start, where.end)))
+        change = change_at(lines, here, text, self.encoding)
+        fresh = splice(lines, here, text, self.encoding)
+        same = len(fresh) == len(lines)  # most changes stay within a line
+        around = _alike(self.blocks[first : last + 1], fresh) if same else tuple(blocks(fresh))
+        document = replace(self, blocks=(*self.blocks[:first], *around, *self.blocks[last + 1 :]))
+        return document, change._replace(start=change.start + start)
+
+
+def blocks(lines: tuple[str, ...]) -> Iterator[Block]:
+    for start in range(0, len(lines), BLOCK):
+        yield Block(lines[start : start + BLOCK])
+
+
+def _alike(old: tuple[Block, ...], lines: tuple[str, ...]) -> tuple[Block, ...]:
+    """``lines`` in blocks of the same sizes; those that are as before are the same ones."""
+    found, start = [], 0
+    for block in old:
+        own = lines[start : start + len(block.lines)]
+        found.append(block if own == block.lines else Block(own))
+        start += len(own)
+    return tuple(found)
 
 
 def change_at(lines: tuple[str, ...], where: Range, text: str, encoding: str) -> Change:
@@ -130,7 +210,7 @@ class Documents:
         return self.get(document.uri) is document
 
     def open(self, uri: str, language_id: str, version: int, text: str) -> Document:
-        document = Document(uri, version, language_id, split(text), self.encoding)
+        document = Document.of(uri, version, language_id, text, self.encoding)
         self._open[unquote(uri)] = document
         return document
 

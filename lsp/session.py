@@ -21,6 +21,7 @@ from lsp.kept import Kept
 from lsp.options import SECTION, Options, read_options
 from lsp.protocol import DID_CHANGE_STATUS, Protocol, log
 from lsp.suggest import Complete, Counting, Suggester, Uncounted
+from lsp.window import Windows
 from lsp.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Session(LanguageServer):
         self.histories: dict[str, History] = {}
         """By the keys of open documents."""
         self.context = Workspace(self)
+        self.windows = Windows()
         self.suggester = Suggester(
             complete,
             lambda: self.options,
@@ -50,6 +52,7 @@ class Session(LanguageServer):
             self._deleting,
             self.statistics,
             around=self.context,
+            windows=self.windows,
         )
         self.kept = Kept(self.documents.get, self.statistics.count)
         self.waiting = Waiting(self)
@@ -82,9 +85,13 @@ class Session(LanguageServer):
         if document is None or changes is None:
             self.histories.pop(key, None)
             self.kept.forget(key)
+            self.windows.forget(key)
         else:
+            self.windows.changed(key, changes)
             self.histories.setdefault(key, History()).add(changes, document.text)
             self.kept.changed(key, changes)
+        if document is not None and self.windows.wants(document, changes or ()):
+            self.spawn(self.windows.learn(document))
         self.context.changed(key, document)
         self.suggester.changed(key, document)
 

@@ -77,8 +77,15 @@ def test_as_pygls_has_it(text: str, line: int, column: int, encoding: str) -> No
         st.tuples(st.integers(0, 8), st.integers(0, 12), st.integers(0, 8), st.integers(0, 12), TEXTS), max_size=5
     ),
     st.sampled_from(ENCODINGS),
+    st.sampled_from([1, 2, 256]),
 )
-def test_changes_are_what_they_are_in_the_whole_text(text: str, edits: list[Any], encoding: str) -> None:
+def test_changes_are_what_they_are_in_the_whole_text(text: str, edits: list[Any], encoding: str, block: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lsp.documents.BLOCK", block)
+        check_changes(text, edits, encoding)
+
+
+def check_changes(text: str, edits: list[Any], encoding: str) -> None:
     documents = Documents()
     documents.encoding = encoding
     documents.open("file:///a.py", "python", 1, text)
@@ -95,6 +102,11 @@ def test_changes_are_what_they_are_in_the_whole_text(text: str, edits: list[Any]
         assert document.text == text
         assert document.lines == split(text)
         assert document.version == version
+        for row in range(len(document.lines) + 1):
+            for place in (Position(row, 0), Position(row, 1), Position(row, 99)):
+                assert document.offset(place) == offset_at(document.lines, place, encoding)
+        for at in range(len(text) + 2):
+            assert document.position(at) == position_at(document.lines, at, encoding)
 
 
 def replayed(text: str, changes: tuple[Change, ...]) -> str:
@@ -130,7 +142,7 @@ def test_a_long_file_stays_quick() -> None:
     import time
 
     text = "def f(x):  # ä\n    return x\n" * 50_000
-    document = Document("file:///a.py", 1, "python", split(text))
+    document = Document.of("file:///a.py", 1, "python", text)
     change = TextDocumentContentChangePartial(Range(Position(50_000, 4), Position(50_000, 4)), "x")
     started = time.perf_counter()
     for version in range(10):

@@ -8,7 +8,6 @@ import pytest
 from lsprotocol.types import Position
 
 from assistant.errors import BusyError, DaemonError
-from lsp.convert import split
 from lsp.documents import Document
 from tests.lsp.peers import MODERN, URI, Editor, RequestFailedError, Script, after, in_memory, run, until
 
@@ -18,7 +17,7 @@ ALONE: dict[str, Any] = {"ahead": False, "debounceMs": 0}
 
 def applied(text: str, item: dict[str, Any], encoding: str = "utf-16") -> str:
     """The text with an item accepted, by the protocol's rules."""
-    document = Document("", 0, "", split(text), encoding)
+    document = Document.of("", 0, "", text, encoding)
     start, end = (document.offset(Position(**item["range"][name])) for name in ("start", "end"))
     assert item["range"]["start"]["line"] == item["range"]["end"]["line"], "a range stays on one line"
     return text[:start] + str(item["insertText"]) + text[end:]

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from lsprotocol.types import Position
 
-from lsp.convert import split
 from lsp.documents import Document
 from tests.lsp.peers import MODERN, URI, Counts, Editor, RequestFailedError, Script, in_memory, run, until
 
@@ -27,7 +26,7 @@ print(area(1, height=2), f"{area(3, 4)}")
 
 
 def offset(text: str, where: dict[str, int], encoding: str = "utf-16") -> int:
-    return Document("", 0, "", split(text), encoding).offset(Position(**where))
+    return Document.of("", 0, "", text, encoding).offset(Position(**where))
 
 
 class Typist:
@@ -38,7 +37,7 @@ class Typist:
         editor.open(text)
 
     def put(self, start: int, end: int, new: str) -> None:
-        document = Document("", 0, "", split(self.text), self.encoding)
+        document = Document.of("", 0, "", self.text, self.encoding)
         ends = [document.position(one) for one in (start, end)]
         names = ("start", "end")
         where = {name: {"line": one.line, "character": one.character} for name, one in zip(names, ends, strict=True)}
@@ -58,7 +57,7 @@ class Typist:
         return at
 
     async def ask(self, at: int = 0, **more: Any) -> list[dict[str, Any]]:
-        here = Document("", 0, "", split(self.text), self.encoding).position(at)
+        here = Document.of("", 0, "", self.text, self.encoding).position(at)
         answer = await self.editor.request(
             "textDocument/copilotInlineEdit",
             textDocument={"uri": URI, "version": self.version} | more,

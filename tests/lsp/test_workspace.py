@@ -11,7 +11,6 @@ import pytest
 
 from assistant.types import SOURCES
 from assistant.workspace.index import Reader, index_file
-from lsp.convert import split
 from lsp.documents import Document
 from lsp.session import Session
 from lsp.workspace import HUNK, _hunks
@@ -364,7 +363,7 @@ def test_a_large_workspace_shows_its_progress(project: Path) -> None:
 
 
 def document(text: str) -> Document:
-    return Document("file:///a.py", 1, "python", split(text))
+    return Document.of("file:///a.py", 1, "python", text)
 
 
 @pytest.mark.parametrize(
