@@ -10,7 +10,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -18,10 +19,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from assistant import __version__
 from assistant.config import Settings, load_settings
 from assistant.errors import DaemonError, HoneError, ModelError, RequestError, SourceError
+from assistant.refactor.arguments import add_fix, add_refactor
 from assistant.source import Source, check_offset, offset_at, position_at, read_source, take_marker, write_source
 from assistant.types import SOURCES, Completer, Completion, CompletionRequest, CompletionResult, OnFinished
 
 if TYPE_CHECKING:
+    from assistant.refactor.asking import Ask
     from assistant.runtime import Endpoint
     from assistant.serve import Closable
     from assistant.workspace.command import Cut
@@ -74,6 +77,18 @@ def _complain(message: str) -> int:
 class _Parser(argparse.ArgumentParser):
     """Complains in one line."""
 
+    mixed = False
+    """Whether options may stand between the words of a command that takes several."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        if not self.mixed:
+            return super().parse_known_args(args, namespace)
+        self.mixed = False  # what is called parses with this function itself
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.mixed = True
+
     def error(self, message: str) -> NoReturn:
         self.exit(ERROR, f"hone: {message}; `{self.prog} --help` lists what there is\n")
 
@@ -83,6 +98,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hone {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_complete(commands)
+    _add_fix(commands)
+    _add_refactor(commands)
     _add_serve(commands)
     _add_lsp(commands)
     _add_context(commands)
@@ -376,6 +393,71 @@ def _write_in_place(source: Source, completion: Completion) -> None:
     line, column = position_at(source.text, completion.start)
     write_source(source.path, source.text[: completion.start] + completion.text + source.text[completion.end :])
     print(f"hone: {source.path}:{line}:{column}: {len(completion.text)} characters inserted", file=sys.stderr)
+
+
+# --- fix and refactor
+
+
+def _add_fix(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "fix",
+        help="mend a file, or what another task says",
+        description="Edit the blocks of FILE and show a patch; of stdin, print the whole text, mended. "
+        "Exit codes: 0 done, 1 something would change (with --check), 2 an error.",
+    )
+    parser.set_defaults(run=_fix)
+    add_fix(parser)
+    _add_model_options(parser)
+
+
+def _add_refactor(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "refactor",
+        help="do a task to many blocks of a repository: preview, verify, write, undo",
+        description="Do TASK to the blocks of many files, in large batches. Shows a patch that `git apply` takes, and "
+        "writes nothing without --write or --interactive. "
+        "Exit codes: 0 done, 1 something would change (with --check), or nothing to resume or undo, 2 an error.",
+    )
+    parser.set_defaults(run=_refactor)
+    parser.mixed = True
+    add_refactor(parser)
+    _add_model_options(parser)
+
+
+def _fix(options: argparse.Namespace) -> int:
+    from assistant.fix import run
+    from model.damage.kinds import KINDS
+
+    return run(options, {name: kind.group for name, kind in KINDS.items()}, _editing)
+
+
+def _refactor(options: argparse.Namespace) -> int:
+    from assistant.refactor.command import run
+    from model.damage.kinds import KINDS
+
+    return run(options, {name: kind.group for name, kind in KINDS.items()}, _editing)
+
+
+@contextmanager
+def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, str]]":
+    """Who edits, for several threads at once, and what tells its model from others in the journal."""
+    settings = load_settings(vars(options))
+    folder = settings.model or Path(__file__).parents[1] / "model" / "weights" / "hone-tiny-python"
+    weights = folder / "model.safetensors"
+    state = (weights.stat().st_mtime_ns, weights.stat().st_size) if weights.exists() else None
+    model = f"{__version__} {folder.resolve()} {state} {settings.device} {settings.dtype}"
+    endpoint = _daemon(settings)
+    if endpoint is not None:
+        from assistant.refactor.asking import by_daemon
+
+        with by_daemon(endpoint) as ask:
+            yield ask, f"{model} {endpoint.pid} {endpoint.started}"
+        return
+    from assistant.refactor.local import here
+    from assistant.service import open_infiller
+
+    with here(lambda: open_infiller(settings), batch) as ask:
+        yield ask, model
 
 
 # --- serve

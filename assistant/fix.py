@@ -1,0 +1,92 @@
+"""``hone fix``: the blocks of one file, or of stdin, edited and shown, checked, or written."""
+
+import argparse
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from assistant.errors import RequestError, SourceError
+from assistant.refactor.asking import Selected, changes
+from assistant.refactor.change import Change
+from assistant.refactor.command import BATCH, DONE, JOBS, WOULD_CHANGE, Editing, check_task, colours, out, tell
+from assistant.refactor.diff import coloured, patch
+from assistant.refactor.files import Original, below
+from assistant.refactor.journal import Journal
+from assistant.refactor.report import count
+from assistant.refactor.select import Text
+from assistant.source import Source, read_source, write_source
+from assistant.workspace.command import check, workspace_of
+from assistant.workspace.secrets import secret_in
+from infill import languages
+
+
+def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing) -> int:
+    """``kinds``: the group of each kind of task.
+
+    Raises:
+        HoneError: what was asked for cannot be done; the file is as it was.
+    """
+    task = check_task(options.task or "fix", None, kinds)
+    first, last = _lines(options.lines)
+    if options.write and options.file == "-":
+        raise RequestError("--write needs a file to write to; the text of stdin goes to stdout")
+    if options.file != "-":
+        check(Path(options.file), tuple(options.exclude or ()))  # before it is read
+    source = read_source(options.file, stdin_filename=options.stdin_filename)
+    if (found := secret_in(source.text)) is not None:
+        raise SourceError(f"{source.name or 'stdin'} never enters a prompt: it holds {found}")
+    root = workspace_of(Path(source.name or "-")) or Path(os.path.realpath(Path(source.name).parent))
+    selected = _selected(source, root, options.language, first, last)
+    with Journal(root) as journal, editing(options, BATCH) as (ask, model):
+        [change] = changes([selected], task, ask, journal, model=model, jobs=JOBS)
+    if source.path is None and not options.check:
+        out(change.text)
+        return DONE
+    return _told(change, source, options)
+
+
+def _selected(source: Source, root: Path, language: str | None, first: int, last: int | None) -> Selected:
+    name = languages.resolve(language, source.name, source.text)
+    if language is not None and languages.get(language) is None:
+        raise RequestError(f"--language {language!r} is not known")
+    if name is None or languages.parser(name) is None:
+        raise RequestError(
+            f"the language of {source.name or 'stdin'} is not known; --language or --stdin-filename tells"
+        )
+    text = Text(source.text, name)
+    if first > len(text.starts):
+        raise RequestError(f"--lines begins at {first}, and there are {len(text.starts)} lines")
+    name_in_patch = below(root, Path(source.name)) if source.name else None
+    original = Original(name_in_patch or Path(source.name).name or "stdin", source.text.encode("utf-8"), 0o644)
+    return Selected(original, name, tuple(text.whole(first, last)))
+
+
+def _told(change: Change, source: Source, options: argparse.Namespace) -> int:
+    broken = [one for one in change.outcomes if one.reason not in (None, "right")]
+    if not change.changed:
+        more = f"; {count(len(broken), 'block')} looked doubtful: {broken[0].reason}" if broken else ""
+        tell(f"{source.name or 'stdin'}: nothing to change{more}")
+        return DONE
+    if options.check:
+        out("".join(f"{source.name or 'stdin'}:{one.block.first}: would change\n" for one in change.changed))
+        return WOULD_CHANGE
+    if options.write and source.path is not None:
+        if source.path.read_bytes() != change.original.data:
+            raise SourceError(f"{source.path} has changed meanwhile")
+        write_source(source.path, change.text)
+        tell(f"{source.path}: {count(len(change.changed), 'block')} changed")
+        return DONE
+    text = patch(change)
+    out(coloured(text) if colours(options.color) else text)
+    return DONE
+
+
+def _lines(value: str | None) -> tuple[int, int | None]:
+    if value is None:
+        return 1, None
+    named = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", value)
+    first, last = (int(named[1]), int(named[2] or named[1])) if named else (0, 0)
+    if not 1 <= first <= last:
+        raise RequestError(f"--lines must be A-B, two whole numbers from 1, not {value!r}")
+    return first, last
