@@ -57,7 +57,9 @@ def _order(rng: np.random.Generator, allowed: list[Kind], block: Block) -> Itera
     """Kinds that may fit, in random order: first by the shares of the groups, then by weight inside each."""
     groups: dict[str, list[Kind]] = {}
     for kind in allowed:
-        if kind.plausible(block):
+        # What fits nearly every block would else be all that is drawn where its group has little else.
+        seldom = kind.weight < 1 and len(allowed) > 1 and rng.random() >= kind.weight
+        if not seldom and kind.plausible(block):
             groups.setdefault(kind.group, []).append(kind)
     while groups:
         group = _weighted(rng, list(groups), [SHARES[name] for name in groups])

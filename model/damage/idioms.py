@@ -137,7 +137,7 @@ def repr_call(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     return None
 
 
-@kind(TABLE, "u-prefix", "Remove the u before the string.", group="modernise", needs=("string",), weight=0.5)
+@kind(TABLE, "u-prefix", "Remove the u before the string.", group="modernise", needs=("string",), weight=0.08)
 def u_prefix(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for string in mixed(rng, scan.of("string")):
         start = scan.span(string)[0]
@@ -628,7 +628,7 @@ def coding_line(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     return [(at, at, line + scan.newline)] if at or not head.startswith("#!") else None
 
 
-@kind(TABLE, "needless-parentheses", "Remove the parentheses that do nothing.", group="modernise", weight=0.7,
+@kind(TABLE, "needless-parentheses", "Remove the parentheses that do nothing.", group="modernise", weight=0.08,
       needs=("if_statement", "while_statement", "return_statement", "elif_clause"))  # fmt: skip
 def needless_parentheses(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("if_statement", "while_statement", "return_statement", "elif_clause")):
@@ -644,7 +644,7 @@ def needless_parentheses(rng: np.random.Generator, scan: Scan) -> Iterable[Edit]
     return None
 
 
-@kind(TABLE, "semicolon", "Remove the semicolon.", group="modernise", weight=0.4,
+@kind(TABLE, "semicolon", "Remove the semicolon.", group="modernise", weight=0.05,
       needs=("expression_statement", "return_statement"))  # fmt: skip
 def semicolon(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("expression_statement", "return_statement")):

@@ -64,7 +64,7 @@ class Kind:
     needs: tuple[str, ...] = ()
     """Types of syntax nodes of which a block must hold one: a cheap first question. Empty: it has to be tried."""
     weight: float = 1.0
-    """How often it is drawn, among the kinds of its group that fit."""
+    """How often it is drawn among the kinds of its group; below one also: in which share of the blocks at all."""
 
     def plausible(self, block: Block) -> bool:
         return not self.needs or any(need in block.scan.nodes for need in self.needs)
