@@ -25,20 +25,20 @@ DEFAULT_SOURCES: tuple[str, ...] = ("definitions", "imports", "open", "recent", 
 MOST = 16
 MOST_CHARS = 8000
 LIMITS = {
-    "definitions": (6, 3000),
-    "imports": (4, 1500),
-    "open": (3, 2400),
-    "recent": (4, 2000),
+    "definitions": (6, 2600),
+    "imports": (2, 800),
+    "open": (4, 2600),
+    "recent": (3, 1600),
     "diagnostics": (1, 400),
 }
-"""Snippets and characters of one source."""
+"""Snippets and characters of one source; none of them can take the place of another."""
 BEFORE, BEHIND = 24, 8
 """Lines around the cursor whose names count."""
 FAR = 40_000
 """Characters on both sides of the cursor whose names are looked through: a file of any length costs the same."""
-WINDOW, STEP = 12, 6
+WINDOW, STEP = 16, 8
 """Lines of a part of an open document."""
-LEAST_ALIKE = 0.12
+LEAST_ALIKE = 0.08
 """Share of names in common below which a part of another document says nothing."""
 OPEN_CHARS = 120_000
 """Longer documents are not looked through."""
@@ -230,7 +230,7 @@ class _Around:
         return found
 
     def words(self) -> frozenset[str]:
-        lines = [self.called, *self.before[-WINDOW:], *self.behind[:3]]
+        lines = [self.called, *self.before[-12:], *self.behind[:3]]
         telling = [line for line in lines if not _IMPORTS.match(line)]
         return frozenset(word for line in telling for word in _WORD.findall(line) if len(word) > 2) - KEYWORDS
 
@@ -286,7 +286,7 @@ def _definitions(
 
 
 LEAST_WORTH = 0.02
-ALIKE = 2
+ALIKE = 4
 """Definitions that resemble the lines before the cursor, at most."""
 
 

@@ -13,6 +13,7 @@ from assistant.workspace.snippets import (
     LIMITS,
     MOST,
     MOST_CHARS,
+    WINDOW,
     Edited,
     Known,
     Opened,
@@ -162,7 +163,7 @@ def test_open_documents_by_what_they_share(workspace: tuple[Gate, Reader]) -> No
     )
     (found,) = texts(known, workspace, "open")
     assert "shipping(basket)" in found
-    assert len(found.splitlines()) <= 12
+    assert len(found.splitlines()) <= WINDOW
     assert texts(replace(known, opened=(Opened("b.py", filler),)), workspace, "open") == []
 
 
