@@ -477,11 +477,17 @@ def _real(path: Path) -> Path:
 
 
 def _fs_path(uri: str) -> Path | None:
-    """None for what is not a file."""
+    """None for what is not a file, or none that can be here: on another host, or with half a character in its name."""
     if not uri.startswith("file:"):
         return None
     path = to_fs_path(uri)
-    return None if path is None else Path(path)
+    if path is None or (os.name != "nt" and path.startswith("//")):
+        return None
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return None
+    return Path(path)
 
 
 def _below(root: Root | None, path: Path) -> str:

@@ -1,0 +1,261 @@
+"""Everything that a client may do wrong, over a real pipe: one answer per request, none of them stale, no crash."""
+
+import asyncio
+import json
+import random
+import time
+from typing import Any
+
+import pytest
+
+from tests.lsp.conftest import StartDaemon
+from tests.lsp.peers import MODERN, URI, Editor, RequestFailedError, Script, in_memory, over_stdio, run, until
+from tests.serve.conftest import TEXT
+
+ODD_URIS = [
+    "untitled:Untitled-1", "file:///C:/Users/me/a%20b.py", "file:///c%3A/Users/a.py", "vscode-notebook-cell:/a.ipynb#0",
+    "vscode-remote://ssh-remote+host/a.py", "file://host/share/a.py", "", "a.py", "git:/a.py?%7B%22ref%22%3A%22%22%7D",
+    "file:///%F0%9F%8E%BC/%2e%2e/a.py", "inmemory://model/1", "file:///" + "x" * 9000 + ".py", "file:///a\ud800.py",
+]  # fmt: skip
+METHODS = [
+    "textDocument/inlineCompletion", "textDocument/completion", "textDocument/codeAction", "codeAction/resolve",
+    "workspace/executeCommand", "textDocument/copilotInlineEdit", "textDocument/hover", "hone/nothing", "$/unknown", "",
+    "textDocument/copilotPanelCompletion", "signIn", "checkStatus", "getCompletions", "notifyShown",
+]  # fmt: skip
+NOTIFICATIONS = [
+    "textDocument/didOpen", "textDocument/didChange", "textDocument/didClose", "textDocument/didSave",
+    "textDocument/didFocus", "textDocument/didShowCompletion", "textDocument/didPartiallyAcceptCompletion",
+    "textDocument/didShowInlineEdit", "workspace/didChangeConfiguration", "workspace/didChangeWatchedFiles",
+    "notebookDocument/didOpen", "$/setTrace", "$/progress", "$/cancelRequest", "window/workDoneProgress/cancel", "x/y",
+    "workspace/didChangeWorkspaceFolders", "exit/not", "initialized",
+]  # fmt: skip
+
+
+def rubbish(dice: random.Random) -> Any:
+    simple: list[Any] = [
+        None,
+        True,
+        -1,
+        2**40,
+        1.5,
+        "",
+        "x",
+        [],
+        {},
+        {"uri": URI},
+        [None],
+        {"line": -1, "character": -1},
+    ]
+    place = {"line": dice.choice([0, 1, 10**9, -1]), "character": dice.choice([0, 3, 2**31 - 1, -7])}
+    identifier = {"uri": dice.choice([URI, *ODD_URIS]), "version": dice.choice([None, 1, 3, -5, "x"])}
+    whole: dict[str, Any] = {
+        "textDocument": dice.choice([identifier, {**identifier, "languageId": "python", "text": "x"}, *simple]),
+        "position": dice.choice([place, *simple]),
+        "range": dice.choice([{"start": place, "end": place}, *simple]),
+        "context": dice.choice([{"triggerKind": 2}, {"triggerKind": 99}, {"diagnostics": []}, *simple]),
+        "contentChanges": dice.choice(
+            [[{"text": "x"}], [{"range": {"start": place, "end": place}, "text": "é"}], *simple]
+        ),
+        "item": dice.choice([{"command": {"arguments": [dice.choice(simple)]}}, *simple]),
+        "acceptedLength": dice.choice(simple),
+        "command": dice.choice(["hone.run", "hone.accepted", "nothing", *simple]),
+        "arguments": dice.choice([[{"action": "fixSyntax", "uri": URI, "position": place}], [identifier], *simple]),
+        "title": "x",
+        "data": dice.choice([{"action": "fillHole", "uri": URI, "range": {"start": place, "end": place}}, *simple]),
+        "id": dice.choice(simple),
+        "token": dice.choice(simple),
+        "workDoneToken": dice.choice(["a", 1, *simple]),
+        "settings": dice.choice([{"hone": {"maxTokens": []}}, *simple]),
+    }
+    kept = {key: value for key, value in whole.items() if dice.random() < 0.7}
+    return dice.choice([kept, kept, kept, *simple])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rubbish_is_answered_once_each_and_changes_nothing(seed: int) -> None:
+    dice = random.Random(seed)
+
+    async def work() -> None:
+        script = Script(lambda _: ["x"])
+        editor, _ = in_memory(script)
+        await editor.start(options={"ahead": False, "debounceMs": 0})
+        editor.open("def f():\n    pass\n")
+        waiting: list[tuple[int, asyncio.Future[Any]]] = []
+        for _ in range(400):
+            params = rubbish(dice)
+            if dice.random() < 0.5:
+                number = len(editor.answers) + len(waiting) + 100_000
+                future = editor._pending[number] = asyncio.get_running_loop().create_future()
+                waiting.append((number, future))
+                editor._send({"jsonrpc": "2.0", "id": number, "method": dice.choice(METHODS), "params": params})
+            else:
+                editor._send({"jsonrpc": "2.0", "method": dice.choice(NOTIFICATIONS), "params": params})
+            if dice.random() < 0.1:
+                await asyncio.sleep(0)
+        done = asyncio.gather(*(future for _, future in waiting), return_exceptions=True)
+        await asyncio.wait_for(done, 60)
+        assert [editor.answers[number] for number, _ in waiting] == [1] * len(waiting)
+        assert max(editor.answers.values()) == 1
+        editor.open("ret\n", uri="file:///fresh.py")
+        assert len(await editor.inline(0, 3, "file:///fresh.py", by_hand=True)) == 1, "it still works"
+
+    run(work)
+
+
+@pytest.mark.parametrize("uri", ODD_URIS)
+def test_documents_of_every_kind_of_name(uri: str) -> None:
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: ["x"]))
+        await editor.start(options={"ahead": False, "debounceMs": 0})
+        assert await editor.inline(0, 0, uri) == [], "it is not open"
+        editor.replace("y", 2, uri=uri)
+        assert await editor.inline(0, 0, uri) == [], "a change opens nothing"
+        editor.open("", uri=uri)
+        editor.type("x = ", 0, 0, 2, uri=uri)
+        (item,) = await editor.inline(0, 4, uri)
+        assert item["insertText"] == "x"
+        assert await editor.inline(0, 4, uri, version=1) == []
+        editor.notify("textDocument/didClose", textDocument={"uri": uri})
+        assert await editor.inline(0, 4, uri) == []
+
+    run(work)
+
+
+def test_shut_down_twice_and_what_comes_after_it() -> None:
+    async def work() -> None:
+        async with over_stdio() as (editor, child):
+            await editor.start(MODERN)
+            assert await editor.request("shutdown") is None
+            with pytest.raises(RequestFailedError) as failed:
+                await editor.request("shutdown")
+            assert failed.value.code == -32600
+            editor.open("x")
+            editor.notify("$/cancelRequest", id=12345)
+            with pytest.raises(RequestFailedError):
+                await editor.request("textDocument/copilotInlineEdit", textDocument={"uri": URI})
+            editor.notify("exit")
+            assert await asyncio.wait_for(child.wait(), 20) == 0
+
+    run(work)
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+def test_exit_without_shutdown_ends_it_with_an_error(is_started: bool) -> None:
+    async def work() -> None:
+        async with over_stdio() as (editor, child):
+            if is_started:
+                await editor.start(MODERN)
+            editor.notify("exit")
+            assert await asyncio.wait_for(child.wait(), 20) == 1
+
+    run(work)
+
+
+def test_messages_that_are_none_and_huge_ones() -> None:
+    """Whatever stands between two messages, the next one is read."""
+
+    async def work() -> None:
+        async with over_stdio() as (editor, child):
+            await editor.start(MODERN)
+            assert child.stdin is not None
+            for body in (
+                b"no json",
+                b"{}",
+                b"[]",
+                b"null",
+                b'{"jsonrpc": "2.0"}',
+                b'{"id": 1}',
+                b"[1, {}]",
+                b"\xff\xfe",
+                b'"x"',
+            ):
+                child.stdin.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            deep = json.dumps({"jsonrpc": "2.0", "method": "x/y", "params": {"x": "y" * 3_000_000}}).encode()
+            child.stdin.write(b"Content-Length: %d\r\n\r\n" % len(deep) + deep)
+            nested = b'{"jsonrpc": "2.0", "method": "x/y", "params": ' + b"[" * 500 + b"]" * 500 + b"}"
+            child.stdin.write(b"Content-Length: %d\r\n\r\n" % len(nested) + nested)
+            with pytest.raises(RequestFailedError):
+                await editor.request("workspace/executeCommand", command="hone.run", arguments=["x" * 2_000_000])
+            assert child.returncode is None
+
+    run(work)
+
+
+def test_the_daemon_is_ended_and_replaced_while_five_documents_are_typed(
+    start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Next edits, completions, actions and cancels of five documents at once, and no daemon in the middle of it."""
+    monkeypatch.setenv("HONE_DAEMON", "never")
+    daemon = start_daemon(on_call=lambda _: time.sleep(0.001))
+    dice = random.Random(11)
+    uris = [f"file:///project/{name}.py" for name in "vwxyz"]
+
+    async def work() -> None:
+        async with over_stdio() as (editor, child):
+            await editor.start(options={"budgetMs": 300})
+            for uri in uris:
+                editor.open(TEXT, uri=uri)
+            asked: list[tuple[int, asyncio.Future[Any]]] = []
+            for key in range(120):
+                uri = dice.choice(uris)
+                editor.type(dice.choice("ab (:\n"), dice.randrange(3), dice.randrange(9), key + 2, uri=uri)
+                asked.append(one_of_everything(editor, dice, uri))
+                if dice.random() < 0.3:
+                    editor.notify("$/cancelRequest", id=dice.choice(asked)[0])
+                if key == 50:
+                    await asyncio.to_thread(daemon.end)
+                if key == 70:
+                    await asyncio.to_thread(daemon.start)
+                await asyncio.sleep(dice.choice([0, 0, 0.01]))
+            done = asyncio.gather(*(answer for _, answer in asked), return_exceptions=True)
+            for result in await asyncio.wait_for(done, 60):
+                assert isinstance(result, RequestFailedError | dict | list), result
+            assert [editor.answers[number] for number, _ in asked] == [1] * len(asked)
+            assert child.returncode is None
+            editor.open(TEXT, uri=URI)
+            deadline = time.monotonic() + 30
+            while not await editor.inline(1, 11, by_hand=True):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.2)
+            await editor.request("shutdown")
+            editor.notify("exit")
+            assert await asyncio.wait_for(child.wait(), 20) == 0
+            assert child.stderr is not None
+            said = (await child.stderr.read()).decode()
+            assert "Traceback" not in said, said
+
+    run(work)
+
+
+def one_of_everything(editor: Editor, dice: random.Random, uri: str) -> tuple[int, "asyncio.Future[Any]"]:
+    place = {"line": dice.randrange(4), "character": dice.randrange(12)}
+    document = {"uri": uri}
+    choice = dice.randrange(5)
+    if choice == 0:
+        return editor.begin("textDocument/copilotInlineEdit", textDocument=document, position=place)
+    if choice == 1:
+        return editor.begin(
+            "textDocument/codeAction",
+            textDocument=document, range={"start": place, "end": place}, context={"diagnostics": []},
+        )  # fmt: skip
+    if choice == 2:
+        data = {"action": dice.choice(["fillHole", "fixSyntax", "renameHere"]), "uri": uri, "position": place}
+        return editor.begin("workspace/executeCommand", command="hone.run", arguments=[data])
+    return editor.ask(place["line"], place["character"], uri, by_hand=choice == 3)
+
+
+def test_a_crowd_of_cancels_for_nothing() -> None:
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: ["x"]))
+        await editor.start(options={"ahead": False, "debounceMs": 0})
+        for odd in ("unknown", 0, -1, 2**53, None, True, [1], {"a": 1}):
+            editor.notify("$/cancelRequest", id=odd)
+        editor.open("x = \n")
+        number, answer = editor.ask(0, 4)
+        await until(lambda: editor.answers[number], "the answer")
+        editor.notify("$/cancelRequest", id=number)
+        assert len((await answer)["items"]) == 1
+        await asyncio.sleep(0.01)
+        assert editor.answers[number] == 1
+
+    run(work)
