@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -76,14 +77,15 @@ def check_task(task: str | None, instruction: str | None, kinds: Mapping[str, st
     """Raises:
     RequestError: it is none; lists those that there are.
     """
-    groups = [f"{group} ({', '.join(kind for kind, of in kinds.items() if of == group)})" for group in TASKS]
-    known = f"it knows the tasks {'; '.join(groups)}"
+    known = f"it knows the tasks {', '.join(TASKS)}, and each of their {len(kinds)} kinds, which docs/edits.md lists"
     if instruction is not None:
         raise RequestError(f"--instruction needs a model that follows instructions, which this one does not: {known}")
     if task is None:
         raise RequestError("a TASK is needed: `hone refactor fix src`; " + known)
     if task not in TASKS and task not in kinds:
-        raise RequestError(f"task {task!r} is unknown to the model: {known}")
+        close = get_close_matches(task, [*TASKS, *kinds], 3)
+        meant = f"; is it {' or '.join(close)}?" if close else ""
+        raise RequestError(f"task {task!r} is unknown to the model: {known}{meant}")
     return task
 
 

@@ -1,0 +1,56 @@
+"""`hone` as a process of its own, with a network below the editor that knows what is right, and that takes its time.
+
+What is below the unit is slow here: the network, and the system where files are written; so that a process can be killed
+in every phase of its work.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import assistant.refactor.command  # noqa: F401 (what a forked process would have to import)
+import assistant.refactor.local  # noqa: F401
+import model.damage.kinds  # noqa: F401
+from assistant import service
+from assistant.cli import main
+from infill.engine import Infiller
+from tests.mender import Mender
+from tests.refactor.conftest import FIXES
+
+
+class Slow(Mender):
+    def run(self, calls: Sequence[Any]) -> list[Any]:
+        time.sleep(0.004)
+        return super().run(calls)
+
+
+def slow_files(seconds: float) -> None:
+    fsync, replace = os.fsync, Path.replace
+
+    def slow_fsync(handle: int) -> None:
+        time.sleep(seconds)
+        fsync(handle)
+
+    def slow_replace(self: Path, target: Path) -> Path:
+        time.sleep(seconds)
+        done = replace(self, target)
+        time.sleep(seconds)
+        return done
+
+    os.fsync = slow_fsync
+    Path.replace = slow_replace  # type: ignore[assignment, method-assign]
+
+
+def hone(folder: str, arguments: Sequence[str], environment: dict[str, str], log: str, seconds: float = 0.02) -> None:
+    """The body of a process."""
+    os.environ.update(environment)
+    os.chdir(folder)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    one = Slow(dict(FIXES))
+    service.open_infiller = lambda _: Infiller(one)  # type: ignore[assignment, misc]
+    slow_files(seconds)
+    raise SystemExit(main(arguments))
