@@ -67,9 +67,14 @@ def schema(option: Option) -> dict[str, Any]:
         assert not accepts(option, most + 1), option
         kind = "integer" if found[1] else "number"
         return {"type": kind, "minimum": least, "maximum": most, "default": round(default)}
-    words = re.split(r", | or ", option.allowed)
-    assert all(accepts(option, word) for word in words), f"{option.allowed!r} is a form that is not known here"
-    return {"type": "string", "enum": words, "default": default}
+    words, _, listed = option.allowed.partition(" or a list of ")
+    names, several = re.split(r", | or ", words), listed.split(", ") if listed else []
+    values = [*names, *([one] for one in several)]
+    assert all(accepts(option, value) for value in values), f"{option.allowed!r} is a form that is not known here"
+    allowed = {"type": "string", "enum": names}
+    if several:
+        allowed = {"anyOf": [allowed, {"type": "array", "items": {"enum": several}, "uniqueItems": True}]}
+    return allowed | {"default": default}
 
 
 def accepts(option: Option, value: object) -> bool:

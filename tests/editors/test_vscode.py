@@ -136,7 +136,7 @@ def test_by_words_and_the_rest(window: Workbench, script: Script) -> None:
     window.press("Control+ArrowRight")
     window.wait_for_ghost(" a in b:\n    use(a)\n    done(a)")
     window.press("Control+ArrowRight")
-    window.wait_for_ghost(" in b:\n    use(a)\n    done(a)")
+    window.wait_for_ghost("a in b:\n    use(a)\n    done(a)")
     assert script.accepted == accepted, "not before all of it is"
     window.press("Tab")
     window.wait_for_ghost("")
@@ -154,8 +154,24 @@ def test_text_of_all_scripts_before_and_in_it(window: Workbench, script: Script)
     until(lambda: window.ghost, "the rest", lambda ghost: ghost.startswith("röße', '𝄞', name"))
     window.press("Tab")
     window.wait_for_ghost("")
+    # VS Code itself puts the cursor one column too far to the left for each such character in what is accepted.
+    window.press("End")
     window.type("  # 𝄞")
     assert window.save() == "# ä€𝄞\ns = ['ä€𝄞', 'größe', '𝄞', name]  # 𝄞\n"
+
+
+def test_brackets_and_quotes_that_close_themselves(window: Workbench, script: Script) -> None:
+    script.set(("prin", 't("hello")'))
+    window.set(editor__autoClosingBrackets="always", editor__autoClosingQuotes="always")
+    window.open("\n")
+    window.type("prin")
+    window.wait_for_ghost('t("hello")')
+    window.type('t("h')
+    until(window.lines, "the closed line", lambda lines: lines[0] in ('print("h")', 'print("hello")'))
+    window.wait_for_ghost("ello")
+    window.press("Tab")
+    window.wait_for_ghost("")
+    assert window.save() == 'print("hello")\n'
 
 
 def test_line_ends_of_the_file(window: Workbench, script: Script) -> None:
@@ -211,8 +227,7 @@ def test_an_edit_is_previewed_and_then_made_or_thrown_away(window: Workbench, sc
     window.press("ArrowDown", "End")
     old, new = "def add(a, b):\n    ...\n", "def add(a, b):\n    return a + b\n"
     for button, text in (("Discard", old), ("Apply", new)):
-        window.press("Control+.")
-        window.page.locator(".action-widget .monaco-list-row", has_text="Fill this hole").click()
+        window.code_action("Fill this hole")
         preview(window, button)
         window.page.locator(".tab", has_text=window.file.name).first.click()
         assert window.save() == text

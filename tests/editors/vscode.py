@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import psutil
 from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.editors.conftest import PREFIX
 from tests.editors.conftest import until as until_in
@@ -51,20 +52,21 @@ SETTINGS: dict[str, Any] = {
 }
 KEYS = [{"key": "ctrl+f12", "command": "workbench.action.revertAndCloseActiveEditor"},
         {"key": "ctrl+f11", "command": "notifications.clearAll"}]  # fmt: skip
-GHOST = """() => {  // its first line is drawn within the code, and between parts of it that it takes in; the others below
+GHOST = """() => {  // its first line is drawn within the code, the others below
   const line = (node) => node.textContent.replaceAll("\\u00a0", " ");
   const inside = [...document.querySelectorAll(".ghost-text-decoration, .ghost-text-decoration-preview")].map(line);
   const below = [...document.querySelectorAll(".suggest-preview-text .view-line")].map(line);
   return [inside.join(""), ...below].join("\\n");
 }"""
-CLOCK = f"""(wanted) => new Promise((resolve) => {{
+CLOCK = f"""([wanted, longest]) => new Promise((resolve) => {{
   const ghost = {GHOST};
   let pressed;
   const look = () => {{
     const text = ghost();
     if (pressed !== undefined && (wanted === null ? text !== "" : text === wanted)) {{
       resolve(performance.now() - pressed);
-    }} else requestAnimationFrame(look);
+    }} else if (pressed !== undefined && performance.now() - pressed > longest) resolve(null);
+    else requestAnimationFrame(look);
   }};
   addEventListener("keydown", (event) => {{ pressed = event.timeStamp; }}, {{ capture: true, once: true }});
   requestAnimationFrame(look);
@@ -247,9 +249,14 @@ class Workbench:
         return self.file
 
     def open(self, text: str, suffix: str = ".py") -> None:
-        """A new file of that text in the place of the one that is open, with the cursor at its start."""
-        self.page.keyboard.press("Control+F12")
-        until(self.editor.count, "the end of the old editor", lambda count: count == 0)
+        """A new file of that text in the place of what is open, with the cursor at its start."""
+
+        def close() -> int:
+            self.press("Control+F12")
+            time.sleep(0.05)
+            return self.editor.count()
+
+        until(close, "the end of the old editors", lambda count: count == 0)
         self._files += 1
         path = self.write(f"file{self._files}{suffix}", text)
         self.page.keyboard.press("Control+p")
@@ -283,6 +290,19 @@ class Workbench:
 
     def type(self, text: str) -> None:
         self.page.keyboard.type(text)
+
+    def code_action(self, title: str) -> None:
+        """From the menu of code actions, by key."""
+        row = self.page.locator(".action-widget .monaco-list-row", has_text=title).first
+
+        def opens() -> bool:  # not for an editor that is just getting back the focus
+            self.press("Escape", "Control+.")
+            with contextlib.suppress(PlaywrightTimeoutError):
+                row.wait_for(timeout=3000)
+            return row.is_visible()
+
+        until(opens, f"the code action {title!r}")
+        row.click()
 
     def command(self, title: str) -> None:
         """From the palette."""
@@ -347,11 +367,12 @@ class Workbench:
         self.press("Control+F11")
         until(lambda: self.told, "no notifications", lambda told: told == [])
 
-    def key_to_ghost(self, key: str, wanted: str | None = None) -> float:
-        """Milliseconds from that key to its suggestion on the screen: any, or the one of that text."""
-        found = self.page.evaluate_handle(f"(wanted) => ({{ promise: ({CLOCK})(wanted) }})", wanted)
-        self.press(key)
-        return float(found.evaluate("(one) => one.promise"))
+    def key_to_ghost(self, key: str, wanted: str | None = None, longest_ms: float = 10_000) -> float | None:
+        """Milliseconds from that key to its suggestion on the screen: any, or the one of that text. None: too late."""
+        found = self.page.evaluate_handle(f"(about) => ({{ promise: ({CLOCK})(about) }})", [wanted, longest_ms])
+        self.page.keyboard.type(key)
+        took = found.evaluate("(one) => one.promise")
+        return None if took is None else float(took)
 
 
 def _answers(url: str) -> bool:
