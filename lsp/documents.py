@@ -55,6 +55,11 @@ class Document:
     def text(self) -> str:
         return "".join([block.text for block in self.blocks])
 
+    def forget(self) -> None:
+        """There is a newer version: what was put together for this one is let go of, whoever still holds on to it."""
+        for name in ("text", "lines"):
+            self.__dict__.pop(name, None)
+
     @cached_property
     def lines(self) -> tuple[str, ...]:
         return tuple(chain.from_iterable(block.lines for block in self.blocks))
@@ -222,6 +227,7 @@ class Documents:
         if document is None:
             return None
         self._open[unquote(uri)], made = document.changed(changes, version)
+        document.forget()
         return made
 
     def close(self, uri: str) -> None:

@@ -35,8 +35,8 @@ async def inline_completion(session: Session, params: types.InlineCompletionPara
     by_hand = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
     selected = params.context.selected_completion_info
     if selected is None:
-        question = Question(document, document.offset(params.position), document.text, by_hand)
-        found = await _suggest(session, question)
+        at = document.offset(params.position)
+        found = await _suggest(session, Question(document, at, document.text, by_hand))
         return _inline(session, document, found)
     start, end = sorted((document.offset(selected.range.start), document.offset(selected.range.end)))
     text = document.text[:start] + selected.text + document.text[end:]

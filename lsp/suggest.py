@@ -123,7 +123,10 @@ class Suggester:
         """
         self._count(question, "by_hand" if question.by_hand else "asked")
         key = (question.document.key, question.channel)
-        task = asyncio.ensure_future(self._work(question))
+        window = self._windows.around(question.document.key, len(question.text), question.at)
+        # From here on only the part is held.
+        question = replace(question, text=window.of(question.text), at=question.at - window.head)
+        task = asyncio.ensure_future(self._work(question, window))
         if (older := self._running.get(key)) is not None:
             older.cancel()
         self._running[key] = task
@@ -142,7 +145,8 @@ class Suggester:
             if self._running.get(key) is task:
                 del self._running[key]
 
-    async def _work(self, question: Question) -> tuple[Suggestion, ...]:
+    async def _work(self, question: Question, window: Window) -> tuple[Suggestion, ...]:
+        """``question``: about the part of the document that is in the window."""
         arrived = time.monotonic()
         options, document = self._options(), question.document
         if not options.enabled:
@@ -155,8 +159,6 @@ class Suggester:
         if not question.by_hand and (reason := self._bad_moment(question)):
             return self._quiet(question, reason)
         n = options.alternatives if question.by_hand else 1
-        window = self._windows.around(document.key, len(question.text), question.at)
-        question = replace(question, text=window.of(question.text), at=question.at - window.head)
         found = self.ahead.recall(document.key, question.text, question.at, n)
         if not found and not question.by_hand:
             await asyncio.sleep(self.pace.debounce_ms(arrived, options.debounce_ms) / 1000)
@@ -207,10 +209,6 @@ class Suggester:
         """``question``: about the part of the document that is in the window."""
         started = time.monotonic()
         text, at, channel = question.text, question.at, question.channel
-        whole = text
-        if window != WHOLE:
-            known = document.text
-            whole = known[: window.head] + text + known[len(known) - window.tail :]
         request = CompletionRequest(
             sendable(text),
             at,
@@ -219,7 +217,7 @@ class Suggester:
             max_tokens=self._options().max_tokens,
             budget_ms=budget_ms,
             one_line=None if question.by_hand or channel == "ahead" else _one_line(text, at),
-            extra=await self._around.snippets(document, whole, at + window.head),
+            extra=await self._extra(document, window, text, at),
         )
         caller = Caller(
             document=label(document, channel), batch=channel == "ahead", request=f"{channel} {next(self._names)}"
@@ -228,6 +226,16 @@ class Suggester:
         if channel != "ahead":
             self.pace.measured(1000 * (time.monotonic() - started), result.timing_ms.get("total", 0.0))
         return tuple(one for one in result.completions if one.text)
+
+    async def _extra(self, document: Document, window: Window, text: str, at: int) -> tuple[Snippet, ...]:
+        """For a place in a part of the document, which may not be as it is yet. Apart, so that a long text is not held
+        while the model is waited for.
+        """
+        if window == WHOLE:
+            return await self._around.snippets(document, text, at)
+        known = document.text
+        whole = known[: window.head] + text + known[len(known) - window.tail :]
+        return await self._around.snippets(document, whole, at + window.head)
 
     def _foresee(self, document: Document, window: Window, answered: Answered) -> None:
         best = answered.completions[0]
