@@ -102,7 +102,9 @@ class Neovim:
             [nvim, *(["--clean"] if clean else []), "--headless", "--listen", socket, "-u", init, file],
             stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, cwd=file.parent,
         )  # fmt: skip
-        self._rpc = until(lambda: connect(socket), "Neovim's start", seconds=START_S)
+        connection = until(lambda: connect(socket), "Neovim's start", seconds=START_S)
+        assert connection is not None
+        self._rpc = connection
 
     def lua(self, code: str) -> Any:
         """The value that the code returns."""

@@ -333,6 +333,14 @@ def test_edit_offers_what_the_server_can_do_there(start: Start, scripted: Script
     until(lambda: [text for text in editor.told if "nothing to edit here" in text], "why there is nothing")
 
 
+def test_fix_mends_or_says_why_not(start: Start, scripted: Scripted) -> None:
+    editor = start("x = [1, (2]\ny = 1\n", scripted())
+    editor.type(":Hone fix<CR>")  # without a screen nobody is asked
+    editor.wait_for_line(0, "x = [1, (2)]")
+    editor.type("j:Hone fix<CR>")
+    until(lambda: editor.told, "why there is nothing", lambda told: any("no syntax error" in text for text in told))
+
+
 def test_nothing_is_edited_when_the_text_has_changed_meanwhile(start: Start, scripted: Scripted) -> None:
     editor = start("def f():\n    ...\n", scripted(("\n    ", "return 1"), delay=1.0))
     editor.type("jf.:Hone fill<CR>")

@@ -76,3 +76,23 @@ def test_few_colours(screen: Screen, scripted: Scripted) -> None:
     screen.open("x =\n", scripted(("x = ", "one")) + "\nvim.o.termguicolors = false\n")
     screen.press("A", " ")
     screen.wait("few-colours")
+
+
+def test_fix_asks_before_it_mends(screen: Screen, terminal: Terminal, scripted: Scripted) -> None:
+    file = screen.open("x = [1, (2]\n", scripted())
+
+    def ask(answer: str) -> None:
+        terminal.type(":Hone fix\n")
+        until(
+            terminal.text, "the question", lambda text: "Apply all changes?" in text and "Fix this syntax error" in text
+        )
+        terminal.type(answer)
+        until(terminal.text, "the end of the question", lambda text: "Apply all changes?" not in text)
+
+    ask("n")
+    terminal.type("A  # no")
+    until(terminal.text, "what is typed next", lambda text: text.startswith("x = [1, (2]  # no\n"))
+    terminal.press("Escape", "0")
+    ask("y")
+    until(terminal.text, "the mended line", lambda text: text.startswith("x = [1, (2)]  # no\n"))
+    assert file.read_text() == "x = [1, (2]\n"

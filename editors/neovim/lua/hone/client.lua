@@ -79,6 +79,10 @@ function M.config(config, listener)
     filetypes = config.filetypes,
     root_markers = config.root_markers,
     init_options = next(config.server) and config.server or nil,
+    capabilities = vim.tbl_deep_extend('force', vim.lsp.protocol.make_client_capabilities(), {
+      -- Neovim can, and does not say so: edits then carry the version that they are for, and may be asked about.
+      workspace = { workspaceEdit = { documentChanges = true } },
+    }),
     on_init = function(client)
       vim.lsp.inline_completion.enable(require('hone').is_enabled(), { client_id = client.id })
     end,
