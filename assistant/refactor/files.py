@@ -90,7 +90,8 @@ def replace(root: Path, path: str, data: bytes, *, expected: str, mode: int) -> 
     """
     place = root / path
     beside = _beside(place)
-    if place.exists() and not os.access(place, os.W_OK):
+    _require(root, path, expected)
+    if not os.access(place, os.W_OK):
         raise SourceError(f"{path} is write-protected")
     try:
         beside.unlink(missing_ok=True)
@@ -101,7 +102,7 @@ def replace(root: Path, path: str, data: bytes, *, expected: str, mode: int) -> 
                 file.flush()
                 os.fsync(file.fileno())
             _keep(place, beside, mode)
-            _require(root, path, expected)
+            _require(root, path, expected)  # again, since writing takes its time
             beside.replace(place)
         except BaseException:
             beside.unlink(missing_ok=True)
@@ -132,10 +133,11 @@ def _bytes(place: Path, most: int | None) -> tuple[bytes | None, os.stat_result]
     """None for what is no file."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(place, flags)
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        return None, status
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            return None, status
         return file.read() if most is None else file.read(most), status
 
 

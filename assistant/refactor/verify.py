@@ -15,10 +15,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -27,6 +29,8 @@ from assistant.refactor import git
 from assistant.refactor.change import Change
 from assistant.refactor.journal import Journal
 from assistant.refactor.select import Block
+
+T = TypeVar("T")
 
 LINES = 12
 """Of what a command that fails printed last."""
@@ -85,7 +89,8 @@ def verify(
         return Verified(list(changes), {}, 0)
     with trees(root, min(jobs, max(1, len(changed))), journal) as places:
         trials = _Trials(places, command, folder, changed)
-        try:
+
+        def search() -> tuple[frozenset[Part], bool]:
             tell(f"{command!r} without edits")
             first = trials.run(frozenset(), timeout_s)
             if not first.passed:
@@ -97,9 +102,9 @@ def verify(
             blind = trials.broken().passed
             everything = [(path, one.block) for path, change in changed.items() for one in change.changed]
             tell(f"{command!r} with {len(everything)} edits")
-            kept = frozenset(_Search(trials, tell).keep(frozenset(), everything))
-        finally:
-            trials.stop()
+            return frozenset(_Search(trials, tell).keep(frozenset(), everything)), blind
+
+        kept, blind = _aside(search, trials.running)
     reason = f"fails {command!r}"
     return Verified(
         [one.only([block for path, block in kept if path == one.path], reason) for one in changes],
@@ -109,14 +114,46 @@ def verify(
     )
 
 
-def passes(
-    command: str,
-    folder: Path,
-    timeout_s: float | None = None,
-    *,
-    on_start: Callable[["subprocess.Popen[bytes]"], None] = lambda _: None,
-) -> Trial:
-    """The command in a folder; all that it started has ended when this returns."""
+def passes(command: str, folder: Path, timeout_s: float | None = None) -> Trial:
+    """The command in a folder; all that it started has ended when this returns, also with an exception."""
+    running = Running()
+    return _aside(partial(_run, command, folder, timeout_s, running), running)
+
+
+def _aside(work: Callable[[], T], running: "Running") -> T:
+    """Does it on another thread: Ctrl-C comes to the main one, at any moment, also while a process is being started."""
+    with ThreadPoolExecutor(1, thread_name_prefix="verify") as pool:
+        future = pool.submit(work)
+        try:
+            return future.result()
+        finally:
+            running.stop()
+
+
+class Running:
+    """Processes that are to end together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.stopped = False
+
+    def add(self, process: "subprocess.Popen[bytes]") -> None:
+        with self._lock:
+            self._processes.append(process)
+            if self.stopped:
+                _end(process)
+
+    def stop(self) -> None:
+        """Ends what runs, and what is yet to be added."""
+        with self._lock:
+            self.stopped = True
+            for process in self._processes:
+                if process.returncode is None:
+                    _end(process)
+
+
+def _run(command: str, folder: Path, timeout_s: float | None, running: Running) -> Trial:
     started = time.monotonic()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(  # noqa: S602 (it is the user's command line)
@@ -131,7 +168,7 @@ def passes(
             env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         )
         try:
-            on_start(process)
+            running.add(process)
             code: int | None = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             code = None
@@ -164,6 +201,7 @@ class _Trials:
     limit_s: float | None = None
     count: int = 0
     failed: dict[str, str] = field(default_factory=dict[str, str])
+    running: Running = field(default_factory=Running)
     _known: dict[frozenset[Part], "Future[Trial]"] = field(default_factory=dict[frozenset[Part], "Future[Trial]"])
 
     def __post_init__(self) -> None:
@@ -172,22 +210,6 @@ class _Trials:
             self._free.put(place)
         self._lock = threading.Lock()
         self._clock = int(time.time())
-        self._running: list[subprocess.Popen[bytes]] = []
-        self._stopped = False
-
-    def stop(self) -> None:
-        """Ends what runs; nothing else is begun."""
-        with self._lock:
-            self._stopped = True
-            for process in self._running:
-                if process.returncode is None:
-                    _end(process)
-
-    def _started(self, process: "subprocess.Popen[bytes]") -> None:
-        with self._lock:
-            self._running.append(process)
-            if self._stopped:
-                _end(process)
 
     def passes(self, parts: frozenset[Part]) -> bool:
         return self.result(parts).passed
@@ -225,12 +247,12 @@ class _Trials:
                 # As above: no two contents of a file have the same time.
                 self._clock += 2
                 now = self._clock
-                if self._stopped:
+                if self.running.stopped:
                     raise HoneError("stopped")
             for path, data in files.items():
                 (place / path).write_bytes(data)
                 os.utime(place / path, (now, now))
-            return passes(self.command, place / self.folder, timeout_s, on_start=self._started)
+            return _run(self.command, place / self.folder, timeout_s, self.running)
         finally:
             self._free.put(place)
 

@@ -1,6 +1,6 @@
 """`hone` as a process of its own, with a network below the editor that knows what is right, and that takes its time.
 
-What is below the unit is slow here: the network, and the system where files are written; so that a process can be killed
+What is below the unit is slow here, the network and the system where files are written, so that a process can be killed
 in every phase of its work.
 """
 
@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import assistant.refactor.command  # noqa: F401 (what a forked process would have to import)
-import assistant.refactor.local  # noqa: F401
-import model.damage.kinds  # noqa: F401
+import model.damage.kinds  # noqa: F401 (all three are what every forked process would have to import)
 from assistant import service
 from assistant.cli import main
 from infill.engine import Infiller
@@ -39,7 +37,7 @@ def slow_files(seconds: float) -> None:
         time.sleep(seconds)
         return done
 
-    os.fsync = slow_fsync
+    os.fsync = slow_fsync  # type: ignore[assignment]
     Path.replace = slow_replace  # type: ignore[assignment, method-assign]
 
 

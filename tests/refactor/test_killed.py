@@ -29,9 +29,9 @@ def server() -> Iterator[None]:
     """Torch is imported once: a process that is forked from there begins at once."""
     CONTEXT.set_forkserver_preload(["tests.refactor.mended"])
     yield
-    from multiprocessing.forkserver import _forkserver  # type: ignore[attr-defined]
+    from multiprocessing import forkserver
 
-    _forkserver._stop()
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")

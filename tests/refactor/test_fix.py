@@ -1,0 +1,102 @@
+"""`hone fix`: one file or stdin."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.mender import Mender
+from tests.refactor.conftest import RIGHT, WRONG, Hone, commit, git
+
+
+def test_a_patch_and_the_file(repo: Path, hone: Hone) -> None:
+    (repo / "in").mkdir()
+    file = repo / "in" / "a.py"
+    file.write_bytes(b"\xef\xbb\xbf" + WRONG.replace("\n", "\r\n").encode())
+    file.chmod(0o755)
+    done = hone("fix", "in/a.py")
+    assert done.code == 0, done
+    assert file.read_bytes() == b"\xef\xbb\xbf" + WRONG.replace("\n", "\r\n").encode()
+    assert hone("fix", "in/a.py", "--check").code == 1
+    git(repo, "apply", stdin=done.out.encode())
+    applied = file.read_bytes()
+    file.write_bytes(b"\xef\xbb\xbf" + WRONG.replace("\n", "\r\n").encode())
+    assert hone("fix", "in/a.py", "--write").code == 0
+    assert file.read_bytes() == applied == b"\xef\xbb\xbf" + RIGHT.replace("\n", "\r\n").encode()
+    assert file.stat().st_mode & 0o777 == 0o755
+    assert hone("fix", "in/a.py", "--check").code == 0
+    assert "nothing to change" in hone("fix", "in/a.py").err
+
+
+def test_stdin_gives_the_text_back(repo: Path, hone: Hone) -> None:
+    assert hone("fix", "-", "--stdin-filename", "x.py", stdin=WRONG).out == RIGHT
+    assert hone("fix", "-", "--stdin-filename", "x.py", stdin=RIGHT).out == RIGHT
+    assert hone("fix", "-", "--language", "python", stdin=WRONG.replace("\n", "\r\n")).out == RIGHT.replace(
+        "\n", "\r\n"
+    )
+    assert hone("fix", "-", "--stdin-filename", "x.py", stdin="").out == ""
+    assert hone("fix", "-", "--stdin-filename", "x.py", "--check", stdin=WRONG).code == 1
+    assert hone("fix", "-", "--stdin-filename", "x.py", "--write", stdin=WRONG).code == 2
+    assert "language" in hone("fix", "-", stdin=WRONG).err
+
+
+def test_only_some_lines(repo: Path, hone: Hone) -> None:
+    assert hone("fix", "-", "--stdin-filename", "x.py", "--lines", "4-6", stdin=WRONG).out == WRONG.replace(
+        "a + bb", "a + b"
+    )
+    assert hone("fix", "-", "--stdin-filename", "x.py", "--lines", "10", stdin=WRONG).out == WRONG.replace(
+        "a - bb", "a - b"
+    )
+    for lines in ("0-1", "3-2", "x", "1-", "99"):
+        assert hone("fix", "-", "--stdin-filename", "x.py", "--lines", lines, stdin=WRONG).code == 2
+
+
+def test_what_does_not_parse_is_mended(repo: Path, hone: Hone, mender: Mender) -> None:
+    mender.right = {"def sub(a, b)\n": "def sub(a, b):\n"}
+    broken = RIGHT.replace("def sub(a, b):", "def sub(a, b)")
+    assert hone("fix", "-", "--stdin-filename", "x.py", stdin=broken).out == RIGHT
+    (repo / "a.py").write_text(broken)
+    commit(repo)
+    assert hone("refactor", "fix", "--write").code == 0
+    assert (repo / "a.py").read_text() == RIGHT
+
+
+def test_the_task_is_named_to_the_model(repo: Path, hone: Hone, mender: Mender) -> None:
+    assert hone("fix", "-", "--stdin-filename", "x.py", "--task", "modernise", stdin=WRONG).out == RIGHT
+    assert set(mender.tasks) == {"modernise"}
+    assert "knows the tasks" in hone("fix", "-", "--task", "mend", stdin=WRONG).err
+
+
+def test_secrets_never_enter_a_prompt(repo: Path, hone: Hone, mender: Mender) -> None:
+    (repo / "secrets").mkdir()
+    (repo / "secrets" / "a.py").write_text(WRONG)
+    key = "AKIA" + "IOSFODNN7EXAMPLE"
+    (repo / "key.py").write_text(f'{WRONG}KEY = "{key}"\n')
+    for file in ("secrets/a.py", "key.py"):
+        done = hone("fix", file)
+        assert done.code == 2
+        assert "never enters a prompt" in done.err
+        assert key not in done.err
+    assert hone("fix", "-", "--stdin-filename", "x.py", stdin=f'{WRONG}KEY = "{key}"\n').code == 2
+    assert mender.seen == []
+
+
+def test_a_file_that_changes_meanwhile_is_left_alone(repo: Path, hone: Hone, mender: Mender) -> None:
+    file = repo / "a.py"
+    file.write_text(WRONG)
+    run = mender.run
+
+    def edit(calls: object) -> object:
+        file.write_text("mine = 1\n")
+        return run(calls)  # type: ignore[arg-type]
+
+    mender.run = edit  # type: ignore[method-assign, assignment]
+    done = hone("fix", "a.py", "--write")
+    assert done.code == 2
+    assert "changed meanwhile" in done.err
+    assert file.read_text() == "mine = 1\n"
+
+
+@pytest.mark.parametrize("file", ["nowhere.py", "."])
+def test_no_file(repo: Path, hone: Hone, file: str) -> None:
+    assert hone("fix", file).code == 2
+    assert [one.name for one in repo.iterdir()] == [".git"]
