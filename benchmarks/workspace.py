@@ -29,10 +29,9 @@ from assistant.workspace.snippets import Known, Opened, gather
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-WORDS = (
-    "order price basket customer article stock count total owner address payment invoice report parser token buffer"
-    " window cursor state event handler client server request answer cache index query table column value"
-).split()  # noqa: SIM905
+WORDS = """order price basket customer article stock count total owner address payment invoice report parser token
+    buffer window cursor state event handler client server request answer cache index query table column value
+""".split()  # noqa: SIM905
 
 
 def main() -> None:
@@ -46,12 +45,15 @@ def main() -> None:
         size = generate(root, options.files)
         print(f"{options.files} files, {size / 2**20:.1f} MiB of text, {psutil.cpu_count()} cores")
         found: dict[str, Any] = {}
-        for part in (lambda: measure(root, options.places), lambda: asyncio.run(served(root))):
-            fresh = part()
-            for name, value in fresh.items():
-                print(f"{name:48} {value}", flush=True)
-            found |= fresh
+        found |= told(measure(root, options.places))
+        found |= told(asyncio.run(served(root)))
     print(json.dumps({"files": options.files, "mib": round(size / 2**20, 1)} | found))
+
+
+def told(found: dict[str, Any]) -> dict[str, Any]:
+    for name, value in found.items():
+        print(f"{name:48} {value}", flush=True)
+    return found
 
 
 def generate(root: Path, files: int, seed: int = 0) -> int:

@@ -10,6 +10,7 @@ It must not run in a process that has to answer: ``python -m assistant.workspace
 
 import contextlib
 import hashlib
+import math
 import os
 import sqlite3
 import time
@@ -242,6 +243,7 @@ def _connect(file: Path, *, read_only: bool = False) -> sqlite3.Connection:
     )
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA cache_size = -4000")
+    db.execute("PRAGMA secure_delete = ON")  # what is kept out from now on leaves nothing behind
     return db
 
 
@@ -384,10 +386,13 @@ def _language(path: str) -> str | None:
 
 # Reading.
 
-_ENTRY = (
-    "SELECT f.path, f.language, d.name, d.kind, d.scope, d.signature, d.text, d.first, d.last"
+_COLUMNS = (
+    "f.path, f.language, d.name, d.kind, d.scope, d.signature, d.text, d.first, d.last"
     " FROM definitions d JOIN files f ON f.id = d.file"
 )
+_ENTRY = f"SELECT {_COLUMNS}"
+COMMON = 200
+"""Definitions with a word from which on it tells nothing."""
 
 
 class Reader:
@@ -461,17 +466,24 @@ class Reader:
         ]
 
     def like(self, words: Sequence[str], *, most: int = 12) -> list[Entry]:
-        """The definitions whose first lines share the most telling ones of these words, the best first."""
-        if not words:
-            return []
-        query = " OR ".join('"' + word.replace('"', '""') + '"' for word in words)
-        rows = self._rows(
-            "SELECT f.path, f.language, d.name, d.kind, d.scope, d.signature, d.text, d.first, d.last"
-            " FROM (SELECT rowid AS number, rank FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?) w"
-            " JOIN definitions d ON d.id = w.number JOIN files f ON f.id = d.file ORDER BY w.rank, w.number",
-            (query, most),
-        )
-        return list(map(_entry, rows))
+        """The definitions whose first lines share the most telling ones of these words, the best first.
+
+        The rarer a word, the more it tells; one that stands in ``COMMON`` definitions tells nothing, and is not
+        followed further, so that the time does not grow with the workspace.
+        """
+        worth: dict[int, float] = {}
+        for word in dict.fromkeys(words):
+            term = '"' + word.replace('"', '""') + '"'
+            rows = self._rows("SELECT rowid FROM words WHERE words MATCH ? LIMIT ?", (term, COMMON))
+            if len(rows) < COMMON:
+                for (number,) in rows:
+                    key = int(str(number))
+                    worth[key] = worth.get(key, 0.0) + math.log(2 * COMMON / len(rows))
+        best = sorted(worth, key=lambda number: (-worth[number], number))[:most]
+        marks = ",".join("?" * len(best))
+        found = self._rows(f"SELECT d.id, {_COLUMNS} WHERE d.id IN ({marks})", best)
+        entries = {int(str(row[0])): _entry(row[1:]) for row in found}
+        return [entries[number] for number in best if number in entries]
 
     def in_file(self, path: str, *, most: int = 200) -> list[Entry]:
         return list(map(_entry, self._rows(f"{_ENTRY} WHERE f.path = ? ORDER BY d.first LIMIT ?", (path, most))))
