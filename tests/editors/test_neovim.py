@@ -198,6 +198,23 @@ def test_next_previous_and_dismiss(start: Start, scripted: Scripted) -> None:
     editor.wait_for_line(0, "x =     |")
 
 
+def test_what_was_dismissed_does_not_come_back_by_itself(start: Start, scripted: Scripted) -> None:
+    editor = start("#\n", scripted(("# ", LOOP.removeprefix("# ")), delay=0.2))
+    editor.type("A ")
+    editor.wait_for_ghost(LOOP)
+    editor.type("<M-Right><M-Left>")  # what the acceptance has asked for is answered behind that
+    editor.wait_for_line(0, "# for")
+    until(lambda: editor.ghost, "the end of the ghost text", lambda ghost: ghost == "")
+    for _ in range(30):
+        time.sleep(0.02)
+        assert editor.ghost == ""
+    editor.type("<Left>")
+    until(lambda: editor.lua("return vim.fn.col('.')"), "the move", lambda column: column == len("# for"))
+    time.sleep(0.1)
+    editor.type("<Right>")
+    editor.wait_for_ghost(LOOP.removeprefix("for"))
+
+
 def test_each_accepted_text_is_a_step_of_undo(start: Start, scripted: Scripted) -> None:
     editor = start("\n", scripted(("x = ", "first"), ("first + ", "second")))
     editor.type("ix = ")

@@ -96,6 +96,12 @@ function M.clients(buf)
   return vim.lsp.get_clients({ name = M.NAME, bufnr = buf })
 end
 
+--- What is being asked about this buffer is not wanted any more.
+---@param buf integer
+function M.forget(buf)
+  newest[buf] = nil
+end
+
 ---@param enabled boolean
 function M.enable_suggestions(enabled)
   for _, client in ipairs(M.clients()) do

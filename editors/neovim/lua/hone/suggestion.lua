@@ -29,6 +29,8 @@ local BURST_MS = 15
 local answers = {}
 ---@type table<integer, integer> by buffer: the step to make once the alternatives are there
 local steps = {}
+---@type table<integer, string> by buffer: where the last one was taken away
+local dismissed = {}
 
 -- What Neovim holds.
 
@@ -152,6 +154,13 @@ local function tidy(buf)
   end
 end
 
+--- The text and the cursor, as they are.
+---@param buf integer
+---@return string
+local function here(buf)
+  return api.nvim_buf_get_changedtick(buf) .. ':' .. table.concat(api.nvim_win_get_cursor(0), ':')
+end
+
 --- Neovim waits 200 ms after every key before it asks. The server knows better how long to wait: it knows how long the
 --- model takes, and answers what is typed along from memory.
 ---@param buf integer
@@ -160,6 +169,11 @@ local function hasten(buf)
   if not held or not held.timer or not vim.is_callable(held.reset_timer) then
     return
   end
+  if dismissed[buf] == here(buf) then -- the news of a move from before that
+    held:reset_timer()
+    return
+  end
+  dismissed[buf] = nil
   held:reset_timer()
   held.timer = vim.defer_fn(function()
     if completor(buf) == held and vim.startswith(api.nvim_get_mode().mode, 'i') then
@@ -193,7 +207,7 @@ function M.watch(buf)
     group = group,
     buffer = buf,
     callback = function()
-      answers[buf], steps[buf] = nil, nil
+      answers[buf], steps[buf], dismissed[buf] = nil, nil, nil
       pcall(api.nvim_del_augroup_by_id, group)
     end,
   })
@@ -382,6 +396,8 @@ function M.dismiss()
     return false
   end
   abort(buf)
+  client.forget(buf)
+  dismissed[buf] = here(buf)
   return true
 end
 
