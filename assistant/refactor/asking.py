@@ -95,15 +95,21 @@ def changes(
                 under_way.append((one, answers))
             if not under_way:
                 return
-            one, answers = under_way.popleft()
+            one, answers = under_way[0]
             for blocks, future in answers.asked.items():
                 answers.take(future.result())
                 on_blocks(len(blocks), True)
+            under_way.popleft()
             running -= len(answers.asked)
             yield answers.change()
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
+        # What was answered beyond the file that is waited for is known the next time.
+        for _, answers in under_way:
+            for future in answers.asked.values():
+                if not future.cancelled() and future.exception() is None:
+                    answers.take(future.result())
 
 
 class _Answers:
