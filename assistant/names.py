@@ -222,7 +222,10 @@ def _role(path: tuple[Node, ...]) -> tuple[str, str]:
     inner = [i for i, node in enumerate(path) if node.type in ("parameters", "lambda_parameters")]
     if inner and _is_parameter(path[inner[-1] :]) and _near(path, inner[-1]):
         return "name", "parameter"
-    if any(node.type == "type_parameter" for node in path[-4:-1]):
+    if any(
+        node.type == "type_parameter" and outer.type in ("function_definition", "class_definition")
+        for outer, node in pairwise(path[-5:-1])
+    ):  # of a generic definition; those of a use, as in list[int], are no bindings
         return "name", "type"
     if above.type == "type_alias_statement" and _is_field(above, "left", parent):
         return "name", "type"

@@ -267,8 +267,9 @@ def _is_taken(names: Names, definition: Occurrence) -> bool:
 
 def _keywords(tree: Tree, data: bytes, definition: Occurrence, name: str) -> list[Occurrence]:
     """``name=`` in calls of the function whose parameter it is."""
-    index = max((i for i, node in enumerate(definition.path) if node.type == "parameters"), default=0) - 1
-    if definition.binding != "parameter" or index < 0 or definition.path[index].type != "function_definition":
+    kinds = [node.type for node in definition.path]
+    index = max((i for i, kind in enumerate(kinds) if kind in ("parameters", "lambda_parameters")), default=0) - 1
+    if definition.binding != "parameter" or index < 0 or kinds[index] != "function_definition":
         return []
     function = definition.path[index]
     found = []
