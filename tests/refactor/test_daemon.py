@@ -68,7 +68,7 @@ def test_never_is_never(
 
 def test_a_daemon_that_ends_is_told_of_and_gone_on_with(repo: Path, hone: Hone, daemon: Mender) -> None:
     project(repo)
-    run, left = daemon.run, [40]
+    run, left = daemon.run, [100]
 
     def fail(calls: object) -> object:
         left[0] -= 1
