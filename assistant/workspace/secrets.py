@@ -99,7 +99,6 @@ FORMS = (
     ("a signed token", "eyJ", r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
 )
 """By the form that its issuer gave it: what it is, a text without which it is not there, and the form."""
-_FORMS = tuple((what, needle, re.compile(form)) for what, needle, form in FORMS)
 TELLING = ("secret", "token", "passw", "passphrase", "pwd", "credential")
 """Parts of names whose value is a secret, in lower case."""
 TELLING_KEYS = ("api", "private", "access", "account", "auth", "signing", "encryption")
@@ -123,8 +122,8 @@ def secret_in(text: str) -> str | None:
     What a form or a telling name gives away is found: a password like a word is not, and neither is a key under a name
     that says nothing.
     """
-    for what, needle, form in _FORMS:
-        if needle in text and (found := form.search(text)) is not None:
+    for what, needle, form in FORMS:  # most needles are nowhere, so that few forms are ever compiled
+        if needle in text and (found := _compiled(form).search(text)) is not None:
             return _told(what, text, found.start())
     for end in _telling_ends(text):
         found = _QUOTED.match(text, end) or _PLAIN.match(text, end)
@@ -134,6 +133,11 @@ def secret_in(text: str) -> str | None:
         if not _COMMON.search(found["value"]) and entropy(found["value"]) > LEAST_IN_ADDRESS:
             return _told("a password in an address", text, found.start())
     return None
+
+
+@lru_cache(maxsize=64)
+def _compiled(form: str) -> re.Pattern[str]:
+    return re.compile(form)
 
 
 def _telling_ends(text: str) -> Iterator[int]:
