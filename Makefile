@@ -44,6 +44,7 @@ bench: $(VENV)/.installed-dev ## every benchmark; tables on the terminal
 
 docs: $(VENV)/.installed-dev ## write the pages that are made from the code
 	@$(BIN)/python docs/reference.py
+	@$(BIN)/python docs/edits.py
 
 clean: ## forget the installation and every cache
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

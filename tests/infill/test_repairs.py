@@ -66,7 +66,7 @@ def test_the_threshold_leaves_right_code_alone() -> None:
 def test_both_ways_are_asked() -> None:
     editor = Editor(Mender({"    total\n": "    return total\n"}))
     for mode in ("canvas", "causal"):
-        found = answer(editor, WRONG, "fix", mode)  # type: ignore[arg-type]
+        found = answer(editor, WRONG, "fix", mode)
         assert found.text(0.0) == SOURCE, mode
         assert found.passes > 0
 
