@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from assistant.errors import RequestError
-from assistant.types import CompletionRequest, CompletionResult
+from assistant.types import CompletionRequest, CompletionResult, EditRequest, EditResult
 from lsp.convert import split
 from lsp.documents import difference
 from lsp.history import Span
@@ -35,6 +35,18 @@ if TYPE_CHECKING:
 
 BUDGET_MS = 8000.0
 MAX_TOKENS = 192
+LANGUAGE = "python"
+"""What the embedded model has learnt to edit."""
+EDIT_MS = 20_000.0
+REASONS = {
+    "right": "the model finds nothing to change here",
+    "no gain": "nothing that the model would change is likely enough to be right",
+    "syntax": "what the model would change does not parse",
+    "budget": "the time was up; select fewer lines",
+    "long line": "a line is longer than the model can edit",
+    "superseded": "a newer request took its place",
+}
+"""Why a block has no edit, in words."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,8 @@ class Place:
     """Where other tools see something wrong, near the place."""
     given: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What came along with the command."""
+    tasks: tuple[str, ...] = ()
+    """What the model can be asked to do to a block."""
 
     @property
     def is_cursor(self) -> bool:
@@ -74,6 +88,14 @@ class Work(Protocol):
 
     async def ask(self, request: CompletionRequest, /) -> CompletionResult:
         """Asks the model.
+
+        Raises:
+            HoneError: from the daemon.
+        """
+        ...
+
+    async def edit(self, request: EditRequest, /) -> EditResult:
+        """Has the model do a task to blocks.
 
         Raises:
             HoneError: from the daemon.
@@ -232,6 +254,51 @@ class RenameToo:
         if not found:
             raise RequestError("there is no place here that a rename or a changed signature calls for")
         return tuple(Edit(one.start, one.end, one.text, one.why) for one in found)
+
+
+@dataclass(frozen=True)
+class Editing:
+    """A task done to all blocks side by side, as small edits."""
+
+    name: str
+    title: str
+    task: str
+    kind: str = "refactor.rewrite"
+    needs_confirmation: bool = True
+    is_generated: bool = True
+
+    def applies(self, place: Place) -> bool:
+        return self.task in place.tasks and place.language == LANGUAGE
+
+    async def run(self, place: Place, work: Work) -> tuple[Edit, ...]:
+        if self.task not in place.tasks:
+            raise RequestError("the loaded model was not trained to edit blocks; `hone doctor` shows which one is set")
+        found = await asyncio.to_thread(blocks, place)
+        if not found:
+            raise RequestError("there is no block here; select some lines, or put the cursor into a function")
+        work.report(f"{len(found)} blocks" if len(found) > 1 else "one block")
+        request = EditRequest(
+            place.text, self.task, found, filename=place.filename or None, language=LANGUAGE, budget_ms=EDIT_MS
+        )
+        result = await work.edit(request)
+        if not result.edits:
+            reason = next((one for one in result.reasons if one != "right"), "right") or "right"
+            raise RequestError(REASONS.get(reason, reason))
+        return tuple(Edit(one.start, one.end, one.text, self.title.lower()) for one in result.edits)
+
+
+def blocks(place: Place) -> tuple[tuple[int, int], ...]:
+    """The blocks of the selected lines, else the function or the broken stretch at the cursor, else its statement."""
+    from assistant.refactor.select import Text, Wanted  # noqa: PLC0415 (parsers come in with it)
+
+    first = place.text.count("\n", 0, place.start) + 1
+    text = Text(place.text, LANGUAGE)
+    if place.is_cursor:
+        found, _ = text.around([first], Wanted(broken=True))
+    else:
+        # A selection that ends at the beginning of a line does not reach into it.
+        found = text.whole(first, place.text.count("\n", 0, max(place.end - 1, place.start)) + 1)
+    return tuple((one.start, one.end) for one in found)
 
 
 @lru_cache(maxsize=2)
@@ -458,4 +525,9 @@ ACTIONS: list[Action] = [
     FixSyntax(),
     RenameToo("renameHere", "Rename here too", everywhere=False),
     RenameToo("renameEverywhere", "Rename everywhere else, too", everywhere=True),
+    Editing("fixBlock", "Fix this block", "fix"),
+    Editing("modernise", "Modernise", "modernise"),
+    Editing("addAnnotations", "Add annotations", "annotate"),
+    Editing("addDocstring", "Add docstring", "document"),
+    Editing("renameUses", "Make names agree with their definitions", "rename"),
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from assistant.config import Settings
 from assistant.errors import DaemonError
-from assistant.types import Caller, CompletionRequest, CompletionResult
+from assistant.types import TASKS, Caller, CompletionRequest, CompletionResult, EditRequest, EditResult
 
 if TYPE_CHECKING:
     from assistant.async_client import AsyncClient
@@ -52,14 +52,26 @@ class Connection:
         client = await self._opened()
         return await client.complete(request, caller)
 
-    async def open(self) -> None:
-        """Finds or starts the daemon, for the first request not to wait for it.
+    async def edit(self, request: EditRequest, caller: Caller) -> EditResult:
+        """As ``AsyncClient.edit``.
+
+        Raises:
+            HoneError: as that, and as ``complete``.
+        """
+        if self._failure is not None and time.monotonic() < self._rest_until:
+            raise self._failure
+        client = await self._opened()
+        return await client.edit(request, caller)
+
+    async def open(self) -> tuple[str, ...]:
+        """Finds or starts the daemon, for the first request not to wait for it; the tasks that its model can do.
 
         Raises:
             HoneError: it cannot be reached; with the reason.
         """
         client = await self._opened()
-        await client.status()
+        model = (await client.status()).get("model")
+        return TASKS if isinstance(model, dict) and model.get("edits") else ()
 
     async def close(self) -> None:
         if self._client is not None:

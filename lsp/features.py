@@ -5,14 +5,14 @@ an error would leave an old suggestion on the screen. Why there is nothing is sa
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from assistant.errors import BusyError, HoneError
-from assistant.types import Caller, CompletionRequest, CompletionResult
+from assistant.types import Caller, CompletionRequest, CompletionResult, EditRequest, EditResult
 from lsp.actions import ACTIONS, Action, Edit, Place
 from lsp.convert import code_points
 from lsp.documents import Document
@@ -221,7 +221,8 @@ def _place(
     given: Mapping[str, Any] | None = None,
 ) -> Place:
     edits = session.edits(document)
-    return Place(document.text, start, end, document.path, document.language_id, edits, wrong, given or {})
+    path, language, tasks = document.path, document.language_id, session.tasks
+    return Place(document.text, start, end, path, language, edits, wrong, given or {}, tasks)
 
 
 def _offer(
@@ -329,8 +330,13 @@ async def _edit(session: Session, chosen: _Chosen, token: str | int | None = Non
             CompletionRequest(sendable(request.text), **values), Caller(document=label(document, "action"))
         )
 
+    async def edit(request: EditRequest) -> EditResult:
+        return await session.edit(
+            replace(request, text=sendable(request.text)), Caller(document=label(document, "action"))
+        )
+
     try:
-        async with Work(session, action.title, ask, token) as work:
+        async with Work(session, action.title, ask, edit, token) as work:
             edits = await action.run(chosen.place, work)
     except HoneError as error:
         raise _refused(str(error)) from error

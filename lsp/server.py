@@ -20,7 +20,7 @@ from lsp import features
 from lsp.actions import ACTIONS
 from lsp.connection import Connection
 from lsp.protocol import DID_ACCEPT_PART, DID_FOCUS, DID_SHOW, DID_SHOW_EDIT, INLINE_EDIT, log
-from lsp.session import Session
+from lsp.session import Edits, Session
 from lsp.suggest import Complete, Counting
 from lsp.workspace import register
 
@@ -30,11 +30,12 @@ TRIGGERS = [".", "(", "[", "{", "=", ",", ":", " "]
 
 def create_server(
     complete: Complete,
-    open_daemon: Callable[[], Awaitable[None]] | None = None,
+    open_daemon: Callable[[], Awaitable[tuple[str, ...]]] | None = None,
     statistics: Counting | None = None,
+    edit: Edits | None = None,
 ) -> Session:
     """``open_daemon`` is awaited in the background once the client is there: the first request need not wait for it."""
-    session = Session(complete, statistics)
+    session = Session(complete, statistics, edit)
     session.feature(types.INITIALIZE)(functools.partial(_initialize, session))
     session.feature(types.INITIALIZED)(functools.partial(_initialized, session, open_daemon))
     session.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)(functools.partial(_configured, session))
@@ -81,7 +82,7 @@ def _initialize(session: Session, params: types.InitializeParams) -> None:
         )
 
 
-async def _initialized(session: Session, open_daemon: Callable[[], Awaitable[None]] | None, _: Any) -> None:
+async def _initialized(session: Session, open_daemon: Callable[[], Awaitable[tuple[str, ...]]] | None, _: Any) -> None:
     for complaint in session.complaints:
         session.tell(complaint)
     session.spawn(session.fetch_options())
@@ -90,9 +91,9 @@ async def _initialized(session: Session, open_daemon: Callable[[], Awaitable[Non
         session.spawn(_open(session, open_daemon))
 
 
-async def _open(session: Session, open_daemon: Callable[[], Awaitable[None]]) -> None:
+async def _open(session: Session, open_daemon: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
     try:
-        await open_daemon()
+        session.tasks = await open_daemon()
     except HoneError as error:
         session.tell(str(error), types.MessageType.Error)
     except Exception:  # noqa: BLE001 (the edge: nobody awaits this)
@@ -119,7 +120,7 @@ def serve(settings: Settings, tcp: str | None = None) -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     connection = Connection(settings)
     statistics = Statistics() if settings.statistics else None
-    session = create_server(connection.complete, connection.open, statistics)
+    session = create_server(connection.complete, connection.open, statistics, connection.edit)
     connection.listener = session.waiting
     session.context.always = settings.exclude
     if tcp is None:

@@ -5,16 +5,19 @@ import contextlib
 import contextvars
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Protocol as Seam
 
 from lsprotocol import types
 from pygls.exceptions import PyglsError
 from pygls.lsp.server import LanguageServer
 
 from assistant import __version__
+from assistant.errors import RequestError
+from assistant.types import Caller, EditRequest, EditResult
 from lsp.documents import Document, Documents
 from lsp.history import Change, History, Span
 from lsp.kept import Kept
@@ -32,12 +35,26 @@ REMEMBERED = 256
 """Suggestions by their name, for when they are accepted."""
 
 
+class Edits(Seam):
+    """``assistant.async_client.AsyncClient.edit``, or one that knows the answers."""
+
+    def __call__(self, request: EditRequest, caller: Caller) -> Awaitable[EditResult]: ...
+
+
+async def _nobody_edits(request: EditRequest, caller: Caller) -> EditResult:
+    del request, caller
+    raise RequestError("this server has no model that edits")
+
+
 class Session(LanguageServer):
     protocol: Protocol
 
-    def __init__(self, complete: Complete, statistics: Counting | None = None) -> None:
+    def __init__(self, complete: Complete, statistics: Counting | None = None, edit: Edits | None = None) -> None:
         super().__init__("hone", __version__, types.TextDocumentSyncKind.Incremental, protocol_cls=Protocol)
         self.complete = complete
+        self.edit = edit or _nobody_edits
+        self.tasks: tuple[str, ...] = ()
+        """What the model can be asked to do to a block; () until that is known."""
         self.options = Options()
         self.statistics = Switched(statistics or Uncounted(), lambda: self.options.statistics)
         self.histories: dict[str, History] = {}

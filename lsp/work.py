@@ -8,7 +8,7 @@ from typing import Any, Self
 from lsprotocol import types
 from pygls.exceptions import PyglsError
 
-from assistant.types import CompletionRequest, CompletionResult
+from assistant.types import CompletionRequest, CompletionResult, EditRequest, EditResult
 from lsp.protocol import log
 from lsp.session import Session
 
@@ -24,9 +24,11 @@ class Work:
         session: Session,
         title: str,
         ask: Callable[[CompletionRequest], Awaitable[CompletionResult]],
+        edit: Callable[[EditRequest], Awaitable[EditResult]],
         token: str | int | None = None,
     ) -> None:
-        self._session, self._title, self._ask, self._token = session, title, ask, token
+        self._session, self._title, self._token = session, title, token
+        self._ask, self._edit = ask, edit
         self._message = ""
         self._share: float | None = None
         self._is_shown = False
@@ -35,6 +37,10 @@ class Work:
     async def ask(self, request: CompletionRequest, /) -> CompletionResult:
         """As ``lsp.actions.Work``."""
         return await self._ask(request)
+
+    async def edit(self, request: EditRequest, /) -> EditResult:
+        """As ``lsp.actions.Work``."""
+        return await self._edit(request)
 
     def report(self, message: str, share: float | None = None) -> None:
         """What is done at the moment, and how much of all is behind."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from assistant.types import Caller, Completion, CompletionRequest, CompletionResult
 from lsp.server import create_server
-from lsp.session import Session
+from lsp.session import Edits, Session
 
 ROOT = Path(__file__).resolve().parents[2]
 URI = "file:///project/a.py"
@@ -227,9 +227,15 @@ class Counts:
         self.counts["took"] += 1
 
 
-def in_memory(complete: Any, statistics: Counts | None = None) -> tuple[Editor, Session]:
-    """An editor and a server in this loop."""
-    session = create_server(complete, statistics=statistics)
+def in_memory(
+    complete: Any, statistics: Counts | None = None, edit: Edits | None = None, tasks: tuple[str, ...] = ()
+) -> tuple[Editor, Session]:
+    """An editor and a server in this loop; ``tasks`` are what the model can do to a block."""
+
+    async def open_daemon() -> tuple[str, ...]:
+        return tasks
+
+    session = create_server(complete, open_daemon, statistics=statistics, edit=edit)
 
     def send(message: dict[str, Any]) -> None:
         data = json.dumps(message)

@@ -1,0 +1,142 @@
+"""Tasks done to blocks: where they are offered, which blocks are sent, and the small edits that come back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from assistant.service import Assistant
+from assistant.types import TASKS, Caller, EditRequest, EditResult
+from infill.engine import Infiller
+from lsp.actions import ACTIONS, Editing, Place, blocks
+from tests.lsp.peers import MODERN, URI, Editor, RequestFailedError, Script, in_memory, run, until
+from tests.mender import Mender
+
+SOURCE = "import os\n\n\ndef add(a, b):\n    total = a + b\n    retrun total\n\n\ndef sub(a, b):\n    retrun a - b\n"
+TITLES = ["Fix this block", "Modernise", "Add annotations", "Add docstring", "Make names agree with their definitions"]
+
+
+class Edits:
+    """The assistant's own way from a request to edits, over a network that knows what is right."""
+
+    def __init__(self, mender: Mender | None = None) -> None:
+        self.assistant = Assistant(lambda: Infiller(mender or Mender({"retrun": "return"})))
+        self.asked: list[EditRequest] = []
+        self.before: Callable[[], None] = lambda: None
+
+    async def __call__(self, request: EditRequest, caller: Caller) -> EditResult:
+        assert caller.document is not None
+        self.asked.append(request)
+        self.before()
+        return self.assistant.edit(request)
+
+
+def lines(first: int, last: int) -> dict[str, Any]:
+    return {"start": {"line": first, "character": 0}, "end": {"line": last, "character": 0}}
+
+
+async def opened(edits: Edits, tasks: tuple[str, ...] = TASKS, language: str = "python") -> Editor:
+    editor, session = in_memory(Script(lambda _: []), edit=edits, tasks=tasks)
+    await editor.start(MODERN)
+    await until(lambda: session.tasks == tasks, "what the model can do")
+    editor.open(SOURCE, version=5, language=language)
+    return editor
+
+
+async def offers(editor: Editor, where: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = await editor.request(
+        "textDocument/codeAction", textDocument={"uri": URI}, range=where, context={"diagnostics": []}
+    )
+    return [offer for offer in found if offer["title"] in TITLES]
+
+
+def test_every_task_has_an_action() -> None:
+    assert [one.title for one in ACTIONS if isinstance(one, Editing)] == TITLES
+    assert tuple(one.task for one in ACTIONS if isinstance(one, Editing)) == TASKS
+
+
+@pytest.mark.parametrize(("tasks", "language", "count"), [(TASKS, "python", 5), ((), "python", 0), (TASKS, "lua", 0)])
+def test_offered_where_the_model_can(tasks: tuple[str, ...], language: str, count: int) -> None:
+    async def work() -> None:
+        editor = await opened(Edits(), tasks, language)
+        assert len(await offers(editor, lines(4, 4))) == count
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("where", "mended"),
+    [
+        (lines(4, 4), "    return total"),
+        (lines(9, 9), "    return a - b"),
+        (lines(3, 9), "    return total"),
+        (lines(3, 10), "    return total,    return a - b"),
+    ],
+    ids=["function", "other function", "selection", "two functions"],
+)
+def test_only_what_is_wrong_in_the_block_is_changed(where: dict[str, Any], mended: str) -> None:
+    async def work() -> None:
+        edits = Edits()
+        editor = await opened(edits)
+        offer = (await offers(editor, where))[0]
+        assert offer["title"] == "Fix this block"
+        assert "edit" not in offer
+        assert offer["tags"] == [1]
+        answer = (await editor.request("codeAction/resolve", **offer))["edit"]
+        (change,) = answer["documentChanges"]
+        assert change["textDocument"] == {"uri": URI, "version": 5}
+        text = SOURCE
+        for one in sorted(change["edits"], key=lambda one: -one["range"]["start"]["line"]):
+            at = sum(map(len, SOURCE.splitlines(keepends=True)[: one["range"]["start"]["line"]]))
+            start, end = (at + one["range"][side]["character"] for side in ("start", "end"))
+            assert SOURCE[start:end] == "retrun", "a small edit"
+            text = text[:start] + one["newText"] + text[end:]
+        for line in mended.split(","):
+            assert line in text
+        assert text.count("return") == mended.count("return")
+        assert answer["changeAnnotations"][change["edits"][0]["annotationId"]]["needsConfirmation"]
+        assert edits.asked[0].task == "fix"
+        assert len(edits.asked[0].blocks) >= mended.count("return")
+
+    run(work)
+
+
+def test_nothing_to_change_is_said() -> None:
+    async def work() -> None:
+        editor = await opened(Edits(Mender({})))
+        offer = (await offers(editor, lines(4, 4)))[1]
+        with pytest.raises(RequestFailedError, match="finds nothing to change"):
+            await editor.request("codeAction/resolve", **offer)
+
+    run(work)
+
+
+def test_an_edit_of_a_text_that_changed_meanwhile_is_refused() -> None:
+    async def work() -> None:
+        edits = Edits()
+        editor = await opened(edits)
+        offer = (await offers(editor, lines(4, 4)))[0]
+        edits.before = lambda: editor.open(SOURCE + "\n", version=6)
+        with pytest.raises(RequestFailedError, match="changed"):
+            await editor.request("codeAction/resolve", **offer)
+
+    run(work)
+
+
+def test_a_command_without_a_model_that_edits() -> None:
+    async def work() -> None:
+        editor = await opened(Edits(), ())
+        asked = {"action": "fixBlock", "uri": URI, "range": lines(4, 4)}
+        with pytest.raises(RequestFailedError, match="not trained to edit"):
+            await editor.request("workspace/executeCommand", command="hone.run", arguments=[asked])
+
+    run(work)
+
+
+def test_blocks_of_a_broken_file() -> None:
+    text = "def f(:\n    x = 1\n\n\ndef g():\n    return 2\n"
+    found = blocks(Place(text, 2, 2, "a.py", "python"))
+    assert found
+    assert text[found[0][0] : found[0][1]].startswith("def f(:")
+    inside = text.index("return")
+    assert [text[a:b] for a, b in blocks(Place(text, inside, inside, "a.py", "python"))] == ["def g():\n    return 2\n"]
