@@ -81,7 +81,7 @@ class Calibration:
     """Above this probability of "longer than the canvas" a full block is written, and the search goes on behind it."""
     causal_candidate: bool = False
     """Whether the causal head's greedy answer is one more candidate."""
-    causal_tokens: int = 16
+    causal_tokens: int = 8
     """Most tokens of that candidate; where more are likelier than not, there is none."""
     short: int = 0
     """Where at most so many tokens are likelier than not, that candidate and copies are all there is."""

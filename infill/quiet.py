@@ -1,8 +1,8 @@
 """``hone eval --quiet``: how true the chances are, and what somebody sees who is shown only likely answers.
 
-Every hole is asked for twice, as a line that ends with its line and as whatever the text behind says, which is what
-editors ask; and every other hole with texts from other files, where somebody finds them. Some are asked for once more
-with no time left for the judge. Right means that the answer is all that a person wrote there, and nothing more.
+Every hole is asked for as one that ends with its line, and half of them also as whatever the text behind says, which is
+what editors ask; half of both with texts from other files, where somebody finds them. Some are asked for once more with
+no time left for the judge. Right means that the answer is all that a person wrote there, and nothing more.
 """
 
 import json
@@ -33,7 +33,7 @@ from model.checkpoint import DEFAULT_WEIGHTS
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MODES = {"one line": True, "as the text says": None}
 HURRIED = "in a hurry"
-HURRIED_EVERY = 4
+HURRIED_EVERY = 6
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ def answers(infiller: Infiller, tasks: Iterable[Task], texts: Callable[[Task], t
         if index % 2 == 0:
             prompt = replace(prompt, extra=texts(task))
         for mode, one_line in MODES.items():
+            if one_line is None and index % 4 > 1:
+                continue
             found = infiller.fill(prompt, InfillOptions(one_line=one_line)).candidates
             yield _answered(mode, task, found)
         if index % HURRIED_EVERY == 0:
