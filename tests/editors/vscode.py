@@ -176,7 +176,8 @@ class Workbench:
         (self._user / "User").mkdir(parents=True, exist_ok=True)
         (self._user / "User" / "keybindings.json").write_text(json.dumps(KEYS), encoding="utf-8")
         (self._user / "User" / "settings.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
-        self._env = os.environ | {"EXTENSIONS_GALLERY": "{}", **env}
+        # No marketplace; and the PATH of the test, which VS Code would replace with that of the user's shell.
+        self._env = os.environ | {"EXTENSIONS_GALLERY": "{}", "VSCODE_CLI": "1", **env}
         self.settings: dict[str, Any] = {}
         self._files = 0
 
