@@ -338,6 +338,7 @@ class Truth(ast.NodeVisitor):
         if not names or any(isinstance(one, ast.Name) and one.id == "staticmethod" for one in method.decorator_list):
             return
         spoilt = {inner for node in ast.walk(method) if isinstance(node, ast.JoinedStr) for inner in ast.walk(node)}
+        called: set[ast.AST] = set()
         for node in shielded(method.body, names[0].arg):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == names[0].arg:
                 what = (
@@ -347,8 +348,12 @@ class Truth(ast.NodeVisitor):
                     if isinstance(node.ctx, ast.Store)
                     else "use"
                 )
+                called.add(node)
                 place = -1 if node in spoilt else self.end(node) - len(node.attr)
                 self.places[table, node.attr].append((place, what))
+        for node in ast.walk(method):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func in called:
+                self.calls[table, node.func.attr].append(node)
 
     def _comprehension(self, name: str, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> None:
         self.visit(node.generators[0].iter)
