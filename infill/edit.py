@@ -7,6 +7,7 @@ edit; everything else is left alone. Longer blocks are edited in windows of whol
 """
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -55,8 +56,8 @@ class EditCalibration:
     def __post_init__(self) -> None:
         gains: dict[str, Any] = dict(self.least_gain)
         for task, gain in gains.items():
-            if not isinstance(gain, int | float) or not gain >= 0:
-                raise ValueError(f"{FILE}: least_gain of {task} must be a number from 0, not {gain!r}")
+            if not isinstance(gain, int | float) or not math.isfinite(gain):
+                raise ValueError(f"{FILE}: least_gain of {task} must be a number, not {gain!r}")
 
     def of(self, task: str) -> float:
         """For a group, or for a kind of one."""

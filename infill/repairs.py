@@ -32,7 +32,7 @@ from model.damage.kinds import KINDS
 from model.damage.types import GROUPS, damaged
 from model.spans import python_parser
 
-GAINS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0)
+GAINS = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0)
 """Thresholds that are looked at, in nats."""
 MOST_FALSE = 0.02
 """Share of right blocks that may be changed: what a threshold is chosen for."""
@@ -136,9 +136,9 @@ def quixbugs(folder: Path) -> Iterator[Repair]:
 
 
 def answer(editor: Editor, repair: Repair, task: str, mode: Mode, *, rounds: int = 2) -> Answer:
-    """Edits one block with no threshold, so that all of them can be looked at."""
+    """Edits one block with the lowest threshold, so that all of them can be looked at."""
     prompt = EditPrompt(repair.text, repair.start, repair.end, task, "python", f"{repair.package}/module.py")
-    options = EditOptions(least_gain=0.0, mode=mode, rounds=rounds if mode == "canvas" else 1)
+    options = EditOptions(least_gain=GAINS[0], mode=mode, rounds=rounds if mode == "canvas" else 1)
     began = time.perf_counter()
     with torch.inference_mode():
         found: Edit = drive(editor.begin(prompt, options), editor.denoiser)

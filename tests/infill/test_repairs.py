@@ -59,7 +59,7 @@ def test_answers_are_counted_at_any_threshold() -> None:
 def test_the_threshold_leaves_right_code_alone() -> None:
     answers = [mend(gain) for gain in (4.0, 9.0, 9.0)] + [spoil(6.0)] + [given(RIGHT)] * 20
     assert threshold(answers, most_false=0.0) == 8.0
-    assert threshold(answers, most_false=0.05) == 0.0
+    assert threshold(answers, most_false=0.05) == GAINS[0]
     assert threshold([spoil(1000.0)], most_false=0.0) == GAINS[-1]
 
 
@@ -109,7 +109,7 @@ def test_thresholds_are_read_strictly(tmp_path: Path) -> None:
     assert read.of("fix") == read.of("lost-return") == 3.5
     assert read.of("annotate") == EditCalibration().of("annotate")
     assert KINDS["lost-return"].group == "fix"
-    for wrong in ("no", "[]", '{"least_gain": {"fix": "much"}}', '{"least_gain": {"fix": -1}}', '{"more": {}}'):
+    for wrong in ("no", "[]", '{"least_gain": {"fix": "much"}}', '{"least_gain": {"fix": NaN}}', '{"more": {}}'):
         (tmp_path / "edits.json").write_text(wrong)
         with pytest.raises(ValueError, match=r"edits\.json"):
             EditCalibration.load(tmp_path)
