@@ -11,9 +11,11 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from assistant import __version__
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from assistant.refactor.asking import Ask
     from assistant.runtime import Endpoint
     from assistant.serve import Closable
+    from assistant.types import EditRequest, EditResult, ShouldStop
     from assistant.workspace.command import Cut
     from infill.workspaces import Elsewhere
 
@@ -453,10 +456,22 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
         with by_daemon(endpoint) as ask:
             yield ask, f"{model} {endpoint.pid} {endpoint.started}"
         return
-    from assistant.refactor.local import here
-    from assistant.service import open_infiller
+    with ExitStack() as stack:
 
-    with here(lambda: open_infiller(settings), batch) as ask:
+        @lru_cache(maxsize=1)
+        def opened() -> "Ask":
+            from assistant.refactor.local import here
+            from assistant.service import open_infiller
+
+            return stack.enter_context(here(lambda: open_infiller(settings), batch))
+
+        lock = Lock()
+
+        def ask(request: "EditRequest", should_stop: "ShouldStop") -> "EditResult":
+            with lock:  # what the journal knows already needs no torch
+                answer = opened()
+            return answer(request, should_stop)
+
         yield ask, model
 
 

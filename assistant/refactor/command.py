@@ -267,14 +267,12 @@ class _Refactoring:
     # Editing.
 
     def _edited(self, found: _Selection, journal: Journal) -> list[Change]:
-        pace = Pace()
         changed: list[Change] = []
         if not found.selected:
             return changed
-        with (
-            self.editing(self.options, self.batch) as (ask, model),
-            watching(self.console, found.blocks, pace) as watched,
-        ):
+        with self.editing(self.options, self.batch) as (ask, model), ExitStack() as stack:
+            pace = Pace()
+            watched = stack.enter_context(watching(self.console, found.blocks, pace))
             made = changes(
                 found.selected, self.task, ask, journal, model=model, jobs=max(self.jobs, 1), on_blocks=watched
             )
@@ -283,9 +281,11 @@ class _Refactoring:
                 if self._is_full(changed):
                     break
             made.close()
-        known = f", {pace.known} from the journal" if pace.known else ""
-        speed = f" in {pace.seconds:.1f} s ({pace.per_second:.1f} blocks/s){known}"
-        self._tell(f"{count(pace.asked + pace.known, 'block')} edited{speed}: {outcomes(changed)}")
+        parts = [f"{count(pace.asked, 'block')} in {pace.seconds:.1f} s ({pace.per_second:.1f} blocks/s)"] * bool(
+            pace.asked
+        )
+        parts += [f"{count(pace.known, 'block')} from the journal"] * bool(pace.known)
+        self._tell(f"{', '.join(parts)}: {outcomes(changed)}")
         return changed
 
     def _limited(self, change: Change, before: Sequence[Change]) -> Change:

@@ -86,9 +86,13 @@ class Lab:
             pytest.fail(f"{arguments} does not end: {self.said()}")
         return process.exitcode
 
-    def kill(self, delay_s: float, *arguments: str) -> bool:
-        """False where it had ended by then."""
+    def kill(self, delay_s: float, *arguments: str, after: str | None = None) -> bool:
+        """So long after it began, or after the run is in a state; False where it had ended by then."""
         process = self.start(*arguments)
+        deadline = time.monotonic() + DEADLINE_S
+        while after is not None and process.is_alive() and _state(self) != after:
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.003)
         process.join(delay_s)
         killed = process.is_alive()
         process.kill()
@@ -133,14 +137,16 @@ def test_killed_at_random_moments(original: Path, tmp_path: Path) -> None:
             assert lab.run("refactor", "--undo") == 0
             assert snapshot(lab.folder) == lab.before
             (Path(environment(folder)["HONE_STATE_DIR"]) / "refactor").rename(folder / f"forgotten {time.monotonic()}")
-        # A run of the next one is about as long; all of its phases get their share.
-        killed = lab.kill(dice.uniform(0.1, 0.95) * whole_s, "refactor", "fix", "--write")
+        # A run of the next one is about as long; each of its phases gets its share.
+        after = dice.choice([None, "editing", "writing", "writing"])
+        share = {None: 1.0, "editing": 0.6, "writing": 0.3}[after]
+        killed = lab.kill(dice.uniform(0, share) * whole_s, "refactor", "fix", "--write", after=after)
         written = lab.written()
         state = _state(lab)
         found.append(f"{state} {written}" if killed else "too late")
         if dice.random() < 0.5 and state == "writing":
             # It is killed again while it is gone on with.
-            lab.kill(dice.uniform(0.05, 0.6) * whole_s, "refactor", "--resume")
+            lab.kill(dice.uniform(0, 0.5) * whole_s, "refactor", "--resume")
             assert lab.written() >= written
         if state in ("editing", "writing"):
             expected = 0 if _state(lab) == state else 1
@@ -149,7 +155,7 @@ def test_killed_at_random_moments(original: Path, tmp_path: Path) -> None:
             assert lab.run("refactor", "fix", "--write", "--force") == 0, lab.said()
         assert snapshot(lab.folder) == lab.after, lab.said()
         if dice.random() < 0.5:
-            lab.kill(dice.uniform(0.05, 0.6) * whole_s, "refactor", "--undo")
+            lab.kill(dice.uniform(0, 0.3) * whole_s, "refactor", "--undo", after="undoing")
             lab.written()
         code = lab.run("refactor", "--undo")
         assert code in (0, 1), lab.said()
