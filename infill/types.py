@@ -182,7 +182,6 @@ class Denoiser(Protocol[State_contra]):
         """Most tokens that an edit inserts at one place; 0: it cannot edit."""
         ...
 
-
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """All calls in one forward pass, answered in their order: states for ``Encode`` (whose ``past`` is consumed),
         logits [M, V] (float32) for ``Denoise``, log p [K, N] for ``Score``, two tensors for ``Inspect`` (see
