@@ -40,9 +40,11 @@ def total(items):
 """
 LINES = [
     "def cheapest(items):\n    return ", "def names(items):\n    return [", "def find(items, name):\n    for item in ",
-    "def largest(numbers):\n    best = ", "class Cart:\n    def __init__(self):\n        self.", "items = [Item(",
-    "def count(items):\n    return sum(", "def is_free(item):\n    return item.", "print(",
-    "def mean(numbers):\n    return ",
+    "def largest(numbers):\n    best = ", "class Cart:\n    def __init__(self, items):\n        self.",
+    "items = [Item(", "import ", "from typing import ", "def add(a, b):\n    return ", "with open(", "print(",
+    "def is_empty(items):\n    return len(", "try:\n    total(", "if __name__ == ", "for item in ",
+    "assert total([]) == ", "def clear(items):\n    items.", "def count(items):\n    return sum(",
+    "def is_free(item):\n    return item.", "def mean(numbers):\n    return ",
 ]  # fmt: skip
 
 
@@ -71,10 +73,12 @@ def main() -> int:
 
 
 def take_pictures(window: Workbench) -> None:
-    window.open(SHOP)
-    window.press("Control+End")
-    window.type("def cheapest(items):\nreturn ")
-    until(lambda: window.ghost, "ghost text", seconds=90)
+    for _ in range(2):  # the first one waits for the model
+        window.open(SHOP)
+        window.press("Control+End")
+        window.type("def revenue(items):\n")
+        window.press("Alt+\\")
+        until(lambda: window.ghost, "ghost text", seconds=90)
     window.press("Control+F11")
     time.sleep(1)
     window.page.screenshot(path=PICTURES / "ghost.png")
@@ -90,9 +94,10 @@ def take_pictures(window: Workbench) -> None:
 
 
 def measure(window: Workbench) -> None:
+    window.set(hone__eagerness="high")  # how fast, not how sure
     asked: list[float] = []
     along: list[float] = []
-    for line in LINES * 2:
+    for line in LINES:
         window.open(SHOP)
         window.press("Control+End")
         for at, part in enumerate(line[:-1].split("\n")):
@@ -112,7 +117,7 @@ def measure(window: Workbench) -> None:
     rows = {"what is typed along": along, "a new line, asked of the model": asked}
     for what, times in rows.items():
         print(f"{what}: {statistics.median(times):.0f} ms ({min(times):.0f} to {max(times):.0f}), {len(times)}")  # noqa: T201
-    print(json.dumps({"lines": len(LINES) * 2, "load": load, "asked": asked, "along": along}))  # noqa: T201
+    print(json.dumps({"lines": len(LINES), "load": load, "asked": asked, "along": along}))  # noqa: T201
 
 
 if __name__ == "__main__":

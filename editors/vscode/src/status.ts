@@ -25,17 +25,20 @@ const MEANS: Record<State, string> = {
 
 export class Status {
   readonly #draw: (drawn: Drawn) => void;
+  readonly #now: () => number;
   #state: State = "idle";
   #detail = "";
   #complaint = "";
   #isEnabled = true;
   readonly #waiting = new Map<string | number, string>();
+  #waitedUntil = Number.NEGATIVE_INFINITY;
   #latencyMs: number | undefined;
   #answered = 0;
   #suggested = 0;
 
-  constructor(draw: (drawn: Drawn) => void) {
+  constructor(draw: (drawn: Drawn) => void, now = () => performance.now()) {
     this.#draw = draw;
+    this.#now = now;
     this.#changed();
   }
 
@@ -59,14 +62,15 @@ export class Status {
 
   /** Undefined: it is not waited for any more. */
   wait(token: string | number, what: string | undefined): void {
-    if (what === undefined) this.#waiting.delete(token);
-    else this.#waiting.set(token, what);
+    if (what !== undefined) this.#waiting.set(token, what);
+    else if (this.#waiting.delete(token)) this.#waitedUntil = this.#now();
     this.#changed();
   }
 
   answered(suggestions: number, ms: number): void {
     this.#answered += 1;
-    this.#latencyMs = ms;
+    // What waited for the model to be loaded says nothing about the next one.
+    if (this.#waiting.size === 0 && this.#now() - ms > this.#waitedUntil) this.#latencyMs = ms;
     if (suggestions > 0) {
       this.#suggested += 1;
       this.#complaint = "";

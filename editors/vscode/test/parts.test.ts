@@ -104,7 +104,11 @@ test("an edit is confirmed, and is too old for another version", () => {
 
 test("the status bar", () => {
   const drawn: Drawn[] = [];
-  const status = new Status((one) => drawn.push(one));
+  let now = 1000;
+  const status = new Status(
+    (one) => drawn.push(one),
+    () => now,
+  );
   const text = () => drawn.at(-1)?.text;
   status.set("starting");
   assert.equal(text(), "$(loading~spin) Hone");
@@ -112,13 +116,18 @@ test("the status bar", () => {
   status.wait(1, "waiting for the daemon");
   assert.equal(text(), "$(loading~spin) Hone: waiting for the daemon");
   status.wait(1, undefined);
+  assert.equal(text(), "$(sparkle) Hone");
+  now = 1010;
+  status.answered(0, 900);
+  assert.equal(text(), "$(sparkle) Hone", "it has waited for the daemon");
+  now = 2000;
   status.answered(0, 12.4);
   status.answered(1, 7.6);
   assert.equal(text(), "$(sparkle) Hone 8 ms");
   assert.deepEqual(status.lines(), [
     "Hone: ready",
     "version 1",
-    "2 answers, 1 with a suggestion, the newest after 8 ms",
+    "3 answers, 1 with a suggestion, the newest after 8 ms",
   ]);
   status.complain("no daemon runs");
   assert.equal(text(), "$(warning) Hone");
