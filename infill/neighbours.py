@@ -44,8 +44,7 @@ class Tried:
     exact: bool
     similarity: float
     ms: float
-    """With the context at hand."""
-    context_ms: float
+    """With the context at hand: texts from other files are no part of it."""
     find_ms: float
     """To find the texts."""
     texts: int
@@ -76,7 +75,6 @@ class Worth:
     exact: float
     similarity: float
     ms: float
-    context_ms: float
     find_ms: float
     exact_gain: Interval
     """Against none, of all tasks, with 95 %."""
@@ -118,8 +116,7 @@ def ask(
 ) -> Iterator[Tried]:
     options = InfillOptions(one_line=(task.one_line and one_line) or None)
     prompt = prompt_of(task)
-    infiller.fill(prompt, options)  # encodes what all of them share
-    answered: dict[tuple[str, ...], tuple[str, float, float]] = {}
+    answered: dict[tuple[str, ...], tuple[str, float]] = {}
     for name, sources in choices(elsewhere).items():
         began = time.perf_counter()
         texts = workspaces.texts(task, sources) if sources else ()
@@ -127,13 +124,12 @@ def ask(
         if texts not in answered:
             extra = Prompt(prompt.prefix, prompt.suffix, prompt.language, prompt.filename, texts)
             found = infiller.fill(extra, options)
-            context = found.timing_ms.get("context", 0.0)
             text = found.candidates[0].text if found.candidates else ""
-            answered[texts] = text, found.timing_ms["total"] - context, context
-        text, ms, context_ms = answered[texts]
+            answered[texts] = text, found.timing_ms["total"] - found.timing_ms.get("context", 0.0)
+        text, ms = answered[texts]
         yield Tried(
             name, task.kind, task.name, f"{task.package}/{task.path}", text == task.middle,
-            Levenshtein.normalized_similarity(text, task.middle), ms, context_ms, find_ms, len(texts),
+            Levenshtein.normalized_similarity(text, task.middle), ms, find_ms, len(texts),
             sum(map(len, texts)), text != answered[()][0],
         )  # fmt: skip
 
@@ -157,7 +153,6 @@ def worth(tried: Sequence[Tried]) -> Iterator[Worth]:
             fmean(one.exact for one in rows),
             fmean(one.similarity for one in rows),
             median(one.ms for one in rows),
-            median(one.context_ms for one in rows),
             median(one.find_ms for one in rows),
             gain([(a.file, a.exact - b.exact) for a, b in pairs]),
             gain([(a.file, a.similarity - b.similarity) for a, b in pairs]),
@@ -186,7 +181,7 @@ def show(rows: Sequence[Worth]) -> None:
         of_kind = [row for row in rows if row.kind == kind]
         table = Table(title=f"{kind} (n = {of_kind[0].n})", title_justify="left")
         for name in ("source", "found %", "characters", "changed %", "exact %", "gain, points", "similarity %",
-                     "gain, points", "ms", "context ms", "find ms"):  # fmt: skip
+                     "gain, points", "ms", "find ms"):  # fmt: skip
             table.add_column(name, justify="left" if name == "source" else "right")
         for row in of_kind:
             table.add_row(
@@ -199,7 +194,6 @@ def show(rows: Sequence[Worth]) -> None:
                 f"{100 * row.similarity:.1f}",
                 _interval(row.similarity_gain),
                 f"{row.ms:.0f}",
-                f"{row.context_ms:.0f}",
                 f"{row.find_ms:.1f}",
             )
         console.print(table)

@@ -84,7 +84,7 @@ def test_every_source_answers_the_same_task() -> None:
 
 
 def tried(file: str, source: str, *, exact: bool) -> Tried:
-    return Tried(source, "rest", file, file, exact, float(exact), 1.0, 0.0, 0.0, 1, 9, changed=exact)
+    return Tried(source, "rest", file, file, exact, float(exact), 1.0, 0.0, 1, 9, changed=exact)
 
 
 def test_an_interval_knows_that_holes_of_a_file_are_alike() -> None:

@@ -23,7 +23,7 @@ async def opened(script: Script, counts: Counts | None = None, text: str = CODE,
 
 @pytest.mark.parametrize(
     ("eagerness", "chance", "expected"),
-    [("low", 0.49, 0), ("low", 0.5, 1), ("medium", 0.29, 0), ("medium", 0.4, 1), ("high", 0.0, 1), ("low", 1.0, 1)],
+    [("low", 0.29, 0), ("low", 0.3, 1), ("medium", 0.09, 0), ("medium", 0.1, 1), ("high", 0.0, 1), ("low", 1.0, 1)],
 )
 def test_a_suggestion_below_the_threshold_is_not_shown_unasked(eagerness: str, chance: float, expected: int) -> None:
     async def work() -> None:
@@ -44,7 +44,7 @@ def test_the_table_of_eagerness_is_ordered() -> None:
 def test_what_was_too_unsure_is_there_at_once_when_asked_by_hand() -> None:
     async def work() -> None:
         script = Script(after(("ret", "urn a + b")))
-        script.chance = 0.1
+        script.chance = 0.05
         editor = await opened(script, alternatives=1)
         assert await editor.inline(1, 7) == []
         assert len(await editor.inline(1, 7, by_hand=True)) == 1
