@@ -21,6 +21,8 @@ from tests.refactor.conftest import FIXES, WRONG, commit, environment, git, snap
 KILLS = int(os.environ.get("HONE_KILLS", "6"))
 FILES = 8
 DEADLINE_S = 90.0
+PHASES_S: dict[str | None, float] = {"editing": 0.4, "writing": 0.6}
+"""So long these last at least, since what is below them sleeps."""
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -139,14 +141,13 @@ def test_killed_at_random_moments(original: Path, tmp_path: Path) -> None:
             (Path(environment(folder)["HONE_STATE_DIR"]) / "refactor").rename(folder / f"forgotten {time.monotonic()}")
         # A run of the next one is about as long; each of its phases gets its share.
         after = dice.choice([None, "editing", "writing", "writing"])
-        share = {None: 1.0, "editing": 0.6, "writing": 0.3}[after]
-        killed = lab.kill(dice.uniform(0, share) * whole_s, "refactor", "fix", "--write", after=after)
+        killed = lab.kill(dice.uniform(0, PHASES_S.get(after, whole_s)), "refactor", "fix", "--write", after=after)
         written = lab.written()
         state = _state(lab)
         found.append(f"{state} {written}" if killed else "too late")
         if dice.random() < 0.5 and state == "writing":
             # It is killed again while it is gone on with.
-            lab.kill(dice.uniform(0, 0.5) * whole_s, "refactor", "--resume")
+            lab.kill(dice.uniform(0, whole_s), "refactor", "--resume")
             assert lab.written() >= written
         if state in ("editing", "writing"):
             expected = 0 if _state(lab) == state else 1
@@ -155,7 +156,7 @@ def test_killed_at_random_moments(original: Path, tmp_path: Path) -> None:
             assert lab.run("refactor", "fix", "--write", "--force") == 0, lab.said()
         assert snapshot(lab.folder) == lab.after, lab.said()
         if dice.random() < 0.5:
-            lab.kill(dice.uniform(0, 0.3) * whole_s, "refactor", "--undo", after="undoing")
+            lab.kill(dice.uniform(0, PHASES_S["writing"]), "refactor", "--undo", after="undoing")
             lab.written()
         code = lab.run("refactor", "--undo")
         assert code in (0, 1), lab.said()
