@@ -232,7 +232,7 @@ def test_worktrees_of_a_killed_run_are_taken_away_by_the_next(original: Path, tm
         time.sleep(0.01)
     process.kill()
     process.join()
-    os.kill(int(mark.read_text()), signal.SIGKILL)
+    os.killpg(int(mark.read_text()), signal.SIGKILL)
     assert git(lab.folder, "worktree", "list").count("\n") > 1
     assert lab.run("refactor", "--undo") == 1
     assert git(lab.folder, "worktree", "list").count("\n") == 1
