@@ -292,12 +292,13 @@ class Workbench:
     def type(self, text: str) -> None:
         self.page.keyboard.type(text)
 
-    def code_action(self, title: str) -> None:
-        """From the menu of code actions, by key."""
+    def code_action(self, title: str, open_menu: Callable[[], object] | None = None) -> None:
+        """From the menu of code actions; by key unless it is opened otherwise."""
         row = self.page.locator(".action-widget .monaco-list-row", has_text=title).first
 
         def opens() -> bool:  # not for an editor that is just getting back the focus
-            self.press("Escape", "Control+.")
+            self.press("Escape")
+            (open_menu or (lambda: self.press("Control+.")))()
             with contextlib.suppress(PlaywrightTimeoutError):
                 row.wait_for(timeout=3000)
             return row.is_visible()

@@ -41,10 +41,8 @@ def serve(script: Path, log: Path) -> int:
         return dict(json.loads(script.read_text(encoding="utf-8")))
 
     def answer(request: CompletionRequest) -> list[str]:
-        now = read()
-        completer.delay = now.get("delay", 0.0)
         before = request.text[: request.start]
-        for prefix, texts in now["answers"]:
+        for prefix, texts in read()["answers"]:
             first = texts[0]
             for done in range(len(first)):
                 if before.endswith(prefix + first[:done]):
@@ -54,7 +52,7 @@ def serve(script: Path, log: Path) -> int:
     first = read()
     if "exit" in first:
         return int(first["exit"])
-    completer = Script(answer, delay=first.get("delay", 0.0))
+    completer = Script(answer)
     if first.get("confirm"):
         actions.ACTIONS[:] = [
             dataclasses.replace(one, needs_confirmation=True) if isinstance(one, Filling) else one
@@ -68,6 +66,7 @@ def serve(script: Path, log: Path) -> int:
 
     async def complete(request: CompletionRequest, caller: Caller) -> CompletionResult:
         note(method="the model", ahead=caller.batch)
+        completer.delay = read().get("delay", 0.0)
         return await completer(request, caller)
 
     session = create_server(complete)
