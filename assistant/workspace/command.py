@@ -11,12 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
-from rich.rule import Rule
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from assistant.errors import SourceError
 from assistant.source import position_at
@@ -24,6 +19,9 @@ from assistant.types import Snippet
 from assistant.workspace.gate import Gate, KeptOut, content
 from assistant.workspace.index import Progress, Reader, index_file, prune, sweep
 from assistant.workspace.snippets import DEFAULT_SOURCES, Known, beside, gather
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LISTED = 12
 """Files in the list of what was kept out; the rest is counted."""
@@ -139,7 +137,12 @@ def as_object(file: str, text: str, at: int, around: Around, cut: Cut) -> dict[s
     }
 
 
-def show(console: Console, file: str, text: str, at: int, around: Around, cut: Cut) -> None:
+def show(console: "Console", file: str, text: str, at: int, around: Around, cut: Cut) -> None:
+    # `hone complete` comes by here as well, and shows nothing of this.
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     line, column = position_at(text, at)
     console.print(f"[bold]{escape(file)}:{line}:{column}[/]", highlight=False)
     if around.root is None:
@@ -172,5 +175,8 @@ def show(console: Console, file: str, text: str, at: int, around: Around, cut: C
         console.print(f"note: this file itself {escape(found)}; the text around the cursor is what the model completes")
 
 
-def _title(console: Console, title: str) -> None:
+def _title(console: "Console", title: str) -> None:
+    from rich.rule import Rule  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     console.print(Rule(Text(title), align="left", style="dim"))

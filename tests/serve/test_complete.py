@@ -189,7 +189,7 @@ def test_the_whole_command_takes_a_moment(file: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_an_interrupt_cancels_in_the_daemon(file: Path, listen: Listen, serve: Serve) -> None:
-    served = serve(on_call=lambda _: time.sleep(0.05))
+    served = serve(on_call=lambda _: time.sleep(0.3))
     written(listen(served))
     with process("complete", str(file), "--at", "2:12", "--steps", "64", "--lengths", "16") as child:
         until(lambda: served.denoiser.calls, "a forward pass")
