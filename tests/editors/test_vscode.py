@@ -214,8 +214,8 @@ def test_a_hole_is_filled_from_the_menu_of_code_actions(window: Workbench, scrip
     bulb = window.page.locator(".lightBulbWidget[class*=sparkle]")  # not a bulb: VS Code knows that a model writes
 
     def click() -> None:
-        window.press("ArrowLeft", "End")  # it comes where the cursor moves
-        bulb.click()
+        window.press("ArrowUp", "ArrowDown", "End")  # it comes where the cursor has come
+        bulb.click(timeout=3000)
 
     window.code_action("Fill this hole", click)
     window.wait_for_lines("def add(a, b):", "    return a + b", "")
