@@ -49,7 +49,7 @@ class DitSizes:
 
 def sizes(config: Mapping[str, Any]) -> DitSizes:
     """Of a ``config.json`` with ``model_type`` ``mdlm`` or ``bd3lm``. Raises ValueError, naming the field."""
-    numbers = [_whole(config, name) for name in FIELDS]
+    vocab, hidden, layers, heads, condition, positions = (_whole(config, name) for name in FIELDS)
     if config.get("time_conditioning", False):
         raise ValueError("time_conditioning is true: only checkpoints that are not told their noise level can be used")
     blockwise = config.get("model_type") == "bd3lm"
@@ -60,7 +60,8 @@ def sizes(config: Mapping[str, Any]) -> DitSizes:
             raise ValueError("causal is true: this is the same authors' autoregressive model, not a diffusion one")
         if not config.get("adaln", True):
             raise ValueError("adaln is false: only the published BD3-LM checkpoints, with modulated layers, are known")
-    return DitSizes(*numbers, block=_whole(config, "block_size") if blockwise else 0)
+    block = _whole(config, "block_size") if blockwise else 0
+    return DitSizes(vocab, hidden, layers, heads, condition, positions, block)
 
 
 def tensors(sizes: DitSizes) -> dict[str, tuple[int, ...]]:
@@ -125,7 +126,7 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], allowed: Tensor | None) -> Tensor:
         """x [B, L, D] float32, turn: cos and sin [B, L, S / 2], allowed [B, 1, L, L] or None -> [B, L, D] float32."""
-        shift, scale, gate, shift_ff, scale_ff, gate_ff = self.modulation
+        shift, scale, gate, shift_ff, scale_ff, gate_ff = self.modulation.unbind()
         y = functional.linear(_modulated(x, self.norm1, shift, scale, self.attn_qkv.dtype), self.attn_qkv)
         q, k, v = y.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = functional.scaled_dot_product_attention(_rotate(q, turn), _rotate(k, turn), v, attn_mask=allowed)
@@ -167,7 +168,7 @@ class Dit(nn.Module):
             x = layer(x, turn, allowed)
         if wanted is not None:
             x = x[wanted]
-        shift, scale = self.modulation
+        shift, scale = self.modulation.unbind()
         y = _modulated(x, self.norm, shift, scale, self.head.dtype)
         return functional.linear(y, self.head, self.head_bias).float()
 

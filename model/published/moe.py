@@ -3,11 +3,11 @@
 All three are Llama's layer with normed queries and keys, where a router picks a few of many feed-forwards for a token.
 They differ in names, in how far heads are rotated, in the router, and in who sees whom. LLaDA2's router is that of
 DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): scores are sigmoids in float32; a bias, used for choosing only, is added;
-groups of experts are chosen by their two best; what the chosen ones scored is normed to one and scaled. The first layers
-are dense, and every token uses one more expert.
+groups of experts are chosen by their two best; the chosen ones' scores are normed to one and scaled. Its first layer is
+dense, and every token uses one expert more.
 
-It knows ids and tensors, not files or text. Shapes: B rows, L places, M wanted places, N = B L tokens, D width, H heads,
-S head size, R rotated part of it, E experts, K chosen ones, V vocabulary.
+It knows ids and tensors, not files or text. Shapes: B rows, L places, M wanted places, N = B L tokens, D width,
+H heads, S head size, R rotated part of it, E experts, K chosen ones, V vocabulary.
 """
 
 from collections.abc import Callable, Mapping
@@ -291,7 +291,7 @@ class Experts(nn.Module):
         """[N, E] with minus infinity in groups that are not among the chosen ones."""
         if self.router.groups == 1:
             return scores
-        grouped = scores.unflatten(1, (self.router.groups, -1))
+        grouped = scores.view(len(scores), self.router.groups, -1)
         best = grouped.topk(2, dim=-1).values.sum(-1)
         open_groups = torch.zeros_like(best, dtype=torch.bool).scatter(1, _first(best, self.router.groups_chosen), True)
         return grouped.masked_fill(~open_groups[..., None], float("-inf")).flatten(1)
@@ -310,7 +310,9 @@ class Experts(nn.Module):
                 outs[order[start : start + count]] = _feed(x[rows], self.gate_up[expert], self.down[expert])
                 start += count
         mixed = (outs.view(*chosen.shape, -1).float() * weights[..., None]).sum(1).to(x.dtype)
-        return mixed if self.shared is None else mixed + self.shared(x)
+        if self.shared is not None:
+            mixed = mixed + self.shared(x)
+        return mixed
 
 
 class Layer(nn.Module):
@@ -458,7 +460,7 @@ def _swiglu_places(prefix: str, gate_up: Tensor, down: Tensor) -> list[tuple[str
 
 
 def _swiglu(prefix: str, hidden: int, width: int) -> Shapes:
-    shapes = {"gate": (width, hidden), "up": (width, hidden), "down": (hidden, width)}
+    shapes: Shapes = {"gate": (width, hidden), "up": (width, hidden), "down": (hidden, width)}
     return {f"{prefix}.{name}_proj.weight": shape for name, shape in shapes.items()}
 
 
@@ -468,7 +470,8 @@ def _attention(sizes: MoeSizes) -> Shapes:
         ins, out = {"attention.query_key_value": q + 2 * kv}, "attention.dense"
     else:
         ins, out = {"self_attn.q_proj": q, "self_attn.k_proj": kv, "self_attn.v_proj": kv}, "self_attn.o_proj"
-    shapes: Shapes = {f"{name}.weight": (rows, d) for name, rows in ins.items()} | {f"{out}.weight": (d, q)}
+    shapes: Shapes = {f"{name}.weight": (rows, d) for name, rows in ins.items()}
+    shapes[f"{out}.weight"] = (d, q)
     if sizes.qkv_bias:
         shapes |= {f"{name}.bias": (rows,) for name, rows in ins.items()}
     if sizes.out_bias:
@@ -554,5 +557,5 @@ def _number(config: Mapping[str, Any], name: str, default: float | None = None) 
 def _flag(config: Mapping[str, Any], name: str, *, default: bool = False) -> bool:
     value = config.get(name, default)
     if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, but is {value!r}")
+        raise ValueError(f"{name} must be true or false, but is {value!r}")  # noqa: TRY004 (what a file holds is a value)
     return value

@@ -252,15 +252,27 @@ def bias(length: int, block: int) -> Tensor:
 def glm4_moe(sizes: moe.MoeSizes, tensors: Tensors) -> Glm4MoeForCausalLM:
     """GLM-4.5 is LLaDA2 under other names: half rotary, normed queries and keys, the same router."""
     router = sizes.router
-    config = Glm4MoeConfig(
-        vocab_size=sizes.vocab, hidden_size=sizes.hidden, intermediate_size=sizes.dense[0], head_dim=sizes.head_dim,
-        num_hidden_layers=len(sizes.dense), num_attention_heads=sizes.heads, num_key_value_heads=sizes.kv_heads,
-        rms_norm_eps=sizes.eps, moe_intermediate_size=sizes.expert, num_experts_per_tok=router.chosen,
-        n_routed_experts=router.experts, routed_scaling_factor=router.scale, n_group=router.groups,
-        topk_group=router.groups_chosen, use_qk_norm=True, num_mtp_layers=0, pad_token_id=None,
-        rope_parameters={"rope_type": "default", "rope_theta": sizes.theta, "partial_rotary_factor": 0.5},
-    )  # fmt: skip
-    model = Glm4MoeForCausalLM(config)
+    settings: dict[str, Any] = {
+        "vocab_size": sizes.vocab,
+        "hidden_size": sizes.hidden,
+        "intermediate_size": sizes.dense[0],
+        "head_dim": sizes.head_dim,
+        "num_hidden_layers": len(sizes.dense),
+        "num_attention_heads": sizes.heads,
+        "num_key_value_heads": sizes.kv_heads,
+        "rms_norm_eps": sizes.eps,
+        "moe_intermediate_size": sizes.expert,
+        "num_experts_per_tok": router.chosen,
+        "n_routed_experts": router.experts,
+        "routed_scaling_factor": router.scale,
+        "n_group": router.groups,
+        "topk_group": router.groups_chosen,
+        "use_qk_norm": True,
+        "num_mtp_layers": 0,
+        "pad_token_id": None,
+        "rope_parameters": {"rope_type": "default", "rope_theta": sizes.theta, "partial_rotary_factor": 0.5},
+    }
+    model = Glm4MoeForCausalLM(Glm4MoeConfig(**settings))
     state: Tensors = {}
     for name, t in tensors.items():
         if "query_key_value" in name:
@@ -269,28 +281,40 @@ def glm4_moe(sizes: moe.MoeSizes, tensors: Tensors) -> Glm4MoeForCausalLM:
                 state[name.replace("attention.query_key_value", f"self_attn.{kind}_proj")] = part
         else:
             for old, new in {
-                "word_embeddings": "embed_tokens", "attention.dense": "self_attn.o_proj",
-                "attention.query_layernorm": "self_attn.q_norm", "attention.key_layernorm": "self_attn.k_norm",
+                "word_embeddings": "embed_tokens",
+                "attention.dense": "self_attn.o_proj",
+                "attention.query_layernorm": "self_attn.q_norm",
+                "attention.key_layernorm": "self_attn.k_norm",
                 "gate.expert_bias": "gate.e_score_correction_bias",
-            }.items():  # fmt: skip
+            }.items():
                 name = name.replace(old, new)  # noqa: PLW2901
             state[name] = t
     model.load_state_dict(stacked(state, sizes))
-    return model.eval()
+    model.eval()
+    return model
 
 
 def qwen3_moe(sizes: moe.MoeSizes, tensors: Tensors) -> Qwen3MoeForCausalLM:
-    config = Qwen3MoeConfig(
-        vocab_size=sizes.vocab, hidden_size=sizes.hidden, intermediate_size=max(sizes.dense) or 1,
-        num_hidden_layers=len(sizes.dense), num_attention_heads=sizes.heads, num_key_value_heads=sizes.kv_heads,
-        head_dim=sizes.head_dim, rms_norm_eps=sizes.eps, moe_intermediate_size=sizes.expert,
-        num_experts_per_tok=sizes.router.chosen, num_experts=sizes.router.experts, norm_topk_prob=sizes.router.normed,
-        mlp_only_layers=[layer for layer, width in enumerate(sizes.dense) if width],
-        rope_parameters={"rope_type": "default", "rope_theta": sizes.theta},
-    )  # fmt: skip
-    model = Qwen3MoeForCausalLM(config)
+    settings: dict[str, Any] = {
+        "vocab_size": sizes.vocab,
+        "hidden_size": sizes.hidden,
+        "intermediate_size": max(sizes.dense) or 1,
+        "num_hidden_layers": len(sizes.dense),
+        "num_attention_heads": sizes.heads,
+        "num_key_value_heads": sizes.kv_heads,
+        "head_dim": sizes.head_dim,
+        "rms_norm_eps": sizes.eps,
+        "moe_intermediate_size": sizes.expert,
+        "num_experts_per_tok": sizes.router.chosen,
+        "num_experts": sizes.router.experts,
+        "norm_topk_prob": sizes.router.normed,
+        "mlp_only_layers": [layer for layer, width in enumerate(sizes.dense) if width],
+        "rope_parameters": {"rope_type": "default", "rope_theta": sizes.theta},
+    }
+    model = Qwen3MoeForCausalLM(Qwen3MoeConfig(**settings))
     model.load_state_dict(stacked(tensors, sizes))
-    return model.eval()
+    model.eval()
+    return model
 
 
 def stacked(tensors: Tensors, sizes: moe.MoeSizes) -> Tensors:
@@ -317,7 +341,8 @@ def test_logits_are_those_of_transformers_own_class(sizes: moe.MoeSizes) -> None
 
 def test_bf16_is_within_rounding_of_transformers_bf16(sizes: moe.MoeSizes) -> None:
     tensors, ids = weights(sizes), tokens()
-    reference = (glm4_moe(sizes, tensors) if sizes.fused else qwen3_moe(sizes, tensors)).to(torch.bfloat16)
+    reference = glm4_moe(sizes, tensors) if sizes.fused else qwen3_moe(sizes, tensors)
+    reference.bfloat16()
     with torch.no_grad():
         mask = bias(ids.shape[1], sizes.block).to(torch.bfloat16)
         expected = reference(ids, attention_mask=mask, use_cache=False).logits.float()
@@ -435,11 +460,21 @@ def test_a_float32_router_stays_float32_and_only_it() -> None:
 
 def test_the_mini_model_has_the_published_number_of_weights() -> None:
     config = LLADA2 | {
-        "num_hidden_layers": 20, "hidden_size": 2048, "intermediate_size": 5120, "moe_intermediate_size": 512,
-        "num_experts_per_tok": 8, "num_attention_heads": 16, "num_experts": 256, "num_key_value_heads": 4,
-        "head_dim": 128, "vocab_size": 157184, "rotary_dim": 64, "n_group": 8, "topk_group": 4,
+        "num_hidden_layers": 20,
+        "hidden_size": 2048,
+        "intermediate_size": 5120,
+        "moe_intermediate_size": 512,
+        "num_experts_per_tok": 8,
+        "num_attention_heads": 16,
+        "num_experts": 256,
+        "num_key_value_heads": 4,
+        "head_dim": 128,
+        "vocab_size": 157184,
+        "rotary_dim": 64,
+        "n_group": 8,
+        "topk_group": 4,
         "max_position_embeddings": 32768,
-    }  # fmt: skip
+    }
     sizes = moe.llada2(config)
     total = sum(math.prod(shape) for shape in moe.tensors(sizes).values())
     assert sizes.block == 32
