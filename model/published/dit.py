@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.published.fields import whole
+from model.published.places import allowed, places, turned, turns
+
 FREQUENCIES = 256
 """Sines and cosines of the noise level."""
 
@@ -49,7 +52,7 @@ class DitSizes:
 
 def sizes(config: Mapping[str, Any]) -> DitSizes:
     """Of a ``config.json`` with ``model_type`` ``mdlm`` or ``bd3lm``. Raises ValueError, naming the field."""
-    vocab, hidden, layers, heads, condition, positions = (_whole(config, name) for name in FIELDS)
+    vocab, hidden, layers, heads, condition, positions = (whole(config, name) for name in FIELDS)
     if config.get("time_conditioning", False):
         raise ValueError("time_conditioning is true: only checkpoints that are not told their noise level can be used")
     blockwise = config.get("model_type") == "bd3lm"
@@ -60,7 +63,7 @@ def sizes(config: Mapping[str, Any]) -> DitSizes:
             raise ValueError("causal is true: this is the same authors' autoregressive model, not a diffusion one")
         if not config.get("adaln", True):
             raise ValueError("adaln is false: only the published BD3-LM checkpoints, with modulated layers, are known")
-    block = _whole(config, "block_size") if blockwise else 0
+    block = whole(config, "block_size") if blockwise else 0
     return DitSizes(vocab, hidden, layers, heads, condition, positions, block)
 
 
@@ -124,12 +127,13 @@ class Layer(nn.Module):
         self.down_bias = nn.Parameter(torch.empty(d))
         self.register_buffer("modulation", torch.empty(MODULATIONS, d))
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], allowed: Tensor | None) -> Tensor:
-        """x [B, L, D] float32, turn: cos and sin [B, L, S / 2], allowed [B, 1, L, L] or None -> [B, L, D] float32."""
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        """x [B, L, D] float32, cos and sin [B, L, S / 2], mask [B, 1, L, L] or None -> [B, L, D] float32."""
         shift, scale, gate, shift_ff, scale_ff, gate_ff = self.modulation.unbind()
         y = functional.linear(_modulated(x, self.norm1, shift, scale, self.attn_qkv.dtype), self.attn_qkv)
         q, k, v = y.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        y = functional.scaled_dot_product_attention(_rotate(q, turn), _rotate(k, turn), v, attn_mask=allowed)
+        q, k = (turned(part.float(), cos, sin).to(v.dtype) for part in (q, k))
+        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = x + gate * functional.linear(y.transpose(1, 2).flatten(2), self.attn_out).float()
         y = functional.linear(_modulated(x, self.norm2, shift_ff, scale_ff, self.up.dtype), self.up, self.up_bias)
         y = functional.linear(functional.gelu(y, approximate="tanh"), self.down, self.down_bias)
@@ -160,12 +164,12 @@ class Dit(nn.Module):
         ``valid`` [B, L]: False is padding, on either side; places are counted, and blocks laid out, from a row's first
         valid one.
         """
-        place = torch.arange(ids.shape[1], device=ids.device).expand_as(ids) if valid is None else _places(valid)
-        turn = _turn(place, self.sizes.hidden // self.sizes.heads)
-        allowed = _allowed(place, valid, self.sizes.block)
+        place = places(ids, valid)
+        cos, sin = turns(place, self.sizes.hidden // self.sizes.heads, ROTARY_BASE)
+        mask = allowed(place, valid, self.sizes.block)
         x = self.embedding[ids].float()
         for layer in self.layers:
-            x = layer(x, turn, allowed)
+            x = layer(x, cos, sin, mask)
         if wanted is not None:
             x = x[wanted]
         shift, scale = self.modulation.unbind()
@@ -233,42 +237,3 @@ def _condition(read: Callable[[str], Tensor]) -> Tensor:
 def _modulated(x: Tensor, weight: Tensor, shift: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     normed = functional.layer_norm(x, (x.shape[-1],), weight)
     return (normed * (1 + scale) + shift).to(dtype)
-
-
-def _rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """x [B, H, L, S], pairs half a head apart."""
-    cos, sin = (part[:, None] for part in turn)
-    a, b = x.float().chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).to(x.dtype)
-
-
-def _turn(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    speed = 1.0 / ROTARY_BASE ** (torch.arange(0, size, 2, device=place.device) / size)
-    angle = place[..., None] * speed
-    return angle.cos(), angle.sin()
-
-
-def _places(valid: Tensor) -> Tensor:
-    """[B, L]: how many valid places are before each."""
-    return (valid.cumsum(1) - 1).clamp_min(0)
-
-
-def _allowed(place: Tensor, valid: Tensor | None, block: int) -> Tensor | None:
-    """[B, 1, L, L]: which places a place attends to; None where all see all. Padding sees itself, so that it stays a
-    number."""
-    if valid is None and not block:
-        return None
-    seen = torch.ones_like(place, dtype=torch.bool) if valid is None else valid
-    allowed = seen[:, None, :].expand(-1, place.shape[1], -1)
-    if block:
-        allowed = allowed & (place[:, None, :] // block <= place[:, :, None] // block)
-    if valid is not None:
-        allowed = allowed | torch.eye(place.shape[1], dtype=torch.bool, device=place.device)
-    return allowed[:, None]
-
-
-def _whole(config: Mapping[str, Any], name: str) -> int:
-    value = config.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number above 0, but is {value!r}")
-    return value

@@ -18,6 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.published.fields import flag, number, only, whole
+from model.published.places import allowed, places, turned, turns
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -92,7 +95,7 @@ class MoeSizes:
 
 def llada2(config: Mapping[str, Any], block: int = 32) -> MoeSizes:
     """Of the ``config.json`` of LLaDA2.0 and 2.1. Raises ValueError, naming the field."""
-    _only(
+    only(
         config,
         hidden_act={"silu"},
         score_function={"sigmoid"},
@@ -105,48 +108,48 @@ def llada2(config: Mapping[str, Any], block: int = 32) -> MoeSizes:
         moe_router_enable_expert_bias={True},
         using_split_qkv_in_self_attention={False},
     )
-    layers, first = _whole(config, "num_hidden_layers"), _whole(config, "first_k_dense_replace", 0, least=0)
-    heads, hidden = _whole(config, "num_attention_heads"), _whole(config, "hidden_size")
-    head_dim = _whole(config, "head_dim", hidden // heads)
-    rotary = int(head_dim * _number(config, "partial_rotary_factor", 0.5))
-    if _whole(config, "rotary_dim", rotary) != rotary:
+    layers, first = whole(config, "num_hidden_layers"), whole(config, "first_k_dense_replace", 0, least=0)
+    heads, hidden = whole(config, "num_attention_heads"), whole(config, "hidden_size")
+    head_dim = whole(config, "head_dim", hidden // heads)
+    rotary = int(head_dim * number(config, "partial_rotary_factor", 0.5))
+    if whole(config, "rotary_dim", rotary) != rotary:
         raise ValueError(f"rotary_dim {config['rotary_dim']} contradicts partial_rotary_factor, which gives {rotary}")
-    expert = _whole(config, "moe_intermediate_size")
-    dense = _whole(config, "intermediate_size") if first else 0
+    expert = whole(config, "moe_intermediate_size")
+    dense = whole(config, "intermediate_size") if first else 0
     return MoeSizes(
-        vocab=_whole(config, "vocab_size"),
+        vocab=whole(config, "vocab_size"),
         hidden=hidden,
         heads=heads,
-        kv_heads=_whole(config, "num_key_value_heads"),
+        kv_heads=whole(config, "num_key_value_heads"),
         head_dim=head_dim,
         rotary=rotary,
-        theta=_number(config, "rope_theta"),
-        eps=_number(config, "rms_norm_eps"),
-        positions=_whole(config, "max_position_embeddings"),
+        theta=number(config, "rope_theta"),
+        eps=number(config, "rms_norm_eps"),
+        positions=whole(config, "max_position_embeddings"),
         dense=tuple(dense if layer < first else 0 for layer in range(layers)),
         expert=expert,
-        shared=expert * _whole(config, "num_shared_experts", 0, least=0),
+        shared=expert * whole(config, "num_shared_experts", 0, least=0),
         router=Router(
-            experts=_whole(config, "num_experts"),
-            chosen=_whole(config, "num_experts_per_tok"),
-            groups=_whole(config, "n_group"),
-            groups_chosen=_whole(config, "topk_group"),
+            experts=whole(config, "num_experts"),
+            chosen=whole(config, "num_experts_per_tok"),
+            groups=whole(config, "n_group"),
+            groups_chosen=whole(config, "topk_group"),
             sigmoid=True,
             # One expert's score stands as it is in the published code.
-            normed=_whole(config, "num_experts_per_tok") > 1,
-            scale=_number(config, "routed_scaling_factor"),
+            normed=whole(config, "num_experts_per_tok") > 1,
+            scale=number(config, "routed_scaling_factor"),
         ),
         fused=True,
-        qkv_bias=_flag(config, "use_qkv_bias"),
-        out_bias=_flag(config, "use_bias"),
-        tied=_flag(config, "tie_word_embeddings"),
+        qkv_bias=flag(config, "use_qkv_bias"),
+        out_bias=flag(config, "use_bias"),
+        tied=flag(config, "tie_word_embeddings"),
         block=block,
     )
 
 
 def llada_moe(config: Mapping[str, Any]) -> MoeSizes:
     """Of LLaDA-MoE's ``config.json``. Raises ValueError, naming the field."""
-    _only(
+    only(
         config,
         hidden_act={"silu"},
         attention_bias={False},
@@ -161,63 +164,63 @@ def llada_moe(config: Mapping[str, Any]) -> MoeSizes:
         rope_scaling={None},
         partial_rotary_factor={None, 1},
     )
-    layers, heads = _whole(config, "num_hidden_layers"), _whole(config, "num_attention_heads")
+    layers, heads = whole(config, "num_hidden_layers"), whole(config, "num_attention_heads")
     sparse = config.get("moe_layer_freq") or [1] * layers
     if not isinstance(sparse, list) or len(sparse) != layers or not set(sparse) <= {0, 1}:
         raise ValueError(f"moe_layer_freq must be {layers} times 0 or 1, but is {sparse!r}")
-    dense = 0 if all(sparse) else _whole(config, "dense_intermediate_size")
-    head_dim = _whole(config, "head_dim", _whole(config, "hidden_size") // heads)
+    dense = 0 if all(sparse) else whole(config, "dense_intermediate_size")
+    head_dim = whole(config, "head_dim", whole(config, "hidden_size") // heads)
     return MoeSizes(
-        vocab=_whole(config, "vocab_size"),
-        hidden=_whole(config, "hidden_size"),
+        vocab=whole(config, "vocab_size"),
+        hidden=whole(config, "hidden_size"),
         heads=heads,
-        kv_heads=_whole(config, "num_key_value_heads", heads),
+        kv_heads=whole(config, "num_key_value_heads", heads),
         head_dim=head_dim,
         rotary=head_dim,
-        theta=_number(config, "rope_theta"),
-        eps=_number(config, "rms_norm_eps", 1e-5),
-        positions=_whole(config, "max_position_embeddings"),
+        theta=number(config, "rope_theta"),
+        eps=number(config, "rms_norm_eps", 1e-5),
+        positions=whole(config, "max_position_embeddings"),
         dense=tuple(0 if experts else dense for experts in sparse),
-        expert=_whole(config, "expert_intermediate_size"),
+        expert=whole(config, "expert_intermediate_size"),
         shared=0,
-        router=Router(experts=_whole(config, "num_experts"), chosen=_whole(config, "num_experts_per_tok")),
+        router=Router(experts=whole(config, "num_experts"), chosen=whole(config, "num_experts_per_tok")),
         fused=False,
-        qk_norm=_flag(config, "qk_layernorm", default=True),
-        tied=_flag(config, "tie_word_embeddings"),
+        qk_norm=flag(config, "qk_layernorm", default=True),
+        tied=flag(config, "tie_word_embeddings"),
     )
 
 
 def qwen3_moe(config: Mapping[str, Any], block: int) -> MoeSizes:
     """Of the ``config.json`` of SDAR's models with experts: Qwen3-MoE's fields. Raises ValueError, naming the field."""
-    _only(
+    only(
         config, hidden_act={"silu"}, attention_bias={False}, rope_scaling={None}, use_sliding_window={False},
         partial_rotary_factor={None, 1},
     )  # fmt: skip
-    layers, heads = _whole(config, "num_hidden_layers"), _whole(config, "num_attention_heads")
-    step, dense = _whole(config, "decoder_sparse_step", 1), config.get("mlp_only_layers") or []
+    layers, heads = whole(config, "num_hidden_layers"), whole(config, "num_attention_heads")
+    step, dense = whole(config, "decoder_sparse_step", 1), config.get("mlp_only_layers") or []
     sparse = [layer not in dense and (layer + 1) % step == 0 for layer in range(layers)]
-    width = 0 if all(sparse) else _whole(config, "intermediate_size")
-    head_dim = _whole(config, "head_dim", _whole(config, "hidden_size") // heads)
+    width = 0 if all(sparse) else whole(config, "intermediate_size")
+    head_dim = whole(config, "head_dim", whole(config, "hidden_size") // heads)
     return MoeSizes(
-        vocab=_whole(config, "vocab_size"),
-        hidden=_whole(config, "hidden_size"),
+        vocab=whole(config, "vocab_size"),
+        hidden=whole(config, "hidden_size"),
         heads=heads,
-        kv_heads=_whole(config, "num_key_value_heads"),
+        kv_heads=whole(config, "num_key_value_heads"),
         head_dim=head_dim,
         rotary=head_dim,
-        theta=_number(config, "rope_theta"),
-        eps=_number(config, "rms_norm_eps"),
-        positions=_whole(config, "max_position_embeddings"),
+        theta=number(config, "rope_theta"),
+        eps=number(config, "rms_norm_eps"),
+        positions=whole(config, "max_position_embeddings"),
         dense=tuple(0 if experts else width for experts in sparse),
-        expert=_whole(config, "moe_intermediate_size"),
+        expert=whole(config, "moe_intermediate_size"),
         shared=0,
         router=Router(
-            experts=_whole(config, "num_experts"),
-            chosen=_whole(config, "num_experts_per_tok"),
-            normed=_flag(config, "norm_topk_prob"),
+            experts=whole(config, "num_experts"),
+            chosen=whole(config, "num_experts_per_tok"),
+            normed=flag(config, "norm_topk_prob"),
         ),
         fused=False,
-        tied=_flag(config, "tie_word_embeddings"),
+        tied=flag(config, "tie_word_embeddings"),
         block=block,
     )
 
@@ -296,19 +299,33 @@ class Experts(nn.Module):
         open_groups = torch.zeros_like(best, dtype=torch.bool).scatter(1, _first(best, self.router.groups_chosen), True)
         return grouped.masked_fill(~open_groups[..., None], float("-inf")).flatten(1)
 
+    def can_group(self) -> bool:
+        """Whether torch's kernel for all experts at once takes these weights: bf16, and rows of whole 16 bytes."""
+        widths = (self.down.shape[1], self.down.shape[2])
+        return (
+            hasattr(functional, "grouped_mm")
+            and self.down.dtype == torch.bfloat16
+            and not any(width % 8 for width in widths)
+        )
+
+    def feed(self, x: Tensor, counts: Tensor, *, grouped: bool) -> Tensor:
+        """x [N K, D], sorted by expert, counts [E] of them -> [N K, D]. ``grouped``: two launches and no look at the
+        host instead of two for each expert."""
+        if grouped:
+            ends = counts.cumsum(0).int()
+            gate, up = functional.grouped_mm(x, self.gate_up.transpose(1, 2), offs=ends).chunk(2, dim=-1)
+            return functional.grouped_mm(functional.silu(gate) * up, self.down.transpose(1, 2), offs=ends)
+        parts = zip(x.split(counts.tolist()), self.gate_up, self.down, strict=True)
+        return torch.cat([_feed(part, gate_up, down) for part, gate_up, down in parts if len(part)])
+
     def forward(self, x: Tensor) -> Tensor:
         """x [N, D] -> [N, D]. Tokens are sorted by expert, so that each chosen expert is one product, others none."""
         chosen, weights = self.route(x)
         order = chosen.flatten().argsort(stable=True)
-        token = order // chosen.shape[1]
-        counts = torch.bincount(chosen.flatten(), minlength=self.router.experts).tolist()
-        outs = x.new_empty(order.shape[0], x.shape[1])
-        start = 0
-        for expert, count in enumerate(counts):
-            if count:
-                rows = token[start : start + count]
-                outs[order[start : start + count]] = _feed(x[rows], self.gate_up[expert], self.down[expert])
-                start += count
+        counts = torch.bincount(chosen.flatten(), minlength=self.router.experts)
+        fed = self.feed(x[order // chosen.shape[1]], counts, grouped=x.is_cuda and self.can_group())
+        outs = torch.empty_like(fed)
+        outs[order] = fed
         mixed = (outs.view(*chosen.shape, -1).float() * weights[..., None]).sum(1).to(x.dtype)
         if self.shared is not None:
             mixed = mixed + self.shared(x)
@@ -330,23 +347,23 @@ class Layer(nn.Module):
         self.k_norm = nn.Parameter(torch.empty(s)) if sizes.qk_norm else None
         self.feed = FeedForward(d, width) if width else Experts(sizes)
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], allowed: Tensor | None) -> Tensor:
-        """x [B, L, D], turn: cos and sin [B, L, R / 2], allowed [B, 1, L, L] or None -> [B, L, D]."""
-        x = x + functional.linear(self._attend(self._norm(x, self.norm1), turn, allowed), self.out, self.out_bias)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        """x [B, L, D], cos and sin [B, L, R / 2], mask [B, 1, L, L] or None -> [B, L, D]."""
+        x = x + functional.linear(self._attend(self._norm(x, self.norm1), cos, sin, mask), self.out, self.out_bias)
         y = self._norm(x, self.norm2)
         fed: Tensor = self.feed(y.flatten(0, 1))
         return x + fed.view_as(x)
 
-    def _attend(self, x: Tensor, turn: tuple[Tensor, Tensor], allowed: Tensor | None) -> Tensor:
+    def _attend(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         heads, shared = self.sizes.heads, self.sizes.kv_heads
         y = functional.linear(x, self.qkv, self.qkv_bias).unflatten(-1, (-1, self.sizes.head_dim))
         q, k, v = (part.transpose(1, 2) for part in y.split([heads, shared, shared], dim=2))
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self._norm(q, self.q_norm), self._norm(k, self.k_norm)
-        q, k = _rotate(q, turn), _rotate(k, turn)
+        q, k = turned(q, cos, sin), turned(k, cos, sin)
         # Repeated here: with a mask, the fused kernels take no shared heads.
         k, v = (part.repeat_interleave(heads // shared, dim=1) for part in (k, v))
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return mixed.transpose(1, 2).flatten(2)
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -370,19 +387,14 @@ class Moe(nn.Module):
         ``valid`` [B, L]: False is padding, on either side; places are counted, and blocks laid out, from a row's first
         valid one.
         """
-        place = torch.arange(ids.shape[1], device=ids.device).expand_as(ids) if valid is None else _places(valid)
-        x = self.embedding[ids]
-        turn, allowed = self._turn(place, x.dtype), _allowed(place, valid, self.sizes.block)
+        x, place = self.embedding[ids], places(ids, valid)
+        cos, sin = (part.to(x.dtype) for part in turns(place, self.sizes.rotary, self.sizes.theta))
+        mask = allowed(place, valid, self.sizes.block)
         for layer in self.layers:
-            x = layer(x, turn, allowed)
+            x = layer(x, cos, sin, mask)
         if wanted is not None:
             x = x[wanted]
         return functional.linear(_rms(x, self.norm, self.sizes.eps), self.head).float()
-
-    def _turn(self, place: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        steps = torch.arange(0, self.sizes.rotary, 2, device=place.device) / self.sizes.rotary
-        angle = place[..., None] * (1.0 / self.sizes.theta**steps)
-        return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
 def build(sizes: MoeSizes, read: Callable[[str], Tensor], *, device: torch.device | str, dtype: torch.dtype) -> Moe:
@@ -399,62 +411,59 @@ def build(sizes: MoeSizes, read: Callable[[str], Tensor], *, device: torch.devic
         _put(network, name, nn.Parameter(torch.empty(p.shape, device=device, dtype=kind), requires_grad=False))
     if sizes.tied:
         network.head = network.embedding
-    for name, place in _destinations(network, sizes):
-        place.copy_(read(name))
+    for name, part in _destinations(network, sizes):
+        part.copy_(read(name))
     return network.eval()
 
 
 def _destinations(network: Moe, sizes: MoeSizes) -> list[tuple[str, Tensor]]:
     """Each published name, and the part of a parameter that it fills."""
     embedding = "word_embeddings" if sizes.fused else "embed_tokens"
-    places = [(f"model.{embedding}.weight", network.embedding.data), ("model.norm.weight", network.norm.data)]
+    parts = [(f"model.{embedding}.weight", network.embedding.data), ("model.norm.weight", network.norm.data)]
     if not sizes.tied:
-        places.append(("lm_head.weight", network.head.data))
+        parts.append(("lm_head.weight", network.head.data))
     for index, layer in enumerate(network.layers):
         assert isinstance(layer, Layer)
-        part = [("input_layernorm.weight", layer.norm1.data), ("post_attention_layernorm.weight", layer.norm2.data)]
-        part += _attention_places(layer, sizes)
+        mine = [("input_layernorm.weight", layer.norm1.data), ("post_attention_layernorm.weight", layer.norm2.data)]
+        mine += _attention_parts(layer, sizes)
         if isinstance(layer.feed, FeedForward):
-            part += _swiglu_places("mlp", layer.feed.gate_up.data, layer.feed.down.data)
+            mine += _swiglu_parts("mlp", layer.feed.gate_up.data, layer.feed.down.data)
         else:
-            part += _expert_places(layer.feed)
-        places += [(f"model.layers.{index}.{name}", place) for name, place in part]
-    return places
+            mine += _expert_parts(layer.feed)
+        parts += [(f"model.layers.{index}.{name}", part) for name, part in mine]
+    return parts
 
 
-def _attention_places(layer: Layer, sizes: MoeSizes) -> list[tuple[str, Tensor]]:
-    whole = [("weight", layer.qkv.data, layer.out.data)]
-    if layer.qkv_bias is not None:
-        whole.append(("bias", layer.qkv_bias.data, torch.empty(0)))
-    places: list[tuple[str, Tensor]] = []
-    for kind, qkv, _ in whole:
-        if sizes.fused:
-            places.append((f"attention.query_key_value.{kind}", qkv))
-        else:
-            rows = [n * sizes.head_dim for n in (sizes.heads, sizes.kv_heads, sizes.kv_heads)]
-            places += [(f"self_attn.{n}_proj.{kind}", part) for n, part in zip("qkv", qkv.split(rows), strict=True)]
+def _attention_parts(layer: Layer, sizes: MoeSizes) -> list[tuple[str, Tensor]]:
     out = "attention.dense" if sizes.fused else "self_attn.o_proj"
-    places.append((f"{out}.weight", layer.out.data))
+    parts = [(f"{out}.weight", layer.out.data)]
     if layer.out_bias is not None:
-        places.append((f"{out}.bias", layer.out_bias.data))
+        parts.append((f"{out}.bias", layer.out_bias.data))
+    for kind, qkv in (("weight", layer.qkv), ("bias", layer.qkv_bias)):
+        if qkv is not None and sizes.fused:
+            parts.append((f"attention.query_key_value.{kind}", qkv.data))
+        elif qkv is not None:
+            rows = [heads * sizes.head_dim for heads in (sizes.heads, sizes.kv_heads, sizes.kv_heads)]
+            split = zip("qkv", qkv.data.split(rows), strict=True)
+            parts += [(f"self_attn.{name}_proj.{kind}", part) for name, part in split]
     if layer.q_norm is not None and layer.k_norm is not None:
-        places += zip(_norms(sizes), (layer.q_norm.data, layer.k_norm.data), strict=True)
-    return places
+        parts += zip(_norms(sizes), (layer.q_norm.data, layer.k_norm.data), strict=True)
+    return parts
 
 
-def _expert_places(feed: nn.Module) -> list[tuple[str, Tensor]]:
+def _expert_parts(feed: nn.Module) -> list[tuple[str, Tensor]]:
     assert isinstance(feed, Experts)
-    places = [("mlp.gate.weight", feed.gate.data)]
+    parts = [("mlp.gate.weight", feed.gate.data)]
     if feed.bias is not None:
-        places.append(("mlp.gate.expert_bias", feed.bias.data))
+        parts.append(("mlp.gate.expert_bias", feed.bias.data))
     for expert in range(feed.router.experts):
-        places += _swiglu_places(f"mlp.experts.{expert}", feed.gate_up.data[expert], feed.down.data[expert])
+        parts += _swiglu_parts(f"mlp.experts.{expert}", feed.gate_up.data[expert], feed.down.data[expert])
     if feed.shared is not None:
-        places += _swiglu_places("mlp.shared_experts", feed.shared.gate_up.data, feed.shared.down.data)
-    return places
+        parts += _swiglu_parts("mlp.shared_experts", feed.shared.gate_up.data, feed.shared.down.data)
+    return parts
 
 
-def _swiglu_places(prefix: str, gate_up: Tensor, down: Tensor) -> list[tuple[str, Tensor]]:
+def _swiglu_parts(prefix: str, gate_up: Tensor, down: Tensor) -> list[tuple[str, Tensor]]:
     gate, up = gate_up.chunk(2)
     return [(f"{prefix}.{n}_proj.weight", part) for n, part in (("gate", gate), ("up", up), ("down", down))]
 
@@ -500,62 +509,6 @@ def _rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return weight * (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
 
 
-def _rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """x [B, H, L, S]: its first numbers are pairs, half of the rotated part from each other."""
-    cos, sin = (part[:, None] for part in turn)
-    rotated = 2 * cos.shape[-1]
-    a, b = x[..., :rotated].chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos, x[..., rotated:]], dim=-1)
-
-
 def _first(scores: Tensor, count: int) -> Tensor:
     """[N, n] -> the indices [N, count] of the largest; of equals the first, on every device (topk does not promise)."""
     return scores.sort(dim=-1, descending=True, stable=True).indices[:, :count]
-
-
-def _places(valid: Tensor) -> Tensor:
-    """[B, L]: how many valid places are before each."""
-    return (valid.cumsum(1) - 1).clamp_min(0)
-
-
-def _allowed(place: Tensor, valid: Tensor | None, block: int) -> Tensor | None:
-    """[B, 1, L, L]: which places a place attends to; None where all see all. Padding sees itself, so that it stays a
-    number."""
-    if valid is None and not block:
-        return None
-    seen = torch.ones_like(place, dtype=torch.bool) if valid is None else valid
-    allowed = seen[:, None, :].expand(-1, place.shape[1], -1)
-    if block:
-        allowed = allowed & (place[:, None, :] // block <= place[:, :, None] // block)
-    if valid is not None:
-        allowed = allowed | torch.eye(place.shape[1], dtype=torch.bool, device=place.device)
-    return allowed[:, None]
-
-
-def _only(config: Mapping[str, Any], **known: set[Any]) -> None:
-    """Refuses a field that says something which the network here does not do."""
-    for name, values in known.items():
-        if name in config and not any(config[name] is value or config[name] == value for value in values):
-            raise ValueError(f"{name} is {config[name]!r}: only {sorted(map(repr, values))} can be used")
-
-
-def _whole(config: Mapping[str, Any], name: str, default: int | None = None, *, least: int = 1) -> int:
-    value = config.get(name)
-    value = default if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number, at least {least}, but is {value!r}")
-    return value
-
-
-def _number(config: Mapping[str, Any], name: str, default: float | None = None) -> float:
-    value = config.get(name, default)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
-        raise ValueError(f"{name} must be a number above 0, but is {value!r}")
-    return float(value)
-
-
-def _flag(config: Mapping[str, Any], name: str, *, default: bool = False) -> bool:
-    value = config.get(name, default)
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, but is {value!r}")  # noqa: TRY004 (what a file holds is a value)
-    return value

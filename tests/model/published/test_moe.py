@@ -172,7 +172,8 @@ def _one(sizes: moe.MoeSizes, w: Tensors, ids: Tensor) -> Tensor:
         x = x + _attention(sizes, part, _rms(x, part["input_layernorm.weight"], sizes.eps), mask)
         y = _rms(x, part["post_attention_layernorm.weight"], sizes.eps)
         x = x + (_swiglu(part, "mlp", y) if width else torch.stack([_experts(sizes, part, token) for token in y]))
-    return _rms(x, w["model.norm.weight"], sizes.eps) @ w["lm_head.weight"].T
+    head = w["model.word_embeddings.weight"] if sizes.tied else w["lm_head.weight"]
+    return _rms(x, w["model.norm.weight"], sizes.eps) @ head.T
 
 
 def _rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -182,21 +183,24 @@ def _rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 def _attention(sizes: moe.MoeSizes, w: Tensors, x: Tensor, mask: Tensor) -> Tensor:
     size, shared = sizes.head_dim, sizes.heads // sizes.kv_heads
     if "attention.query_key_value.weight" in w:
-        rows = w["attention.query_key_value.weight"].split(
-            [size * n for n in (sizes.heads, sizes.kv_heads, sizes.kv_heads)]
-        )
-        norms, out = ("attention.query_layernorm.weight", "attention.key_layernorm.weight"), "attention.dense.weight"
+        widths = [size * n for n in (sizes.heads, sizes.kv_heads, sizes.kv_heads)]
+        q_all, k_all, v_all = _linear(w, "attention.query_key_value", x).split(widths, -1)
+        norms, out = ("attention.query_layernorm.weight", "attention.key_layernorm.weight"), "attention.dense"
     else:
-        rows = tuple(w[f"self_attn.{n}_proj.weight"] for n in "qkv")
-        norms, out = ("self_attn.q_norm.weight", "self_attn.k_norm.weight"), "self_attn.o_proj.weight"
+        q_all, k_all, v_all = (_linear(w, f"self_attn.{n}_proj", x) for n in "qkv")
+        norms, out = ("self_attn.q_norm.weight", "self_attn.k_norm.weight"), "self_attn.o_proj"
     heads = []
     for head in range(sizes.heads):
-        mine = [n * size + torch.arange(size) for n in (head, head // shared, head // shared)]
-        q, k, v = (x @ matrix[index].T for matrix, index in zip(rows, mine, strict=True))
+        own, theirs = head * size, head // shared * size
+        q, k, v = q_all[:, own : own + size], k_all[:, theirs : theirs + size], v_all[:, theirs : theirs + size]
         q, k = (_turned(sizes, _rms(y, w[name], sizes.eps)) for y, name in zip((q, k), norms, strict=True))
         scores = (q @ k.T / math.sqrt(size)).masked_fill(~mask, -math.inf)
         heads.append(scores.softmax(-1) @ v)
-    return torch.cat(heads, -1) @ w[out].T
+    return _linear(w, out, torch.cat(heads, -1))
+
+
+def _linear(w: Tensors, name: str, x: Tensor) -> Tensor:
+    return x @ w[f"{name}.weight"].T + w.get(f"{name}.bias", torch.zeros(1))
 
 
 def _turned(sizes: moe.MoeSizes, x: Tensor) -> Tensor:
@@ -240,6 +244,14 @@ def test_logits_are_those_of_the_equations(sizes: moe.MoeSizes) -> None:
     assert got.dtype == torch.float32
     assert expected.std() > 0.5
     assert (got - expected).abs().max() < 1e-4
+
+
+def test_biases_and_a_tied_head_are_what_the_config_says() -> None:
+    sizes, ids = llada2(use_qkv_bias=True, use_bias=True, tie_word_embeddings=True, num_shared_experts=0), tokens()
+    tensors = weights(sizes)
+    assert len(moe.tensors(sizes).keys() - moe.tensors(llada2()).keys()) == 2 * 3
+    assert moe.tensors(llada2()).keys() - moe.tensors(sizes).keys() >= {"lm_head.weight"}
+    assert (build(sizes, tensors)(ids) - equations(sizes, tensors, ids)).abs().max() < 1e-4
 
 
 # transformers' own classes with the same weights; the mask is given, so that they are not causal.
@@ -412,6 +424,18 @@ def test_an_expert_that_no_token_chose_is_not_touched(sizes: moe.MoeSizes, monke
     shared = [2] if sizes.shared else []
     assert len(products) == len(chosen.unique()) + len(shared)
     assert sum(products) == 2 * sizes.router.chosen + sum(shared)
+
+
+def test_experts_fed_at_once_give_what_they_give_one_by_one(sizes: moe.MoeSizes) -> None:
+    """The path of a GPU, as far as it runs without one; with experts that no token chose."""
+    experts = first_experts(build(sizes, weights(sizes), torch.bfloat16))
+    assert experts.can_group()
+    x = torch.randn(12, sizes.hidden, generator=torch.Generator().manual_seed(4)).bfloat16()
+    counts = torch.zeros(sizes.router.experts, dtype=torch.long)
+    counts[[1, 2, 5]] = torch.tensor([3, 8, 1])
+    one_by_one, at_once = (experts.feed(x, counts, grouped=grouped) for grouped in (False, True))
+    assert (one_by_one - at_once).abs().max() <= 0.02 * one_by_one.abs().max()
+    assert not first_experts(build(sizes, weights(sizes))).can_group()
 
 
 def test_ties_go_to_the_first_expert(sizes: moe.MoeSizes) -> None:

@@ -1,0 +1,33 @@
+"""Fields of a published ``config.json``, read as what they must be; else ValueError, naming the field and its value."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def only(config: Mapping[str, Any], **known: set[Any]) -> None:
+    """Refuses a field that says something which the network here does not do."""
+    for name, values in known.items():
+        if name in config and not any(config[name] is value or config[name] == value for value in values):
+            raise ValueError(f"{name} is {config[name]!r}: only {sorted(map(repr, values))} can be used")
+
+
+def whole(config: Mapping[str, Any], name: str, default: int | None = None, *, least: int = 1) -> int:
+    value = config.get(name)
+    value = default if value is None else value
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number, at least {least}, but is {value!r}")
+    return value
+
+
+def number(config: Mapping[str, Any], name: str, default: float | None = None) -> float:
+    value = config.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be a number above 0, but is {value!r}")
+    return float(value)
+
+
+def flag(config: Mapping[str, Any], name: str, *, default: bool = False) -> bool:
+    value = config.get(name, default)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, but is {value!r}")  # noqa: TRY004 (what a file holds is a value)
+    return value
