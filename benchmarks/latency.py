@@ -26,7 +26,8 @@ from rich.table import Table
 
 from infill.canvas import Canvas
 from infill.engine import TOKENS_PER_STEP, Infiller
-from infill.judge import Calibration, judge
+from infill.judge import Calibration, judge, surest
+from infill.lengths import within
 from infill.metrics import Mean, mean
 from infill.passes import drive
 from infill.sampler import Pace, Plan, refine
@@ -211,21 +212,30 @@ def network(bench: Bench) -> NetworkDenoiser:
 
 
 def searcher(bench: Bench, ids: Sequence[int], size: int) -> Callable[[], float]:
-    """The engine's passes for an answer of ``size`` tokens: lengths, canvases of the lengths around it, judge."""
+    """The engine's passes for an answer of ``size`` tokens: lengths, canvases of the lengths around it, as many of
+    them as the calibration allows, and the judge."""
     denoiser, calibration = network(bench), bench.infiller.calibration
     state = denoiser.encode(ids)
     lengths = around(size, calibration.lengths, denoiser.max_hole)
+    lengths = lengths[: within(lengths, calibration.draft_tokens)]
     plan = Plan(max(calibration.steps, -(-size // TOKENS_PER_STEP)), calibration.policy)
     glue = [denoiser.tokenizer.eof]
 
-    def work() -> None:
-        denoiser.length_logprobs(state).tolist()
+    def answer() -> None:
+        likely = denoiser.length_logprobs(state).tolist()
+        priors = [likely[length] for length in lengths]
+
+        def narrow(canvas: Canvas) -> list[int]:
+            return surest(canvas, [priors[name] for name in canvas.names], calibration)
+
         canvas = Canvas.of_lengths(lengths, glue, denoiser.tokenizer, denoiser.device)
         generator = torch.Generator(denoiser.device).manual_seed(0)
-        canvas = drive(refine(denoiser.tokenizer, state, canvas, plan, generator, Pace()), denoiser)
+        work = refine(denoiser.tokenizer, state, canvas, plan, generator, Pace(), narrow=narrow)
+        canvas = drive(work, denoiser)
+        canvas = canvas.take(narrow(canvas))
         drive(judge(denoiser.tokenizer, state, canvas.rows(), [denoiser.tokenizer.eot], denoiser.device), denoiser)
 
-    return lambda: stopwatch(work, bench.synchronise)
+    return lambda: stopwatch(answer, bench.synchronise)
 
 
 def around(size: int, count: int, most: int) -> list[int]:

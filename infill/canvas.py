@@ -24,6 +24,8 @@ class Canvas:
     confidence: Tensor
     """[K, N] float32: probability of each token when it was committed; 0 where open, 1 where given or fixed."""
     mask: int
+    names: tuple[int, ...] = ()
+    """Which row of the first canvas each one is: rows may be left behind."""
 
     @classmethod
     def of_lengths(
@@ -43,7 +45,7 @@ class Canvas:
         sizes = torch.tensor([len(row) for row in rows], device=device)
         hole = torch.arange(width, device=device) < sizes[:, None]
         is_open = hole & (ids == tokenizer.mask)
-        return cls(ids, hole, is_open, (~is_open).float(), tokenizer.mask)
+        return cls(ids, hole, is_open, (~is_open).float(), tokenizer.mask, tuple(range(len(rows))))
 
     @property
     def committed(self) -> Tensor:
@@ -67,6 +69,14 @@ class Canvas:
             open=self.open | where,
             confidence=self.confidence.masked_fill(where, 0.0),
         )
+
+    def take(self, rows: Sequence[int]) -> "Canvas":
+        """These rows only, in this order."""
+        chosen = torch.tensor(rows, dtype=torch.int64, device=self.ids.device)
+        ids, hole, is_open, sure = (
+            t.index_select(0, chosen) for t in (self.ids, self.hole, self.open, self.confidence)
+        )
+        return Canvas(ids, hole, is_open, sure, self.mask, tuple(self.names[row] for row in rows))
 
     def agrees(self, other: "Canvas") -> bool:
         """Whether the fixed places of both hold the same tokens (looks at the host)."""

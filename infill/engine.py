@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -21,14 +21,14 @@ from infill.canvas import Canvas
 from infill.chance import Place, Rivals, chance, signs
 from infill.contexts import LIMIT_BYTES, Contexts
 from infill.edit import EditCalibration
-from infill.judge import Calibration, Draft, judge
+from infill.judge import Calibration, Draft, judge, surest
 from infill.languages import language_of
-from infill.lengths import beyond_line, likeliest
+from infill.lengths import beyond_line, likeliest, within
 from infill.lookahead import Lookahead
 from infill.passes import drive, encode
 from infill.postprocess import Situation, one_line_mode, postprocess
 from infill.repair import blamed, doubted, starts, variants
-from infill.sampler import Cancelled, Decoded, Late, Pace, Plan, decode, refine
+from infill.sampler import Cancelled, Decoded, Late, Narrow, Pace, Plan, decode, refine
 from infill.syntax import SyntaxGate
 from infill.types import Candidate, Denoiser, Infill, InfillOptions, OnStep, Prompt, ShouldStop, Step, Verdict
 from model.calls import common
@@ -481,12 +481,26 @@ class _Request:
         samples = 1
         if self.plan.temperature > 0 and self.options.n > 1:
             samples = min(-(-2 * self.options.n // len(search)), max(1, SAMPLES // len(search)))
+        if self.thrifty:
+            search = search[: within([length for length, _ in search], self.infiller.calibration.draft_tokens)]
         lengths, priors = zip(*(pair for pair in search for _ in range(samples)), strict=True)
         with self.timed("draft"):
             canvas = Canvas.of_lengths(lengths, self.glue, self.tokenizer, self.denoiser.device)
-            canvas = await self.refine(canvas, "draft")
-        self.pool += self.unjudged(canvas, priors)
-        return await self.judged(canvas, priors, self.ends(line), "canvas", given)
+            canvas = await self.refine(canvas, "draft", partial(self.surest, priors))
+            self.pool += self.unjudged(canvas, [priors[name] for name in canvas.names])
+            canvas = canvas.take(self.surest(priors, canvas))
+        return await self.judged(canvas, [priors[name] for name in canvas.names], self.ends(line), "canvas", given)
+
+    @property
+    def thrifty(self) -> bool:
+        """Whether drafts that are unlikely to win may be left out: who wants alternatives wants them all."""
+        return self.options.n == 1 and self.options.lengths is None
+
+    def surest(self, priors: Sequence[float], canvas: Canvas) -> list[int]:
+        """The rows that go on, by what the canvas itself and the length head think of them."""
+        if not self.thrifty:
+            return list(range(len(canvas.names)))
+        return surest(canvas, [priors[name] for name in canvas.names], self.infiller.calibration)
 
     def unjudged(self, canvas: Canvas, priors: Sequence[float]) -> list[Draft]:
         """The canvas's rows with its own opinion of them in place of the judge's."""
@@ -513,7 +527,7 @@ class _Request:
             else:
                 await self.lay_out(self.head + self.tokenizer.decode(self.kept))
 
-    async def refine(self, canvas: Canvas, phase: str) -> Canvas:
+    async def refine(self, canvas: Canvas, phase: str, narrow: Narrow | None = None) -> Canvas:
         report = None
         if self.on_step is not None:
             report = self._reporter(self.on_step, phase)
@@ -522,7 +536,7 @@ class _Request:
             # Places written in one step do not see each other: long holes need more steps.
             longest = int(canvas.hole.sum(1).max())
             plan = replace(plan, steps=max(plan.steps, -(-longest // TOKENS_PER_STEP)))
-        return await refine(self.tokenizer, self.state, canvas, plan, self.generator, self.pace, report)
+        return await refine(self.tokenizer, self.state, canvas, plan, self.generator, self.pace, report, narrow)
 
     def _reporter(self, on_step: OnStep, phase: str) -> Callable[[Canvas], None]:
         def report(canvas: Canvas) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from infill.canvas import Canvas
+from infill.lengths import within
 from infill.passes import score
 from infill.policy import POLICIES
 from infill.types import State
@@ -75,6 +77,11 @@ class Calibration:
     min_confidence: float = 0.0
     """Answers below this geometric mean probability are kept back."""
     lengths: int = 8
+    draft_tokens: int = 112
+    """Of these lengths only as many of the likeliest are drafted as have so many tokens together: long holes are the
+    dear ones, and there a little more or less length matters least."""
+    judge_tokens: int = 80
+    """Of these drafts only as many of the surest go on to further steps and to the judge as have so many tokens."""
     steps: int = 2
     policy: str = "confidence"
     longer: float = 0.5
@@ -99,7 +106,7 @@ class Calibration:
         for name in ("copies", "others", "short"):
             if getattr(self, name) < 0:
                 raise ValueError(f"calibration: {name} must be at least 0, not {getattr(self, name)}")
-        for name in ("lengths", "steps", "causal_tokens"):
+        for name in ("lengths", "steps", "causal_tokens", "draft_tokens", "judge_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"calibration: {name} must be at least 1, not {getattr(self, name)}")
         for name in ("min_confidence", "longer"):
@@ -179,6 +186,13 @@ class Draft:
         base, gain = (c.other_base, c.other_gain) if self.borrowed else (c.copy_base, c.copy_gain)
         copied = base + gain * math.log(self.matched) if self.matched else 0.0
         return per_length + c.beta * self.length_logp + c.gamma * self.canvas_logp + copied
+
+
+def surest(canvas: Canvas, priors: Sequence[float], c: Calibration) -> list[int]:
+    """The rows of a canvas that are worth a judge, the best first: by its own confidence and their lengths' log p."""
+    sure, sizes = canvas.mean_log_confidence().tolist(), canvas.hole.sum(1).tolist()
+    order = sorted(range(len(sizes)), key=lambda row: -(c.gamma * sure[row] + c.beta * priors[row]))
+    return order[: within([sizes[row] for row in order], c.judge_tokens)]
 
 
 async def judge(

@@ -1,6 +1,9 @@
 """The length search: which hole lengths are worth a canvas. ``log_p`` is always one answer of the length head,
 [max_hole + 2]: index L for L tokens, the last one for "longer"."""
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 from torch import Tensor
 
 SURE = 0.9
@@ -23,3 +26,8 @@ def beyond_line(fill: Tensor, line: Tensor) -> bool:
     """Whether the text up to the suffix (``fill``) is likelier than not longer than the rest of the line (``line``)."""
     ends = int((line.exp().cumsum(0) < SURE).sum())
     return float(fill.exp()[: ends + 1].sum()) < 0.5
+
+
+def within(sizes: Sequence[int], tokens: int) -> int:
+    """How many of the first ``sizes`` add up to at most ``tokens``; at least one, where there is one."""
+    return max(min(1, len(sizes)), sum(total <= tokens for total in accumulate(sizes)))

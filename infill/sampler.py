@@ -20,6 +20,8 @@ from model.schedule import open_share
 from model.tokenizer import Tokenizer
 
 Report = Callable[[Canvas], None]
+Narrow = Callable[[Canvas], Sequence[int]]
+"""Which rows are worth further steps, given the canvas with all that is open as the first step would write it."""
 
 SCHEDULES: dict[str, Callable[[int, int], float]] = {
     "linear": open_share,
@@ -86,9 +88,11 @@ async def refine(
     generator: torch.Generator,
     pace: Pace,
     report: Report | None = None,
+    narrow: Narrow | None = None,
 ) -> Canvas:
     """Denoises until no place is open. At least one step is run; when the budget does not hold another step and the
-    judge after it, all that is open is written at once from what the last step proposed.
+    judge after it, all that is open is written at once from what the last step proposed. Rows that ``narrow`` does not
+    name after the first of several steps are left behind (``Canvas.names`` says which are there).
 
     Raises:
         Cancelled: ``pace.should_stop`` said yes.
@@ -103,11 +107,16 @@ async def refine(
         if not settled and pace.tight(2 * (pace.elapsed_ms() - began)):
             canvas = canvas.commit(canvas.open, proposal.tokens, proposal.confidence)
             settled = True
+        if not settled and index == 0 and narrow is not None:
+            rows = narrow(canvas.commit(canvas.open, proposal.tokens, proposal.confidence))
+            if len(rows) < len(opened):
+                canvas, opened = canvas.take(rows), opened[list(rows)]
         if report is not None:
             report(canvas)
         if settled:
             break
-    assert canvas.agrees(start), "a fixed place was written"
+    begun = start if len(canvas.names) == len(start.names) else start.take(canvas.names)
+    assert canvas.agrees(begun), "a fixed place was written"
     return canvas
 
 
