@@ -378,8 +378,8 @@ class _Request:
     async def canvases(self) -> list[Draft]:
         """A batch of canvases, one per likely length; before it, full blocks while the answer is longer than one.
 
-        Where a short answer is likely, the causal head writes one more candidate; where a very short one is, it and
-        the copies are all there is: it has ended before a canvas would be judged.
+        Where a short answer is likely, the causal head writes one more candidate; where it is sure of it, or a very
+        short one is likely, it and the copies are all there is.
         """
         c = self.infiller.calibration
         found: list[Draft] = []
@@ -398,7 +398,8 @@ class _Request:
                         if draft.ended
                     ]
                     self.pool += found
-                if found and expected <= c.short and self.options.steps is None:
+                certain = expected <= c.short or any(draft.confidence >= c.sure for draft in found)
+                if found and certain and self.thrifty and self.options.steps is None:
                     search = []
             if search is not None:
                 return found + await self.search(search, line)

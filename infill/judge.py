@@ -92,6 +92,8 @@ class Calibration:
     """Most tokens of that candidate; where more are likelier than not, there is none."""
     short: int = 0
     """Where at most so many tokens are likelier than not, that candidate and copies are all there is."""
+    sure: float = 1.0
+    """The same where that candidate has at least this geometric mean probability: no canvas would win against it."""
     chance: Mapping[str, float] = field(default_factory=dict[str, float])
     """Weights of the signs of ``infill.chance`` by name, all of them; empty: nobody says what is likely right."""
 
@@ -109,7 +111,7 @@ class Calibration:
         for name in ("lengths", "steps", "causal_tokens", "draft_tokens", "judge_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"calibration: {name} must be at least 1, not {getattr(self, name)}")
-        for name in ("min_confidence", "longer"):
+        for name in ("min_confidence", "longer", "sure"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"calibration: {name} must be from 0 to 1, not {getattr(self, name)}")
 
