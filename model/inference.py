@@ -223,7 +223,8 @@ def norm(x: Tensor) -> Tensor:
     """``model.network.norm`` in fewer operations than torch takes on a CPU: they are most of a pass of one token."""
     if x.device.type != "cpu":
         return functional.rms_norm(x, (x.shape[-1],))
-    return x * torch.linalg.vecdot(x, x).mul_(1 / x.shape[-1]).add_(EPSILON).rsqrt_()[..., None]
+    squared: Tensor = torch.linalg.vecdot(x, x)
+    return x * squared.mul_(1 / x.shape[-1]).add_(EPSILON).rsqrt_()[..., None]
 
 
 def _hidden(tokens: Tokens, group: Group) -> Tensor | None:

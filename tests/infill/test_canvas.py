@@ -65,3 +65,12 @@ def test_mean_log_confidence_counts_the_hole_only() -> None:
     start = Canvas.of_lengths([1, 2], [80], TOKENIZER, CPU)
     written = start.commit(start.hole, torch.full_like(start.ids, 70), torch.full(start.ids.shape, 0.25))
     assert written.mean_log_confidence().tolist() == pytest.approx([-1.3862944] * 2)
+
+
+def test_rows_keep_their_names() -> None:
+    canvas = Canvas.of_rows([[MASK, 70], [MASK] * 3, [71, 72, 73, 74]], [80], TOKENIZER, torch.device("cpu"))
+    assert canvas.names == (0, 1, 2)
+    taken = canvas.take([2, 0]).take([1, 0])
+    assert taken.names == (0, 2)
+    assert taken.rows() == [[MASK, 70], [71, 72, 73, 74]]
+    assert taken.agrees(canvas.take([0, 2]))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -263,6 +264,35 @@ def test_the_causal_head_may_be_one_more_candidate() -> None:
     assert all(candidate.origin != "causal" for candidate in found.candidates)  # cut off, so it is no answer
     after, _ = fill(BEFORE, ANSWER, AFTER, calibration=short, tokenizer=byte_tokenizer())
     assert texts(after) == [ANSWER]  # the canvas stands where the causal head began
+
+
+def test_a_causal_draft_that_is_sure_needs_no_canvas() -> None:
+
+    base = Calibration(causal_candidate=True, causal_tokens=40, copies=0, steps=1)
+    for sure, steps in ((0.1, 0), (1.0, 1)):
+        calibration = replace(base, sure=sure)
+        found, denoiser = fill(BEFORE, ANSWER, AFTER, calibration=calibration, sharp=9.0)
+        assert (texts(found), found.steps) == ([ANSWER], steps)
+        assert denoiser.calls["denoise"] == steps
+    asked, _ = fill(BEFORE, ANSWER, AFTER, InfillOptions(lengths=2), calibration=replace(base, sure=0.1))
+    assert asked.steps == 1, "who asks for lengths gets them"
+
+
+LONG = "return [" + ", ".join(str(i) for i in range(100, 110)) + "]"
+
+
+def test_long_holes_have_fewer_drafts_and_only_the_surest_go_on() -> None:
+    tokens = len(byte_tokenizer().encode(LONG))
+    assert 40 < tokens <= 80
+    calibration = replace(OWN, lengths=4, steps=2, draft_tokens=3 * tokens + 3, judge_tokens=tokens + 1)
+    options = InfillOptions(max_tokens=80)
+    scripted: dict[str, Any] = {"tokenizer": byte_tokenizer(), "max_hole": 80, "context": 400, "sharp": 5.0}
+    found, denoiser = fill(BEFORE, LONG, AFTER, options, calibration=calibration, **scripted)
+    assert texts(found) == [LONG]
+    assert [rows for rows, _ in denoiser.widths] == [3, 1], "three fit, one goes on"
+    every, denoiser = fill(BEFORE, LONG, AFTER, replace(options, lengths=4), calibration=calibration, **scripted)
+    assert texts(every) == [LONG]
+    assert {rows for rows, _ in denoiser.widths} == {4}, "who asks for lengths gets them"
 
 
 # One line.

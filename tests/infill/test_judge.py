@@ -9,10 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infill.canvas import Canvas
 from infill.contexts import Contexts
 from infill.engine import Infiller
-from infill.judge import FILE, SIGNS, Calibration, Draft, judge
-from infill.lengths import beyond_line, likeliest
+from infill.judge import FILE, SIGNS, Calibration, Draft, judge, surest
+from infill.lengths import beyond_line, likeliest, within
 from infill.passes import drive
 from infill.repair import blamed, doubted, starts, variants
 from infill.types import InfillOptions, Prompt
@@ -52,6 +53,25 @@ def test_beyond_the_line() -> None:
     assert not beyond_line(short, short)
     assert not beyond_line(long, long)
     assert not beyond_line(short, long)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tokens", "count"),
+    [((8, 7, 9), 24, 3), ((8, 7, 9), 23, 2), ((64, 63), 112, 1), ((64,), 10, 1), ((), 10, 0), ((5, 90, 1), 20, 1)],
+)
+def test_lengths_within_a_number_of_tokens(sizes: tuple[int, ...], tokens: int, count: int) -> None:
+    assert within(sizes, tokens) == count
+
+
+def test_the_surest_drafts_go_on() -> None:
+    tokenizer = small_tokenizer()
+    canvas = Canvas.of_lengths([4, 5, 6], [], tokenizer, CPU)
+    sure = torch.tensor([[0.5], [0.9], [0.7]]).expand(3, 6)
+    canvas = canvas.commit(canvas.open, canvas.ids.clamp_min(tokenizer.n_special), sure)
+    own = Calibration(beta=0.0, gamma=1.0, judge_tokens=11)
+    assert surest(canvas, [0.0, 0.0, 0.0], own) == [1, 2], "the third has no room"
+    assert surest(canvas, [0.0, -9.0, -9.0], Calibration(beta=1.0, gamma=1.0, judge_tokens=11)) == [0, 1]
+    assert surest(canvas, [0.0, 0.0, 0.0], Calibration(beta=0.0, gamma=1.0, judge_tokens=1)) == [1], "one always does"
 
 
 def test_the_judge_adds_up_tokens_and_end() -> None:

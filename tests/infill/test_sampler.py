@@ -71,6 +71,27 @@ def test_steps_follow_the_schedule() -> None:
     assert opened == [6, 4, 2, 0]
 
 
+def test_rows_that_are_not_worth_it_stay_behind_after_the_first_step() -> None:
+    denoiser, ids = scripted(sharp=2.0)
+    target = denoiser.tokenizer.encode(ANSWER)
+    seen: list[list[list[int]]] = []
+
+    def narrow(canvas: Canvas) -> list[int]:
+        seen.append(canvas.rows())
+        return [2, 0]
+
+    with torch.inference_mode():
+        canvas = Canvas.of_lengths([4, 3, len(target)], [100], denoiser.tokenizer, denoiser.device)
+        state, generator = denoiser.encode(ids), torch.Generator()
+        work = refine(denoiser.tokenizer, state, canvas, Plan(3), generator, Pace(), narrow=narrow)
+        found = drive(work, denoiser)
+    assert seen == [[target[:4], target[:3], target]], "asked once, about whole drafts"
+    assert found.names == (2, 0)
+    assert found.rows() == [target, target[:4]]
+    assert [rows for rows, _ in denoiser.widths] == [3, 2, 2]
+    assert not found.open.any()
+
+
 def test_remask_mends_a_token_that_was_wrong() -> None:
     """The first pass errs at place 1 and is sure of it; seeing its neighbour, the model notices."""
 
