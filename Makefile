@@ -1,6 +1,7 @@
 # One command per chore, the same ones on a laptop and in CI. Each installs what it needs, once, into .venv.
 #   PYTHON=python3.12 make test      choose the interpreter (3.11 or newer; found by itself otherwise)
 #   PIP_INSTALL_FLAGS=...            handed to every pip install
+#   make bench ONLY=latency SAVE=1   one benchmark; keep its result to be committed
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -39,8 +40,8 @@ fix: $(VENV)/.installed-dev ## mend what can be mended by program
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev ## every benchmark; tables on the terminal
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: $(VENV)/.installed-dev ## benchmarks, compared with the last committed results; ONLY="latency parts", SAVE=1
+	@$(BIN)/python benchmarks/run.py $(ONLY) $(if $(SAVE),--save)
 
 docs: $(VENV)/.installed-dev ## write the pages that are made from the code
 	@$(BIN)/python docs/reference.py

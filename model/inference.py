@@ -91,8 +91,7 @@ class Inference:
 
     def run(self, tokens: Tokens, wanted: Tensor | None = None) -> Tensor:
         """Hidden states [N, D], normed; only those of the tokens ``wanted`` [M] where that is given."""
-        x = self.table.index_select(0, tokens.ids).float()
-        x = x0 = norm(x.addcmul_(self.table.index_select(0, tokens.previous).float(), self.shift))
+        x = x0 = self.embed(tokens)
         turn = self.turns.index_select(0, tokens.position)
         attend = self.attend(tokens)
         for i, layer in enumerate(self.layers):
@@ -103,6 +102,11 @@ class Inference:
             x.add_(layer.out(y))
             x.add_(layer.feed_forward(norm(x).to(self.dtype)))
         return norm(x).to(self.dtype)
+
+    def embed(self, tokens: Tokens) -> Tensor:
+        """[N, D]: the token, and channel by channel a share of its left neighbour."""
+        x = self.table.index_select(0, tokens.ids).float()
+        return norm(x.addcmul_(self.table.index_select(0, tokens.previous).float(), self.shift))
 
     def lengths(self, hidden: Tensor) -> Tensor:
         """[D] -> logits [2, max_hole + 2] (see ``model.network.LengthHead``)."""

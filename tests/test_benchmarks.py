@@ -6,13 +6,18 @@ import json
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from benchmarks import keystroke, latency, serving
+from benchmarks import keystroke, latency, parts, run, serving
+from infill.machine import bandwidth, dispatch_us, kernel_ms, peak
 from infill.metrics import Mean
 from infill.tasks import Task
 from infill.timing import ratio, side_by_side, stopwatch
+from model.config import ModelConfig
 
 
 def test_a_ratio_is_that_of_the_medians() -> None:
@@ -125,3 +130,115 @@ def test_a_typist_asks_as_a_person_types() -> None:
         text, start = str(body["text"]), int(str(body["start"]))
         assert text[start - 1] in "value = 1"
         assert text[start : start + 1] in ("\n", "")
+
+
+def test_what_a_part_cannot_do_without() -> None:
+    """By hand, for one canvas of three open places and one of glue behind five tokens."""
+    config = ModelConfig(vocab_size=100, d_model=8, n_layers=2, n_heads=2, d_ff=16, context=32)
+    costs = parts.costs_of(config, torch.float32, tokens=4, near=4, context=5, wanted=3)
+    # Four matrices for four tokens in the first layer; in the last one keys and values for four, the rest for three.
+    assert costs["attention"].operations == 2 * 64 * (4 * 4 + 2 * 4 + 2 * 3) + 4 * 8 * 9 * (4 + 3)
+    assert costs["mlp"].operations == 2 * 3 * 8 * 16 * (4 + 3)
+    assert costs["head"].operations == 2 * 8 * 100 * 3
+    assert costs["head"].nbytes == 4 * (8 * 100 + 3 * 100)
+    machine = parts.Machine(peak=1e6, bandwidth=1e6, dispatch_us=1.0)
+    assert costs["head"].ms(machine) == pytest.approx(4.8), "operations take longer than bytes"
+    assert costs["sampling"].ms(machine) == pytest.approx(1.2), "bytes alone"
+
+
+def test_the_clock_gives_time_to_the_innermost_part() -> None:
+    clock = parts.Clock(torch.device("cpu"))
+    inner = clock.around("inner", lambda: time.sleep(0.03))
+
+    def both() -> None:
+        inner()
+        time.sleep(0.01)
+
+    clock.around("outer", both)()
+    assert 0.03 <= clock.spent["inner"] < 0.2
+    assert 0.01 <= clock.spent["outer"] < 0.03 + clock.spent["inner"]
+
+
+def test_the_counter_counts_operations() -> None:
+    with torch.inference_mode(), parts.Counter() as counter:
+        torch.zeros(2).add_(1).mul_(2)
+    assert counter.count == 3
+
+
+def test_the_machine_is_measured() -> None:
+    cpu = torch.device("cpu")
+    assert kernel_ms() > 0
+    assert peak(torch.float32, cpu) > 1e8
+    assert bandwidth(1 << 16, cpu) > 1e7
+    assert 0 < dispatch_us() < 1e4
+
+
+def result(ms: float, faster: float, low: float, high: float, exact: float) -> dict[str, Any]:
+    time_of = {"ours_ms": ms, "theirs_ms": 2 * ms, "faster": faster, "low": low, "high": high, "n": 12}
+    rows = [{"name": "rest", "time": time_of, "exact": [{"value": exact, "error": 0.0625, "n": 60}]}]
+    return {"benchmark": "latency", "threads": 1, "rows": rows}
+
+
+def test_the_numbers_of_a_result() -> None:
+    found = run.numbers(result(30.0, 1.5, 1.2, 1.8, 0.25))
+    assert found == {
+        "rows/rest/time/ours_ms": run.Number("time", 30.0),
+        "rows/rest/time/theirs_ms": run.Number("time", 60.0),
+        "rows/rest/time/faster": run.Number("ratio", 1.5, 1.2, 1.8),
+        "rows/rest/exact/0": run.Number("quality", 0.25, 0.125, 0.375),
+    }
+    nested = run.numbers(
+        {"rows": [{"name": "canvases", "batch": 2, "length": 8, "ms": 5.0, "parts_ms": {"head": 1.0}}]}
+    )
+    assert set(nested) == {"rows/canvases 2 8/ms", "rows/canvases 2 8/parts_ms/head"}
+
+
+@pytest.mark.parametrize(
+    ("now", "kernel", "moved"),
+    [
+        (result(30.0, 1.5, 1.2, 1.8, 0.3), 2.0, []),
+        (result(60.0, 1.5, 1.2, 1.8, 0.3), 4.0, []),  # the machine is half as fast
+        (result(60.0, 1.5, 1.2, 1.8, 0.3), 2.0, ["rows/rest/time/ours_ms", "rows/rest/time/theirs_ms"]),
+        (result(32.0, 1.7, 1.4, 1.9, 0.35), 2.0, []),
+        (result(30.0, 2.2, 1.9, 2.4, 0.3), 2.0, ["rows/rest/time/faster"]),
+        (result(30.0, 1.5, 1.2, 1.8, 0.6), 2.0, ["rows/rest/exact/0"]),
+    ],
+)
+def test_what_moved_beyond_the_noise(now: dict[str, Any], kernel: float, moved: list[str]) -> None:
+    before = {"kernel_ms": [2.0, 2.0], "result": result(30.0, 1.5, 1.2, 1.8, 0.3)}
+    found = run.compare(before, {"kernel_ms": [kernel, kernel], "result": now})
+    assert [one.name for one in found] == moved
+    for one in found:
+        assert one.change == pytest.approx(one.now - one.before if "exact" in one.name else one.now / one.before)
+
+
+def test_a_drifting_machine_allows_more() -> None:
+    before = {"kernel_ms": [2.0, 2.0], "result": {"a_ms": 10.0}}
+    assert run.compare(before, {"kernel_ms": [1.9, 2.1], "result": {"a_ms": 12.0}}) == []
+    assert len(run.compare(before, {"kernel_ms": [2.0, 2.0], "result": {"a_ms": 12.0}})) == 1
+
+
+def test_results_are_found_again(tmp_path: Path) -> None:
+    base: dict[str, Any] = {
+        "options": ["--n", "5"],
+        "code": None,
+        "hardware": "a-2-cores",
+        "kernel_ms": [1.0, 1.0],
+        "result": {},
+    }
+    run.save(tmp_path, "keystroke", base | {"date": "2026-01-01"})
+    run.save(tmp_path, "keystroke", base | {"date": "2026-02-01", "hardware": "b-4-cores"})
+    run.save(tmp_path, "keystroke", base | {"date": "2026-03-01", "options": ["--n", "9"]})
+    (tmp_path / "keystroke_older_form.json").write_text("[]")
+    same = run.latest(tmp_path, "keystroke", base)
+    assert same is not None
+    assert same[0] == "keystroke_a-2-cores_2026-01-01.json", "the same hardware, though another one is later"
+    other = run.latest(tmp_path, "keystroke", base | {"hardware": "c-8-cores"})
+    assert other is not None
+    assert other[0] == "keystroke_b-4-cores_2026-02-01.json"
+    assert run.latest(tmp_path, "latency", base) is None
+
+
+def test_every_benchmark_in_the_table_is_there() -> None:
+    assert all((run.HERE / f"{name}.py").is_file() for name in run.BENCHES)
+    assert run.hardware().replace("-", "").isalnum()
