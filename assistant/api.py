@@ -163,7 +163,8 @@ async def edit(body: EditBody, request: Request, serving: ServingOf) -> EditOut:
         )
     caller = replace(caller_of(request, body.document, batch=body.batch), request=body.request)
     result = await until_disconnect(request, serving.edit(body.wanted(), caller))
-    return EditOut.of(result, (await serving.info()).name)
+    model = await serving.info()
+    return EditOut.of(result, model.edit_model or model.name)
 
 
 @router.get("/status", dependencies=ADMIN)

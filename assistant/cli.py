@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from assistant import __version__
 from assistant.config import Settings, load_settings
 from assistant.errors import DaemonError, HoneError, ModelError, RequestError, SourceError
+from assistant.models import can_edit, edit_folder, for_edits, main_folder, name_of
 from assistant.refactor.arguments import add_fix, add_refactor
 from assistant.source import Source, check_offset, offset_at, position_at, read_source, take_marker, write_source
 from assistant.types import SOURCES, Completer, Completion, CompletionRequest, CompletionResult, OnFinished
@@ -204,6 +205,11 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the model")
     group.add_argument("--model", metavar="FOLDER", help="a checkpoint (the embedded model)")
+    group.add_argument(
+        "--edit-model",
+        metavar="FOLDER",
+        help="a checkpoint for edits (the model, or the embedded one for edits where that cannot)",
+    )
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps (auto)")
     group.add_argument("--dtype", metavar="NAME", help="auto, bfloat16 or float32 (auto)")
     group.add_argument("--threads", metavar="N", help="processor threads (one per core)")
@@ -445,7 +451,7 @@ def _refactor(options: argparse.Namespace) -> int:
 def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, str]]":
     """Who edits, for several threads at once, and what tells its model from others in the journal."""
     settings = load_settings(vars(options))
-    folder = settings.model or Path(__file__).parents[1] / "model" / "weights" / "hone-tiny-python"
+    folder = edit_folder(settings) or main_folder(settings)
     weights = folder / "model.safetensors"
     state = (weights.stat().st_mtime_ns, weights.stat().st_size) if weights.exists() else None
     model = f"{__version__} {folder.resolve()} {state} {settings.device} {settings.dtype}"
@@ -463,7 +469,7 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
             from assistant.refactor.local import here
             from assistant.service import open_infiller
 
-            return stack.enter_context(here(lambda: open_infiller(settings), batch))
+            return stack.enter_context(here(lambda: open_infiller(for_edits(settings)), batch))
 
         lock = Lock()
 
@@ -543,16 +549,18 @@ def _serve(options: argparse.Namespace) -> int:
     def open_worker(on_finished: OnFinished) -> "Closable":
         # torch comes in with these, while the server listens already.
         from assistant.service import open_infiller
-        from assistant.worker import Limits, Worker
-        from model.checkpoint import DEFAULT_WEIGHTS
+        from assistant.worker import Beside, Limits, Worker
 
         limits = Limits(
             waiting=settings.queue or Limits.waiting,
             idle_unload_s=settings.idle_unload,
             memory_bytes=None if settings.memory is None else settings.memory * 2**20,
         )
-        name = (settings.model or DEFAULT_WEIGHTS).resolve().name
-        return Worker(lambda: open_infiller(settings), limits, name=name, on_finished=on_finished)
+        folder, name = edit_folder(settings), name_of(main_folder(settings))
+        beside = None
+        if folder is not None:
+            beside = Beside(name_of(folder), lambda: open_infiller(for_edits(settings)), can_edit(folder))
+        return Worker(lambda: open_infiller(settings), limits, name=name, beside=beside, on_finished=on_finished)
 
     if not serve(settings, open_worker, any_port=options.any_port):
         sys.stderr.flush()
@@ -680,7 +688,7 @@ def _cut(source: Source, at: int, settings: Settings) -> "Cut":
     from model.layout import encode_context
     from model.tokenizer import Tokenizer
 
-    folder = settings.model or Path(__file__).parents[1] / "model" / "weights" / "hone-tiny-python"
+    folder = main_folder(settings)
     try:
         tokenizer = Tokenizer.load(folder)
         sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -24,6 +24,8 @@ class Settings:
 
     model: Path | None = None
     """A checkpoint folder; None for the embedded model."""
+    edit_model: Path | None = None
+    """A checkpoint folder for edits; None: the model, and where that cannot edit, the embedded one for edits."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     dtype: str | None = None
@@ -199,6 +201,7 @@ def folder(value: object) -> Path:
 
 READERS: dict[str, Callable[[object], Any]] = {
     "model": folder,
+    "edit_model": folder,
     "device": device,
     "dtype": choice("auto", "bfloat16", "float32"),
     "threads": whole(1, 1024),

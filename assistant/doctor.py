@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from assistant.config import Settings, config_path, load_settings
-from assistant.errors import HoneError
-from assistant.types import CompletionRequest
+from assistant.errors import HoneError, RequestError
+from assistant.types import CompletionRequest, EditRequest
 
 State = Literal["ok", "warning", "broken"]
 
@@ -27,6 +27,7 @@ TORCH = "2.13"
 LEAST_MEMORY = 1 * 2**30
 LEAST_DISK = 512 * 2**20
 PROBE = "def area(width, height):\n    return "
+WRONG = "def area(width, height):\n    retrun width * height\n"
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,31 @@ def check_model(settings: Settings) -> Iterator[Check]:
         yield Check("answer", "ok", f"{PROBE.splitlines()[-1].strip()} -> {result.completions[0].text!r} in {spent}")
     else:
         yield Check("answer", "warning", f"none in {spent}: {result.reason}", "is this model trained? See `hone eval`")
+    yield check_edits(settings)
+
+
+def check_edits(settings: Settings) -> Check:
+    """Open the model that edits and let it look at something that is wrong."""
+    from assistant.models import edit_folder, for_edits
+    from assistant.service import Assistant, open_infiller
+
+    folder = edit_folder(settings)
+    assistant = Assistant(lambda: open_infiller(for_edits(settings)))
+    name = f"{folder}, a model of its own" if folder is not None else "the same model"
+    request = EditRequest(WRONG, "fix", ((0, len(WRONG)),), language="python")
+    try:
+        found = assistant.edit(request)
+    except RequestError:
+        return Check(
+            "edits",
+            "ok" if folder is None else "broken",
+            f"{name} was not trained to edit: `hone fix` mends syntax errors by rule, and can do no more",
+            "name a checkpoint that was, with --edit-model or HONE_EDIT_MODEL",
+        )
+    except HoneError as error:
+        return Check("edits", "broken", str(error), f"see that {folder} is a complete checkpoint")
+    what = ", ".join(f"{WRONG[one.start : one.end]!r} -> {one.text!r}" for one in found.edits) or "nothing"
+    return Check("edits", "ok", f"{name}; in {WRONG.splitlines()[-1].strip()!r}: {what}, in {found.ms:.0f} ms")
 
 
 def _install(package: str, *flags: str) -> str:

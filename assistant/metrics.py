@@ -43,6 +43,7 @@ class Metrics:
         ProcessCollector(registry=one)
         self._requests = Counter("hone_requests", "HTTP requests answered", ["route", "status"], registry=one)
         self._outcomes = Counter("hone_completions", "Completions asked for", ["outcome", "language"], registry=one)
+        self._edits = Counter("hone_edits", "Blocks asked to be edited", ["outcome", "language"], registry=one)
         self._empties = Counter("hone_empty", "Answers without a completion", ["reason"], registry=one)
         self._steps = Histogram("hone_steps", "Denoising steps per answer", buckets=STEPS, registry=one)
         self._passes = Counter("hone_passes", "Forward passes of the model", registry=one)
@@ -65,6 +66,8 @@ class Metrics:
         gauge.set_function(lambda: serving.load().cached_bytes)
         gauge = Gauge("hone_model_loaded", "1 while the model is in memory", registry=self.registry)
         gauge.set_function(lambda: serving.load().loaded)
+        gauge = Gauge("hone_edit_model_loaded", "1 while another model for edits is in memory", registry=self.registry)
+        gauge.set_function(lambda: serving.load().edit_model_loaded)
         gauge = Gauge("hone_batch_width", "Requests per forward pass, of the last passes", registry=self.registry)
         gauge.set_function(lambda: serving.load().batch_width)
 
@@ -73,8 +76,12 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
 
     def finished(self, finished: Finished) -> None:
-        """What became of one completion."""
+        """What became of one completion, or of one block of an edit."""
         language = known_language(finished.language)
+        if finished.is_edit:
+            self._edits.labels(finished.outcome, language).inc()
+            self._passes.inc(finished.passes)
+            return
         self._outcomes.labels(finished.outcome, language).inc()
         self._queue.observe(finished.queue_ms / 1000)
         self._answer.observe(finished.total_ms / 1000)

@@ -48,6 +48,8 @@ class Endpoint:
     """A Unix socket; then there is no host and port."""
     model: str | None = None
     """The checkpoint's folder; None for the embedded model."""
+    edit_model: str | None = None
+    """The folder of the checkpoint that does edits; None where nobody said."""
     device: str = "auto"
     dtype: str | None = None
     ready: bool = False
@@ -214,7 +216,8 @@ def parse(data: bytes) -> Endpoint:
 OPTIONAL_TEXT = (str, type(None))
 KINDS: dict[str, Any] = {
     "version": str, "pid": int, "started": (int, float), "token": str, "host": str, "port": int,
-    "socket": OPTIONAL_TEXT, "model": OPTIONAL_TEXT, "device": str, "dtype": OPTIONAL_TEXT, "ready": bool,
+    "socket": OPTIONAL_TEXT, "model": OPTIONAL_TEXT, "edit_model": OPTIONAL_TEXT, "device": str,
+    "dtype": OPTIONAL_TEXT, "ready": bool,
 }  # fmt: skip
 REQUIRED = {"version", "pid", "started", "token"}
 
@@ -235,6 +238,8 @@ def misfit(endpoint: Endpoint, settings: Settings) -> str | None:
         return f"it has version {endpoint.version}, this is {__version__}"
     if settings.model is not None and model_name(settings) != endpoint.model:
         return f"it holds {endpoint.model or 'the embedded model'}, not {settings.model}"
+    if settings.edit_model is not None and edit_model_name(settings) != endpoint.edit_model:
+        return f"it edits with {endpoint.edit_model or 'the model of its choice'}, not {settings.edit_model}"
     if settings.device not in ("auto", endpoint.device):
         return f"it was started with --device {endpoint.device}, not {settings.device}"
     if settings.dtype not in (None, "auto", endpoint.dtype):
@@ -244,6 +249,10 @@ def misfit(endpoint: Endpoint, settings: Settings) -> str | None:
 
 def model_name(settings: Settings) -> str | None:
     return None if settings.model is None else str(settings.model.resolve())
+
+
+def edit_model_name(settings: Settings) -> str | None:
+    return None if settings.edit_model is None else str(settings.edit_model.resolve())
 
 
 # Writing.

@@ -305,6 +305,7 @@ def _endpoint(settings: Settings, sock: socket.socket) -> Endpoint:
         port=0 if unix else sock.getsockname()[1],
         socket=str(settings.socket.absolute()) if settings.socket is not None else None,
         model=runtime.model_name(settings),
+        edit_model=runtime.edit_model_name(settings),
         device=settings.device,
         dtype=settings.dtype,
     )

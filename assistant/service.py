@@ -9,6 +9,7 @@ import torch
 
 from assistant.config import Settings
 from assistant.errors import ModelError, PositionError, RequestError
+from assistant.models import main_folder
 from assistant.types import (
     Completion,
     CompletionRequest,
@@ -30,7 +31,7 @@ from infill.languages import resolve
 from infill.passes import drive
 from infill.syntax import worse
 from infill.types import Candidate, InfillOptions, OnStep, Prompt, Step
-from model.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_denoiser
+from model.checkpoint import CheckpointError, load_denoiser
 from model.damage.kinds import KINDS
 from model.damage.types import GROUPS
 from model.denoiser import NetworkDenoiser
@@ -38,11 +39,15 @@ from model.tokenizer import Tokenizer
 
 
 class Assistant:
-    """A ``Completer``. The model is opened by the first request, and once."""
+    """A ``Completer``. A model is opened by the first request for it, and once."""
 
-    def __init__(self, open_infiller: Callable[[], Infiller]) -> None:
-        self._open = open_infiller
+    def __init__(
+        self, open_infiller: Callable[[], Infiller], open_editor: Callable[[], Infiller] | None = None
+    ) -> None:
+        """``open_editor``: opens the model that does edits, where that is another one."""
+        self._open, self._open_editor = open_infiller, open_editor
         self._infiller: Infiller | None = None
+        self._editor: Infiller | None = None
 
     def complete(
         self, request: CompletionRequest, *, should_stop: ShouldStop | None = None, on_step: OnDraft | None = None
@@ -72,7 +77,7 @@ class Assistant:
             ModelError: the model cannot be opened.
         """
         request = checked_edit(request)
-        infiller = self.open()
+        infiller = self.open_editor()
         started = time.perf_counter()
         with torch.inference_mode():
             works = [editing(infiller, request, i, should_stop=should_stop) for i in range(len(request.blocks))]
@@ -88,6 +93,18 @@ class Assistant:
         if self._infiller is None:
             self._infiller = self._open()
         return self._infiller
+
+    def open_editor(self) -> Infiller:
+        """Open the model that does edits if it is not open yet.
+
+        Raises:
+            ModelError: it cannot be opened.
+        """
+        if self._open_editor is None:
+            return self.open()
+        if self._editor is None:
+            self._editor = self._open_editor()
+        return self._editor
 
 
 def checked(request: CompletionRequest) -> tuple[CompletionRequest, InfillOptions]:
@@ -164,7 +181,10 @@ def editing(
     """
     editor = Editor(infiller.denoiser, calibration=infiller.edits)
     if not editor.able:
-        raise RequestError("this model was not trained to edit blocks; `hone doctor` shows which one is set")
+        raise RequestError(
+            "this model was not trained to edit blocks; --edit-model (HONE_EDIT_MODEL) names one that was, and `hone "
+            "doctor` shows which one is set"
+        )
     start, end = request.blocks[block]
     prompt = EditPrompt(request.text, start, end, request.task, request.language, request.filename)
     return editor.begin(prompt, EditOptions(budget_ms=request.budget_ms), should_stop=should_stop)
@@ -206,7 +226,7 @@ def open_infiller(settings: Settings, *, cache_bytes: int = LIMIT_BYTES) -> Infi
     Raises:
         ModelError: no such checkpoint, a damaged one, or a device that is not there.
     """
-    folder = settings.model or DEFAULT_WEIGHTS
+    folder = main_folder(settings)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     try:
@@ -237,10 +257,6 @@ def describe(infiller: Infiller, name: str) -> ModelInfo:
         loaded=True,
         edits=denoiser.inserts > 0,
     )
-
-
-def model_name(settings: Settings) -> str:
-    return (settings.model or DEFAULT_WEIGHTS).resolve().name
 
 
 def _settled(request: CompletionRequest) -> CompletionRequest:

@@ -55,8 +55,16 @@ class Report:
     device: str | None = None
     dtype: str | None = None
     loaded: bool | None = None
+    edits: bool | None = None
+    """Whether blocks can be edited."""
+    edit_model: str | None = None
+    """Another model, which does that."""
+    edit_model_loaded: bool | None = None
     memory_bytes: int | None = None
     requests: int | None = None
+    """For completions."""
+    edited: int | None = None
+    """Blocks that were asked to be edited."""
     cache_hit_rate: float | None = None
     """Share of the contexts' tokens that were in the cache."""
     waiting: int | None = None
@@ -126,7 +134,11 @@ def _told(known: Report, status: Mapping[str, Any], numbers: Mapping[str, float]
             "device": model.get("device"),
             "dtype": model.get("dtype"),
             "loaded": load["loaded"],
+            "edits": model.get("edits"),
+            "edit_model": model.get("edit_model"),
+            "edit_model_loaded": load.get("edit_model_loaded"),
             "requests": int(numbers.get("hone_completions_total", 0)),
+            "edited": int(numbers.get("hone_edits_total", 0)),
             "cache_hit_rate": numbers.get("hone_context_tokens_cached_total", 0.0) / asked if asked else None,
             "waiting": load["waiting"],
             "running": load["running"],
@@ -175,11 +187,17 @@ def _lines(report: Report) -> Iterator[str]:
     if report.model is not None:
         loaded = "" if report.loaded else ", not in memory now"
         yield f"  model     {report.model} on {report.device} in {report.dtype}{loaded}"
+    if report.edit_model is not None:
+        loaded = "" if report.edit_model_loaded else ", not in memory now"
+        yield f"  edits     by {report.edit_model}{loaded}"
+    elif report.edits is not None:
+        yield f"  edits     {'by the same model' if report.edits else 'by none: this model was not trained to edit'}"
     if report.memory_bytes is not None:
         yield f"  memory    {report.memory_bytes / 2**20:.0f} MiB"
     if report.requests is not None:
         empty = sum((report.empty or {}).values())
-        yield f"  requests  {report.requests}, {empty} of the last ones without an answer"
+        edited = f", and {report.edited} blocks to edit" if report.edited else ""
+        yield f"  requests  {report.requests}, {empty} of the last ones without an answer{edited}"
         rate = (
             "nothing yet" if report.cache_hit_rate is None else f"{report.cache_hit_rate:.0%} of the context's tokens"
         )

@@ -166,7 +166,10 @@ class ModelInfo:
     dtype: str
     loaded: bool
     edits: bool = False
-    """Whether it was trained to edit blocks."""
+    """Whether blocks can be edited, by it or by the model beside it."""
+    edit_model: str | None = None
+    """The name of another model that does all edits; None where there is none beside it."""
+    edit_model_loaded: bool = False
     instruct: bool = False
     """Whether it follows free-text instructions."""
 
@@ -195,11 +198,13 @@ class Finished:
     verdicts: tuple[Verdict, ...] = ()
     origins: tuple[str, ...] = ()
     """Where each answer came from: "canvas", "repair", "trimmed", ..."""
+    is_edit: bool = False
+    """One block of an edit, not a hole."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """How busy the model is right now."""
+    """How busy the models are right now."""
 
     waiting: int
     running: int
@@ -207,6 +212,8 @@ class Load:
     loaded: bool
     batch_width: float
     """Mean number of requests per forward pass, of the last 256 passes; 0 before the first."""
+    edit_model_loaded: bool = False
+    """Whether the model beside it that does edits is in memory."""
 
 
 ShouldStop = Callable[[], bool]

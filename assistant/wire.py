@@ -254,7 +254,9 @@ class ModelOut(BaseModel):
     device: str
     dtype: str
     loaded: bool
-    edits: bool
+    edits: bool = Field(description="Whether blocks can be edited, by this model or by `edit_model`.")
+    edit_model: str | None = Field(description="Another model beside it that does all edits.")
+    edit_model_loaded: bool
     instruct: bool
 
 
@@ -264,6 +266,7 @@ class LoadOut(BaseModel):
     cached_bytes: int
     loaded: bool
     batch_width: float
+    edit_model_loaded: bool
 
 
 class StatusOut(BaseModel):

@@ -1,7 +1,8 @@
-"""The one thread that owns the model: the queue before it, turns between clients, newest wins, deadlines, idle unload.
+"""The one thread that owns the models: the queue before it, turns between clients, newest wins, deadlines, idle unload.
 
-Forward passes of all running requests are batched (``infill.batcher``). Everything that touches the model happens on
-this thread; the event loop only leaves jobs and waits for them.
+There is one model, or two: one that fills holes, and one beside it that edits. Each is opened by the first request for
+it. Forward passes of all running requests of a model are batched (``infill.batcher``), and the models take turns.
+Everything that touches a model happens on this thread; the event loop only leaves jobs and waits for them.
 """
 
 import asyncio
@@ -46,6 +47,8 @@ log = logging.getLogger("hone.worker")
 GRACE = 0.25
 """Share of its budget by which a request may be late; then it answers with what it has. Beside many others its next
 pass may be far away; alone it finishes in time by itself."""
+PATIENCE = 8
+"""Passes after which the batch work of one model gets a turn beside what somebody waits for from the other."""
 MEMORY_EVERY = 64
 """Passes between two looks at the memory of the process."""
 
@@ -61,16 +64,62 @@ class Limits:
     cache_bytes: int = 256 * 2**20
     """Keys and values of encoded contexts."""
     idle_unload_s: float | None = None
-    """The model is freed after so many seconds without a request; None: never."""
+    """A model is freed after so many seconds without a request for it; None: never."""
     memory_bytes: int | None = None
-    """Resident memory of the process above which the cached contexts are dropped; None: no limit."""
+    """Resident memory of the process above which the cached contexts are dropped, and the model for edits is freed
+    while nobody asks it; None: no limit."""
 
 
 Result = CompletionResult | Edit
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A model that does the edits, beside the one that fills holes."""
+
+    name: str
+    open: Callable[[], Infiller]
+    """Called on the models' thread, again after each unloading."""
+    edits: bool = True
+    """Whether it says of itself that it can, which is what is told before it is opened."""
+
+
+class _Model:
+    """One model, open or not; but for ``name``, for the models' thread."""
+
+    def __init__(self, name: str, open_infiller: Callable[[], Infiller]) -> None:
+        self.name = name
+        self.infiller: Infiller | None = None
+        self.batcher: Batcher | None = None
+        self.info: ModelInfo | None = None
+        """Stays when it is unloaded."""
+        self.used = time.monotonic()
+        self._open = open_infiller
+
+    def opened(self, cache_bytes: int) -> tuple[Infiller, Batcher]:
+        """Raises: whatever opening it raises."""
+        self.used = time.monotonic()
+        if self.infiller is None or self.batcher is None:
+            infiller = self._open()
+            self.info = describe(infiller, self.name)
+            infiller.contexts.limit_bytes = cache_bytes
+            self.infiller, self.batcher = infiller, Batcher(infiller.denoiser)
+        return self.infiller, self.batcher
+
+    def unload(self) -> None:
+        self.infiller = self.batcher = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    @property
+    def tasks(self) -> Sequence[Task[Any]]:
+        return self.batcher.tasks if self.batcher is not None else ()
+
+
 @dataclass(eq=False)
 class _Job:
+    model: _Model
     begin: Callable[[Infiller, "_Job", float | None], Work[Any]]
     """The work itself, with what is left of its budget in milliseconds."""
     nothing: Callable[[str], Result]
@@ -79,6 +128,7 @@ class _Job:
     budget_ms: float | None
     caller: Caller
     arrived: float
+    is_edit: bool
     begun: float | None = None
     stopped: str | None = None
     """Why it is to stop: "cancelled" or "superseded"."""
@@ -105,18 +155,20 @@ class Worker:
         limits: Limits = Limits(),
         *,
         name: str = "model",
+        beside: Beside | None = None,
         on_finished: OnFinished | None = None,
     ) -> None:
-        """``open_infiller`` is called on the model's thread, again after each unloading. ``on_finished`` too."""
+        """``open_infiller`` is called on the models' thread, again after each unloading. ``on_finished`` too.
+        ``beside``: who does the edits, where it is another model."""
         self.limits = limits
-        self.name = name
         self.on_finished = on_finished
-        self._open_infiller = open_infiller
-        self._infiller: Infiller | None = None
-        self._batcher: Batcher | None = None
-        self._info: ModelInfo | None = None
+        self._main = _Model(name, open_infiller)
+        self._beside = beside
+        self._editor = self._main if beside is None else _Model(beside.name, beside.open)
+        self._models = (self._main,) if beside is None else (self._main, self._editor)
+        self._passed_over = 0
         self._changed = threading.Condition()
-        # All below is guarded by the condition's lock, but for what runs: only the model's thread changes that.
+        # All below is guarded by the condition's lock, but for what runs: only the models' thread changes that.
         self._queue = _Queue()
         self._running: list[_Job] = []
         self._asked: deque[tuple[Callable[[Infiller], Any], Future[Any]]] = deque()
@@ -157,9 +209,8 @@ class Worker:
         def nothing(reason: str) -> CompletionResult:
             return CompletionResult((), 0, 0, reason=reason)
 
-        result: CompletionResult = (await self._work([(begin, nothing)], request.language, options.budget_ms, caller))[
-            0
-        ]
+        result: CompletionResult
+        [result] = await self._work([(begin, nothing)], request.language, options.budget_ms, caller, is_edit=False)
         return result
 
     async def edit(
@@ -180,15 +231,16 @@ class Worker:
             return begin, nothing
 
         works = [beginning(block) for block in range(len(request.blocks))]
-        found = await self._work(works, request.language, request.budget_ms, caller)
+        found = await self._work(works, request.language, request.budget_ms, caller, is_edit=True)
         return edited(request, found, 1000 * (time.monotonic() - started))
 
     async def _work(
-        self, works: Sequence["_Begin"], language: str | None, budget_ms: float | None, caller: Caller
+        self, works: Sequence["_Begin"], language: str | None, budget_ms: float | None, caller: Caller, *, is_edit: bool
     ) -> list[Any]:
         """The results of one request's parts, each a job of its own; all stop when one of them fails."""
         now = time.monotonic()
-        jobs = [_Job(begin, nothing, language, budget_ms, caller, now) for begin, nothing in works]
+        model = self._editor if is_edit else self._main
+        jobs = [_Job(model, begin, nothing, language, budget_ms, caller, now, is_edit) for begin, nothing in works]
         with self._changed:
             if self._closed:
                 raise BusyError("the daemon is stopping", 1.0)
@@ -224,20 +276,27 @@ class Worker:
         return await self._ask(lambda infiller: infiller.denoiser.tokenizer.decode(tokens))
 
     async def info(self) -> ModelInfo:
-        known = self._info
+        known = self._main.info
         if known is None:
-            known = await self._ask(lambda infiller: describe(infiller, self.name))
-        return replace(known, loaded=self._infiller is not None)
+            known = await self._ask(lambda infiller: describe(infiller, self._main.name))
+        known = replace(known, loaded=self._main.infiller is not None)
+        if self._beside is None:
+            return known
+        able = self._beside.edits if self._editor.info is None else self._editor.info.edits
+        there = self._editor.infiller is not None
+        return replace(known, edits=able, edit_model=self._beside.name, edit_model_loaded=there)
 
     def load(self) -> Load:
-        infiller, batcher = self._infiller, self._batcher
-        widths = list(batcher.widths) if batcher else []
+        infillers = [one for one in (model.infiller for model in self._models) if one is not None]
+        batchers = [one for one in (model.batcher for model in self._models) if one is not None]
+        widths = [width for batcher in batchers for width in list(batcher.widths)]
         return Load(
             waiting=len(self._queue),
             running=len(self._running),
-            cached_bytes=infiller.contexts.bytes if infiller else 0,
-            loaded=infiller is not None,
+            cached_bytes=sum(one.contexts.bytes for one in infillers),
+            loaded=self._main.infiller is not None,
             batch_width=sum(widths) / len(widths) if widths else 0.0,
+            edit_model_loaded=self._beside is not None and self._editor.infiller is not None,
         )
 
     def _supersede(self, caller: Caller) -> None:
@@ -258,7 +317,7 @@ class Worker:
             self._changed.notify()
         return await asyncio.wrap_future(answer)
 
-    # On the model's thread.
+    # On the models' thread.
 
     def _run(self) -> None:
         with torch.inference_mode():
@@ -266,79 +325,94 @@ class Worker:
                 try:
                     self._turn()
                 except Exception as error:
-                    log.exception("the model's thread stumbled")
+                    log.exception("the models' thread stumbled")
                     self._start_afresh(error)
 
     def _turn(self) -> None:
-        """One pass, and all that happens around it."""
+        """One pass of each model that has something to do, and all that happens around it."""
         self._sweep()
-        if (batcher := self._opened()) is None:
-            return
         self._answer()
-        self._admit(batcher)
-        batcher.step()
+        self._admit()
+        for model in self._next():
+            model.used = time.monotonic()
+            if model.batcher is not None:
+                model.batcher.step()
+        self._unload_idle()
         self._watch_memory()
 
+    def _next(self) -> list[_Model]:
+        """The models whose turn it is: those that somebody waits for, and now and then those with batch work alone."""
+        busy = [model for model in self._models if model.tasks]
+        urgent = [model for model in busy if any(not task.batch for task in model.tasks)]
+        if not urgent or len(urgent) == len(busy) or self._passed_over >= PATIENCE:
+            self._passed_over = 0
+            return busy
+        self._passed_over += 1
+        return urgent
+
     def _start_afresh(self, error: Exception) -> None:
-        """A mistake of ours must not leave anybody waiting: all are told, and the next request opens the model anew."""
+        """A mistake of ours must not leave anybody waiting: all are told, and the next request opens its model anew."""
         self._refuse(error)
         running = list(self._running)
         self._running.clear()
         for job in running:
             self._fail(job, error)
-        self._unload()
+        for model in self._models:
+            model.unload()
 
     def _wait(self) -> bool:
         """Until there is something to do; False when the worker is closed and everybody has been told."""
         with self._changed:
-            idle = self.limits.idle_unload_s if self._infiller is not None else None
             while not (self._queue or self._running or self._asked):
                 if self._closed:
                     return False
-                if not self._changed.wait(idle):
-                    self._unload()
-                    idle = None
+                self._changed.wait(self._idle_left())
+                self._unload_idle()
         return True
 
-    def _opened(self) -> Batcher | None:
-        """The batcher over the open model, which is opened where it is not. Where it cannot be, all that wait are
-        told so."""
-        if not (self._queue or self._running or self._asked):
+    def _idle_left(self) -> float | None:
+        """Seconds until a model is to be unloaded if nobody asks for it; None: none is."""
+        limit, now = self.limits.idle_unload_s, time.monotonic()
+        open_ones = [model for model in self._models if model.infiller is not None]
+        if limit is None or not open_ones:
             return None
-        if self._batcher is None:
-            try:
-                infiller = self._open_infiller()
-                self._info = describe(infiller, self.name)
-            except Exception as error:  # noqa: BLE001 (who waits is told)
-                self._refuse(error)
-                return None
-            infiller.contexts.limit_bytes = self.limits.cache_bytes
-            self._infiller, self._batcher = infiller, Batcher(infiller.denoiser)
-        return self._batcher
+        return max(min(model.used + limit - now for model in open_ones), 0.0)
 
-    def _refuse(self, error: Exception) -> None:
+    def _unload_idle(self) -> None:
+        limit, now = self.limits.idle_unload_s, time.monotonic()
+        for model in self._models:
+            if limit is not None and model.infiller is not None and not model.tasks and now >= model.used + limit:
+                model.unload()
+
+    def _opened(self, model: _Model) -> tuple[Infiller, Batcher] | None:
+        """Where it cannot be opened, all that wait for it are told so."""
+        try:
+            return model.opened(self.limits.cache_bytes)
+        except Exception as error:  # noqa: BLE001 (who waits is told)
+            self._refuse(error, model)
+            return None
+
+    def _refuse(self, error: Exception, model: _Model | None = None) -> None:
+        """Tells everybody who waits for the model, or for any, that there is no answer."""
         with self._changed:
-            jobs, asked = self._queue.take_all(), list(self._asked)
-            self._asked.clear()
+            jobs = self._queue.take_if(lambda job: model in (None, job.model))
+            asked = list(self._asked) if model in (None, self._main) else []
+            if asked:
+                self._asked.clear()
         for job in jobs:
             self._fail(job, error)
         for _, answer in asked:
             with suppress(InvalidStateError):
                 answer.set_exception(error)
 
-    def _unload(self) -> None:
-        self._infiller = self._batcher = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
     def _answer(self) -> None:
         while self._asked:
+            if (there := self._opened(self._main)) is None:
+                return
             question, answer = self._asked.popleft()
-            assert self._infiller is not None
             with suppress(InvalidStateError):
                 try:
-                    answer.set_result(question(self._infiller))
+                    answer.set_result(question(there[0]))
                 except Exception as error:  # noqa: BLE001 (who asked is told)
                     answer.set_exception(error)
 
@@ -350,33 +424,35 @@ class Worker:
         for job in over:
             self._end(job, job.nothing(job.stopped or "budget"))
 
-    def _admit(self, batcher: Batcher) -> None:
-        """Jobs join the batch, up to its limit, clients in turn. Those that are stopped leave first: what they had
-        encoded is what the next one of their document goes on from."""
-        batcher.leave()
+    def _admit(self) -> None:
+        """Jobs join their model's batch, up to the limit, clients in turn. Those that are stopped leave first: what
+        they had encoded is what the next one of their document goes on from."""
+        for model in self._models:
+            if model.batcher is not None:
+                model.batcher.leave()
         while len(self._running) < self.limits.running:
             with self._changed:
                 job = self._queue.get()
                 if job is None:
                     return
                 self._running.append(job)
-            self._begin(job, batcher)
+            self._begin(job)
 
-    def _begin(self, job: _Job, batcher: Batcher) -> None:
-        assert self._infiller is not None
+    def _begin(self, job: _Job) -> None:
+        if (there := self._opened_for(job)) is None:
+            return
+        infiller, batcher = there
         job.begun = time.monotonic()
         left = job.left_ms(job.begun)
         try:
-            work = job.begin(self._infiller, job, None if left is None else max(left, 0.1))
+            work = job.begin(infiller, job, None if left is None else max(left, 0.1))
         except HoneError as error:  # this model cannot do it
-            with self._changed:
-                self._running.remove(job)
+            self._leave(job)
             self._fail(job, error)
             return
 
         def finished(result: Result | None, error: Exception | None) -> None:
-            with self._changed:
-                self._running.remove(job)
+            self._leave(job)
             if error is not None:
                 self._fail(job, error)
             else:
@@ -385,14 +461,31 @@ class Worker:
 
         batcher.add(Task(work, finished, job.is_stopped, job.is_late, job.caller.batch))
 
+    def _opened_for(self, job: _Job) -> tuple[Infiller, Batcher] | None:
+        """The job's model. Where it cannot be opened, the job and all that wait for the same are told so."""
+        try:
+            return job.model.opened(self.limits.cache_bytes)
+        except Exception as error:  # noqa: BLE001 (who waits is told)
+            self._leave(job)
+            self._fail(job, error)
+            self._refuse(error, job.model)
+            return None
+
+    def _leave(self, job: _Job) -> None:
+        with self._changed:
+            self._running.remove(job)
+
     def _watch_memory(self) -> None:
         self._passes += 1
         limit = self.limits.memory_bytes
-        if limit is None or self._passes % MEMORY_EVERY or self._infiller is None:
+        if limit is None or self._passes % MEMORY_EVERY or not _is_above(limit):
             return
-        if psutil.Process().memory_info().rss > limit:
-            self._infiller.contexts.clear()
-            gc.collect()
+        for model in self._models:
+            if model.infiller is not None:
+                model.infiller.contexts.clear()
+        gc.collect()
+        if self._editor is not self._main and self._editor.infiller and not self._editor.tasks and _is_above(limit):
+            self._editor.unload()
 
     # The end of a job.
 
@@ -426,6 +519,7 @@ class Worker:
             job.caller,
             queue_ms=1000 * ((job.begun or now) - job.arrived),
             total_ms=1000 * (now - job.arrived),
+            is_edit=job.is_edit,
         )
         if isinstance(result, Edit):
             told = replace(told, passes=result.passes, tokens=result.tokens)
@@ -441,6 +535,10 @@ class Worker:
                 origins=tuple(completion.origin for completion in result.completions),
             )
         self.on_finished(told)
+
+
+def _is_above(limit: int) -> bool:
+    return psutil.Process().memory_info().rss > limit
 
 
 _Begin = tuple[Callable[[Infiller, _Job, float | None], Work[Any]], Callable[[str], Result]]

@@ -48,10 +48,11 @@ BATCH, JOBS = 32, 8
 BEYOND = "beyond the limit"
 KEPT = (
     "task", "paths", "language", "include", "exclude", "kind", "name", "query", "limit", "limit_files", "jobs", "batch",
-    "daemon", "write", "interactive", "verify", "verify_timeout", "force", "model", "device", "dtype", "threads",
+    "daemon", "write", "interactive", "verify", "verify_timeout", "force", "model", "edit_model", "device", "dtype",
+    "threads",
 )  # fmt: skip
 """Options that an interrupted run is gone on with."""
-OVERRIDDEN = ("model", "device", "dtype", "threads", "daemon", "jobs", "batch")
+OVERRIDDEN = ("model", "edit_model", "device", "dtype", "threads", "daemon", "jobs", "batch")
 """Those of them that may be others when it is."""
 
 Editing = Callable[[argparse.Namespace, int], AbstractContextManager[tuple[Ask, str]]]

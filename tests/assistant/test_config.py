@@ -86,7 +86,7 @@ def test_a_bad_variable_is_named(home: dict[str, str]) -> None:
     [
         ("n = true", "n must be a whole number from 1 to 64, not True"),
         ("n = [1]", "not [1]"),
-        ("stepz = 1", "unknown setting 'stepz'; known are model, device"),
+        ("stepz = 1", "unknown setting 'stepz'; known are model, edit_model, device"),
         ("n = = 1", "cannot be read"),
     ],
 )

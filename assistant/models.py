@@ -1,0 +1,50 @@
+"""Which checkpoint does what: the one that fills holes, and the one that edits, where that is another one.
+
+Reads ``config.json`` and nothing else, so that every command may ask. What a folder really holds, whoever opens it is
+told.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from assistant.config import Settings
+
+EMBEDDED = Path(__file__).parents[1] / "model" / "weights" / "hone-tiny-python"
+EMBEDDED_EDITS = EMBEDDED.with_name("hone-tiny-python-edits")
+
+
+def main_folder(settings: Settings) -> Path:
+    """The checkpoint that fills holes."""
+    return settings.model or EMBEDDED
+
+
+def can_edit(folder: Path) -> bool:
+    """Whether the checkpoint says of itself that it was trained to edit blocks."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    inserts = found.get("inserts", 0) if isinstance(found, dict) else 0
+    return isinstance(inserts, int) and inserts > 0
+
+
+def edit_folder(settings: Settings) -> Path | None:
+    """The checkpoint that does edits instead of the one that fills holes; None where it is the same, or none is known:
+    what the settings say, else the embedded one, where the model that fills holes cannot edit."""
+    chosen = settings.edit_model
+    if chosen is None and not can_edit(main_folder(settings)) and can_edit(EMBEDDED_EDITS):
+        chosen = EMBEDDED_EDITS
+    if chosen is None or chosen.resolve() == main_folder(settings).resolve():
+        return None
+    return chosen
+
+
+def for_edits(settings: Settings) -> Settings:
+    """The same settings, with the checkpoint that edits as their model."""
+    chosen = edit_folder(settings)
+    return settings if chosen is None else replace(settings, model=chosen)
+
+
+def name_of(folder: Path) -> str:
+    return folder.resolve().name
