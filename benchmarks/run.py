@@ -138,10 +138,9 @@ def measured(name: str, options: Sequence[str]) -> dict[str, Any] | None:
     except json.JSONDecodeError:
         return None
     where = "the corpus" if "--data" in options else "the standard library" if "--source" in options else None
-    kept = [option for option in options if not Path(option).is_absolute() and option not in ("--data", "--source")]
     return {
         "benchmark": name,
-        "options": kept,
+        "options": list(BENCHES[name].options),
         "code": where,
         "hardware": hardware(),
         "python": platform.python_version(),

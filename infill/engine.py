@@ -378,8 +378,8 @@ class _Request:
     async def canvases(self) -> list[Draft]:
         """A batch of canvases, one per likely length; before it, full blocks while the answer is longer than one.
 
-        Where a short answer is likely, the causal head writes one more candidate; where it is sure of it, or a very
-        short one is likely, it and the copies are all there is.
+        Where a short answer is likely, the causal head writes one more candidate; where it is sure of it, or it is very
+        short, it and the copies are all there is.
         """
         c = self.infiller.calibration
         found: list[Draft] = []
@@ -398,8 +398,8 @@ class _Request:
                         if draft.ended
                     ]
                     self.pool += found
-                certain = expected <= c.short or any(draft.confidence >= c.sure for draft in found)
-                if found and certain and self.thrifty and self.options.steps is None:
+                certain = any(len(draft.ids) <= c.short or draft.confidence >= c.sure for draft in found)
+                if certain and self.thrifty and self.options.steps is None:
                     search = []
             if search is not None:
                 return found + await self.search(search, line)

@@ -274,6 +274,8 @@ def test_a_causal_draft_that_is_sure_needs_no_canvas() -> None:
         found, denoiser = fill(BEFORE, ANSWER, AFTER, calibration=calibration, sharp=9.0)
         assert (texts(found), found.steps) == ([ANSWER], steps)
         assert denoiser.calls["denoise"] == steps
+    brief, _ = fill(BEFORE, ANSWER, AFTER, calibration=replace(base, short=40), sharp=9.0)
+    assert (texts(brief), brief.steps) == ([ANSWER], 0)
     asked, _ = fill(BEFORE, ANSWER, AFTER, InfillOptions(lengths=2), calibration=replace(base, sure=0.1))
     assert asked.steps == 1, "who asks for lengths gets them"
 
