@@ -52,6 +52,7 @@ BENCHES: dict[str, Bench] = {
     "latency": Bench(("--n", "12", "--repeats", "2", "--threads", "1"), 75, code=True),
     "keystroke": Bench(("--n", "5", "--threads", "1"), 20, code=True),
     "parts": Bench(("--threads", "1"), 40),
+    "engines": Bench(("--threads", "1", "hone", "hone bf16", "hone int8", "hone int8 head", "torch"), 60),
     "batching": Bench(("--threads", "1", "--n", "4", "--most", "16"), 30),
     "serving": Bench(("--clients", "1,16", "--flat-out", "1,16", "--seconds", "3.5"), 90),
     "workspace": Bench(("--files", "500"), 20),

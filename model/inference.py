@@ -77,14 +77,14 @@ class Inference:
             self.dtype, self.device = weight.dtype, weight.device
             self.table = functional.rms_norm(weight, (weight.shape[1],))
             self.shift = network.shift.detach().float()
-            self.logits = _linear(weight)
-            self.length_up = _linear(network.length_head.up.weight.detach())
-            self.length_down = _linear(network.length_head.down.weight.detach())
+            self.logits = linear(weight)
+            self.length_up = linear(network.length_head.up.weight.detach())
+            self.length_down = linear(network.length_head.down.weight.detach())
             self.length_classes = network.length_head.classes
             self.edit_up = self.edit_down = None
             if network.edit_head is not None:
-                self.edit_up = _linear(network.edit_head.up.weight.detach())
-                self.edit_down = _linear(network.edit_head.down.weight.detach())
+                self.edit_up = linear(network.edit_head.up.weight.detach())
+                self.edit_down = linear(network.edit_head.down.weight.detach())
             self.layers = [_Layer(block) for block in network.blocks if isinstance(block, Block)]
             self.turns = _turns(network)
             self.attend = padded if self.device.type == "cuda" else grouped
@@ -127,16 +127,16 @@ class _Layer:
         keep, door = block.residual.tolist()
         self.residual = (keep, door)
         self.width = attention.query.in_features
-        parts = [_adjacent(attention.query.weight, self.heads), _adjacent(attention.key.weight, self.heads)]
+        parts = [adjacent(attention.query.weight, self.heads), adjacent(attention.key.weight, self.heads)]
         parts.append(attention.value.weight)
         self.values: Tensor | None = None
         if attention.value_embedding is not None and attention.value_gate is not None:
             self.values = attention.value_embedding.weight.detach()
             parts.append(functional.pad(attention.value_gate.weight, (0, self.width - GATE_INPUTS)))
-        self.inputs = _linear(torch.cat([part.detach() for part in parts]))
-        self.out = _linear(attention.out.weight.detach())
-        self.gate_up = _linear(torch.cat([feed_forward.gate.weight.detach(), feed_forward.up.weight.detach()]))
-        self.down = _linear(feed_forward.down.weight.detach())
+        self.inputs = linear(torch.cat([part.detach() for part in parts]))
+        self.out = linear(attention.out.weight.detach())
+        self.gate_up = linear(torch.cat([feed_forward.gate.weight.detach(), feed_forward.up.weight.detach()]))
+        self.down = linear(feed_forward.down.weight.detach())
 
     def project(self, x: Tensor, ids: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x [N, D] -> q, k, v [N, H, S]; q is scaled already."""
@@ -240,7 +240,7 @@ def _hidden(tokens: Tokens, group: Group) -> Tensor | None:
     return (place < tokens.first[rows, None]) | (place > tokens.last[rows, None])
 
 
-def _linear(weight: Tensor) -> Callable[[Tensor], Tensor]:
+def linear(weight: Tensor) -> Callable[[Tensor], Tensor]:
     """x [N, in] -> x @ weight.T for a weight [out, in] that does not change."""
     if weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001
         return _laid_out(weight)
@@ -263,7 +263,7 @@ def _laid_out(weight: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda x: product(x, laid_out, None, "none", [], "")
 
 
-def _adjacent(weight: Tensor, heads: int) -> Tensor:
+def adjacent(weight: Tensor, heads: int) -> Tensor:
     """Rows of a query or key matrix, reordered so that the two numbers of a rotated pair stand side by side. Query and
     key alike: their product does not notice."""
     return weight.view(heads, 2, -1, weight.shape[1]).transpose(1, 2).reshape(weight.shape)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import keystroke, latency, parts, run, serving
+from benchmarks import engines, keystroke, latency, parts, run, serving
 from infill.machine import bandwidth, dispatch_us, kernel_ms, peak
 from infill.metrics import Mean
 from infill.tasks import Task
@@ -242,3 +242,17 @@ def test_results_are_found_again(tmp_path: Path) -> None:
 def test_every_benchmark_in_the_table_is_there() -> None:
     assert all((run.HERE / f"{name}.py").is_file() for name in run.BENCHES)
     assert run.hardware().replace("-", "").isalnum()
+
+
+def test_the_plain_module_computes_what_hone_computes() -> None:
+    """What other engines are given is the same pass: causal for a token, and canvases that do not see each other."""
+    options = engines.parse(["--context", "40", "--n", "1"])
+    with torch.inference_mode():
+        passes = list(engines.made(options))
+    ours, plain = engines.hone(options, passes, Path()), engines.eager(options, passes, Path())
+    assert [one.name for one in passes] == ["token", "rest", "32", "64"]
+    rows = engines.measured({"hone": (0.0, ours), "torch": (0.0, plain)}, passes, 1)
+    assert rows[1].difference < 1e-3
+    assert rows[1].same > 0.99
+    int8 = engines.of_int8(engines.int8_weights)(options, passes[:1], Path())
+    assert 1e-3 < float((int8[0]() - ours[0]()).abs().max()) < 3, "another format is another number, though close"
