@@ -17,7 +17,16 @@ from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from assistant.errors import BusyError, DaemonError, HoneError, ModelError, PositionError, RequestError, SourceError
+from assistant.errors import (
+    BusyError,
+    CannotEditError,
+    DaemonError,
+    HoneError,
+    ModelError,
+    PositionError,
+    RequestError,
+    SourceError,
+)
 from assistant.runtime import Endpoint
 from assistant.types import (
     Caller,
@@ -428,7 +437,9 @@ def _follow(lines: Iterable[bytes], on_step: OnDraft) -> CompletionResult:
 # Errors.
 
 ENDED = "the daemon ended while it worked; `hone serve logs` tells why"
-CLASSES = {one.__name__: one for one in (RequestError, PositionError, SourceError, ModelError, DaemonError)}
+CLASSES = {
+    one.__name__: one for one in (RequestError, PositionError, CannotEditError, SourceError, ModelError, DaemonError)
+}
 
 
 class Fields(Protocol):

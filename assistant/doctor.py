@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from assistant.config import Settings, config_path, load_settings
-from assistant.errors import HoneError, RequestError
+from assistant.errors import CannotEditError, HoneError
 from assistant.types import CompletionRequest, EditRequest
 
 State = Literal["ok", "warning", "broken"]
@@ -226,7 +226,7 @@ def check_edits(settings: Settings) -> Check:
     request = EditRequest(WRONG, "fix", ((0, len(WRONG)),), language="python")
     try:
         found = assistant.edit(request)
-    except RequestError:
+    except CannotEditError:
         return Check(
             "edits",
             "ok" if folder is None else "broken",

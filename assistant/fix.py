@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,10 +16,21 @@ from assistant.refactor.files import Original, below
 from assistant.refactor.journal import Journal
 from assistant.refactor.report import count
 from assistant.refactor.select import Text
+from assistant.rules import ERROR_LEFT, NO_MODEL
 from assistant.source import Source, read_source, write_source
 from assistant.workspace.command import check, workspace_of
 from assistant.workspace.secrets import secret_in
 from infill import languages
+
+WORDS = {
+    "no gain": "looked doubtful, but nothing better is likely enough",
+    "syntax": "looked doubtful, but what would be better does not parse",
+    "budget": "not done: the time was up",
+    "long line": "with a line that is longer than the model can edit",
+    ERROR_LEFT: f"with {ERROR_LEFT}",
+}
+"""Reasons behind a number of blocks."""
+HOW = "--edit-model names a checkpoint that was trained to edit, and `hone doctor` says which one is set"
 
 
 def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing) -> int:
@@ -40,6 +52,8 @@ def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing)
     selected = _selected(source, root, options.language, first, last)
     with Journal(root) as journal, editing(options, BATCH) as (ask, model):
         [change] = changes([selected], task, ask, journal, model=model, jobs=JOBS)
+    if missing := _missing(change):
+        tell(f"{source.name or 'stdin'}: {missing}")
     if source.path is None and not options.check:
         out(change.text)
         return DONE
@@ -63,10 +77,8 @@ def _selected(source: Source, root: Path, language: str | None, first: int, last
 
 
 def _told(change: Change, source: Source, options: argparse.Namespace) -> int:
-    broken = [one for one in change.outcomes if one.reason not in (None, "right")]
     if not change.changed:
-        more = f"; {count(len(broken), 'block')} looked doubtful: {broken[0].reason}" if broken else ""
-        tell(f"{source.name or 'stdin'}: nothing to change{more}")
+        tell(f"{source.name or 'stdin'}: nothing to change{'' if _missing(change) else _doubts(change)}")
         return DONE
     if options.check:
         out("".join(f"{source.name or 'stdin'}:{one.block.first}: would change\n" for one in change.changed))
@@ -80,6 +92,20 @@ def _told(change: Change, source: Source, options: argparse.Namespace) -> int:
     text = patch(change)
     out(coloured(text) if colours(options.color) else text)
     return DONE
+
+
+def _doubts(change: Change) -> str:
+    """Why blocks are as they were that may not be right."""
+    found = Counter(one.reason for one in change.outcomes if one.reason is not None and one.reason != "right")
+    return "".join(f"; {count(number, 'block')} {WORDS.get(reason, reason)}" for reason, number in found.items())
+
+
+def _missing(change: Change) -> str:
+    """What only a model could have done, where none edits; "" where one does."""
+    if all(one.reason not in (NO_MODEL, ERROR_LEFT) for one in change.outcomes):
+        return ""
+    ruled = sum(any(edit.ruled for edit in one.edits) for one in change.changed)
+    return f"{count(ruled, 'block')} mended by rule{_doubts(change)}; {HOW}"
 
 
 def _lines(value: str | None) -> tuple[int, int | None]:

@@ -4,20 +4,28 @@ what helps. What no rule mends is left for the model: ``holes`` says what to wri
 Offsets are code points. An edit is only ever given where the text with it has fewer errors than without it.
 """
 
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
 from tree_sitter import Node, Parser, Point, Tree
 
+from assistant.slips import WORD, slips
 from infill import languages
 from infill.brackets import CLOSER, unmatched
 
 LARGEST = 300_000
 """Characters; nothing is looked for in a longer text: a parser lets nothing else run meanwhile."""
-TRIES = 160
+TRIES = 240
+FAULTS = 4
+"""Errors on whose lines slips are looked for at once."""
 """Edits that are tried."""
+SLIPS = 120
+"""Of those the first, which are known slips of the hand."""
+NEAR = 20_000
+"""Characters on both sides in which words are looked for."""
 LINES = 8
 """Lines from where an error begins in which something may be missing."""
 HEADER = re.compile(r"\s*(?:async\s+)?(?:def|class|if|elif|else|for|while|try|except|finally|with|match|case)\b")
@@ -72,22 +80,59 @@ class Broken:
         """The smallest edit by rule that leaves the fewest errors, fewer than there are; None where there is none.
         ``at``: the cursor, near which the fault is more likely.
         """
+        tried = itertools.chain(
+            ((0, one) for one in itertools.islice(self._slips(self._lines_of(fault, at)), SLIPS)),
+            ((1, one) for one in self._candidates(fault, at)),
+        )
+        return self._best(itertools.islice(tried, TRIES))
+
+    def mended_within(self, spans: Sequence[tuple[int, int]]) -> Mending | None:
+        """As ``mended``, for whatever is wrong inside of the spans, and with edits inside of them alone."""
+        faults = [one for one in self.faults if any(one.start <= end and start <= one.end for start, end in spans)]
+        faults.sort(key=lambda one: one.end - one.start)  # a large one is around others, and says less of where
+
+        def inside(found: Iterable[Mending]) -> Iterator[Mending]:
+            return (one for one in found if any(start <= one.start <= one.end <= end for start, end in spans))
+
+        lines = list(dict.fromkeys(line for one in faults[:FAULTS] for line in self._lines_of(one, one.start)))
+        tried = itertools.chain(
+            ((0, one) for one in itertools.islice(inside(self._slips(lines)), 2 * SLIPS)),
+            ((1, one) for fault in faults[:2] for one in inside(self._candidates(fault, fault.start))),
+        )
+        best = self._best(itertools.islice(tried, 2 * TRIES)) if faults else None
+        if best is None and faults:  # the parser went astray far from where the slip is
+            every = list(dict.fromkeys(self._line_span(at) for span in spans for at in self._starts(*span)))
+            best = self._best((0, one) for one in itertools.islice(inside(self._slips(every)), 2 * TRIES))
+        return best
+
+    def eased_within(self, spans: Sequence[tuple[int, int]]) -> Mending | None:
+        """The slip that, taken back, makes the errors shorter, though not fewer: one of two that make up a fault."""
+        covered = sum(one.end - one.start for one in self.faults)
+        best: Mending | None = None
+        lines = list(dict.fromkeys(line for one in self.faults[:FAULTS] for line in self._lines_of(one, one.start)))
+        for one in itertools.islice(self._slips(lines), SLIPS):
+            if any(start <= one.start <= one.end <= end for start, end in spans):
+                count, now = self._measure(one)
+                if count <= len(self.faults) and now < covered:
+                    best, covered = one, now
+        return best
+
+    def _best(self, tried: Iterable[tuple[int, Mending]]) -> Mending | None:
+        """Of edits with what each costs, that which leaves the fewest errors, fewer than there are."""
         best: tuple[tuple[int, ...], Mending] | None = None
         seen: set[Mending] = set()
-        for rank, tried in enumerate(self._candidates(fault, at)):
-            if tried in seen:
+        for rank, (cost, one) in enumerate(tried):
+            if one in seen:
                 continue
-            if len(seen) >= TRIES:
-                break
-            seen.add(tried)
-            count, covered = self._measure(tried)
-            # What is missing is forgotten more often than what is too much is written.
-            worth = (count, covered, tried.end - tried.start, len(tried.text), rank)
+            seen.add(one)
+            count, covered = self._measure(one)
+            # A slip that is known comes first, and of the others: what is missing is forgotten more often than what is
+            # too much is written.
+            size = (one.end - one.start, len(one.text)) if cost else (0, 0)
+            worth = (count, cost, covered, *size, rank)
             if count < len(self.faults) and (best is None or worth < best[0]):
-                best = worth, tried
-        if best is None or not self.improves(best[1].start, best[1].end, best[1].text):
-            return None
-        return best[1]
+                best = worth, one
+        return best[1] if best is not None and self.count_with(best[1]) < len(self.faults) else None
 
     def holes(self, fault: Fault) -> Iterator[tuple[int, int]]:
         """What to write anew, the smallest first: the error, the rest of its line, the line."""
@@ -99,11 +144,15 @@ class Broken:
 
     def improves(self, start: int, end: int, text: str) -> bool:
         """Whether there are fewer errors with ``text`` for ``start``..``end``, parsed from scratch."""
+        return self._parser is not None and self.count_with(Mending(start, end, text)) < len(self.faults)
+
+    def count_with(self, edit: Mending) -> int:
+        """How many errors there are with an edit, parsed from scratch; without a grammar as many as there are."""
         if self._parser is None:
-            return False
+            return len(self.faults)
         with self._lock:
-            tree = self._parser.parse(self._seen(_encode(self.text[:start] + text + self.text[end:])))
-        return len(_faulty(tree)) < len(self.faults)
+            tree = self._parser.parse(self._seen(_encode(edit.of(self.text))))
+        return len(_faulty(tree))
 
     # Trying.
 
@@ -124,6 +173,16 @@ class Broken:
         if closers and self._row is not None and not self._row.indent_block:
             end = len(self.text.rstrip())
             yield Mending(end, end, "\n" + closers)
+
+    def _slips(self, lines: Iterable[tuple[int, int]]) -> Iterator[Mending]:
+        python = self._row is not None and self._row.indent_block
+        for start, end in lines:
+            line = self.text[start:end]
+            words = {*WORD.findall(self.text[max(start - NEAR, 0) : start]), *WORD.findall(self.text[end : end + NEAR])}
+            around = unmatched(self.text[max(start - NEAR, 0) : start], self._row.comment if self._row else "")
+            quote = '"' if self.text.count('"') >= self.text.count("'") else "'"
+            for low, high, text in slips(line, words, around, quote, python=python):
+                yield Mending(start + low, start + high, text)
 
     def _lines_of(self, fault: Fault, at: int) -> list[tuple[int, int]]:
         """Lines where the cause may be: the fault's first and last, the cursor's, and the one before each."""
@@ -226,6 +285,12 @@ class Broken:
 
     def _line(self, offset: int) -> int:
         return self.text.count("\n", 0, offset)
+
+    def _starts(self, start: int, end: int) -> Iterator[int]:
+        """Where lines begin."""
+        while start < end:
+            yield start
+            start = self.text.find("\n", start) + 1 or end
 
     def _line_span(self, offset: int) -> tuple[int, int]:
         """Without its end."""

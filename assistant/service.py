@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from assistant.config import Settings
-from assistant.errors import ModelError, PositionError, RequestError
+from assistant.errors import CannotEditError, ModelError, PositionError, RequestError
 from assistant.models import main_folder
 from assistant.types import (
     Completion,
@@ -177,11 +177,11 @@ def editing(
     """One block of a ``checked_edit``, a forward pass at a time: for ``drive`` or a ``Batcher``, in inference mode.
 
     Raises:
-        RequestError: the model was not trained to edit.
+        CannotEditError: the model was not trained to edit.
     """
     editor = Editor(infiller.denoiser, calibration=infiller.edits)
     if not editor.able:
-        raise RequestError(
+        raise CannotEditError(
             "this model was not trained to edit blocks; --edit-model (HONE_EDIT_MODEL) names one that was, and `hone "
             "doctor` shows which one is set"
         )

@@ -134,7 +134,9 @@ class TextEdit:
     block: int
     """Which of the request's blocks it is in."""
     gain: float
-    """Nats by which the lines around it become likelier."""
+    """Nats by which the lines around it become likelier; 0 where no model was asked."""
+    ruled: bool = False
+    """Whether a rule mended a syntax error in the block."""
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,9 @@ edit; everything else is left alone. Longer blocks are edited in windows of whol
 
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from infill.canvas import Canvas
 from infill.judge import judge
+from infill.minimal import minimal
 from infill.passes import encode, inspect
 from infill.sampler import Cancelled, Late, Pace, Plan, decode, refine
 from infill.syntax import worse
@@ -28,7 +27,6 @@ from infill.types import Denoiser, ShouldStop
 from model.damage.kinds import KINDS
 from model.layout import EDITS_SHORTER, Operations, encode_context, further_end, line_end, line_start
 
-_WORDS = re.compile(r"\w+|\n|[^\S\n]+|[^\w\s]")
 FILE = "edits.json"
 LEAST_GAIN = 5.0
 """Nats, where nothing was measured."""
@@ -430,19 +428,6 @@ def _counts(missing: Tensor, most: int) -> list[int]:
     """The likeliest numbers of missing tokens at a fault: missing [n, inserts + 2]."""
     best: list[int] = (missing[:, 1:-1].amax(0).topk(min(most, missing.shape[1] - 2)).indices + 1).tolist()
     return best
-
-
-def minimal(old: str, new: str) -> list[tuple[int, int, str]]:
-    """Edits of whole words that turn ``old`` into ``new``, so that cursors, folds and marks elsewhere stay."""
-    a, b = _WORDS.findall(old), _WORDS.findall(new)
-    starts = [0]
-    for word in a:
-        starts.append(starts[-1] + len(word))
-    return [
-        (starts[i1], starts[i2], "".join(b[j1:j2]))
-        for tag, i1, i2, j1, j2 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
-        if tag != "equal"
-    ]
 
 
 def _spliced(text: str, pieces: Sequence[tuple[int, int, str, float]]) -> str:

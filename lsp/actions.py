@@ -32,12 +32,16 @@ from lsp.history import Span
 if TYPE_CHECKING:
     from assistant.mend import Broken, Fault
     from assistant.nextedit import Proposal
+    from assistant.rules import Ruled
 
 BUDGET_MS = 8000.0
 MAX_TOKENS = 192
 LANGUAGE = "python"
 """What the embedded model has learnt to edit."""
 EDIT_MS = 20_000.0
+NEAR_ERROR = 200
+"""Characters around a syntax error that the model edits."""
+BY_RULE = "found by rule; it leaves fewer syntax errors"
 REASONS = {
     "right": "the model finds nothing to change here",
     "no gain": "nothing that the model would change is likely enough to be right",
@@ -210,7 +214,12 @@ class FixSyntax:
             raise RequestError("there is no syntax error here that can be seen; put the cursor on its line")
         by_rule = await asyncio.to_thread(broken.mended, fault, place.start)
         if by_rule is not None:
-            return (Edit(by_rule.start, by_rule.end, by_rule.text, "found by rule; it leaves fewer syntax errors"),)
+            return (Edit(by_rule.start, by_rule.end, by_rule.text, BY_RULE),)
+        if "fix" in place.tasks and place.language == LANGUAGE:
+            work.report("the model edits it")
+            edits = await self._edited(place, fault, broken, work)
+            if edits:
+                return edits
         for count, (start, end) in enumerate(broken.holes(fault)):
             work.report("the model writes it anew", count / 3)
             found = await work.ask(_request(place, place.text[:start], place.text[end:], n=3))
@@ -219,6 +228,20 @@ class FixSyntax:
                 if await asyncio.to_thread(broken.improves, edit.start, edit.end, edit.text):
                     return (edit,)
         raise RequestError("nothing that leaves fewer syntax errors was found, by rule or by the model")
+
+    async def _edited(self, place: Place, fault: "Fault", broken: "Broken", work: Work) -> tuple[Edit, ...]:
+        """What the model makes of the lines around the error, if that leaves fewer of them."""
+        start, end = max(fault.start - NEAR_ERROR, 0), min(fault.end + NEAR_ERROR, len(place.text))
+        request = EditRequest(
+            place.text, "fix", ((start, end),), filename=place.filename or None, language=LANGUAGE, budget_ms=EDIT_MS
+        )
+        found = (await work.edit(request)).edits
+        text = place.text
+        for one in reversed(found):
+            text = text[: one.start] + one.text + text[one.end :]
+        if not found or not await asyncio.to_thread(broken.improves, 0, len(place.text), text):
+            return ()
+        return tuple(Edit(one.start, one.end, one.text, self.title.lower()) for one in found)
 
 
 @dataclass(frozen=True)
@@ -280,11 +303,21 @@ class Editing:
         request = EditRequest(
             place.text, self.task, found, filename=place.filename or None, language=LANGUAGE, budget_ms=EDIT_MS
         )
-        result = await work.edit(request)
+        ruled = await asyncio.to_thread(_by_rule, request)
+        result = ruled.result(await work.edit(ruled.request))
         if not result.edits:
             reason = next((one for one in result.reasons if one != "right"), "right") or "right"
             raise RequestError(REASONS.get(reason, reason))
-        return tuple(Edit(one.start, one.end, one.text, self.title.lower()) for one in result.edits)
+        return tuple(
+            Edit(one.start, one.end, one.text, BY_RULE if one.ruled and not one.gain else self.title.lower())
+            for one in result.edits
+        )
+
+
+def _by_rule(request: EditRequest) -> "Ruled":
+    from assistant.rules import by_rule  # noqa: PLC0415 (parsers come in with it)
+
+    return by_rule(request)
 
 
 def blocks(place: Place) -> tuple[tuple[int, int], ...]:

@@ -14,6 +14,7 @@ from assistant.refactor.change import Change, outcome, settled
 from assistant.refactor.files import Original
 from assistant.refactor.journal import Answer, Journal, key
 from assistant.refactor.select import Block
+from assistant.rules import NO_MODEL, Ruling
 from assistant.runtime import Endpoint
 from assistant.types import Caller, EditRequest, EditResult, ShouldStop
 
@@ -21,7 +22,7 @@ AT_ONCE = 16
 """Blocks of one request: a daemon gives each request a minute."""
 PATIENCE_S = 600.0
 """How long a request is repeated while a daemon is busy."""
-UNANSWERED = ("budget", "cancelled")
+UNANSWERED = ("budget", "cancelled", NO_MODEL)
 
 Ask = Callable[[EditRequest, ShouldStop], EditResult]
 """Edits; called by several threads at once."""
@@ -78,6 +79,7 @@ def changes(
     for. ``model`` tells models apart in the journal. ``on_blocks`` is told how many more blocks have their answer, and
     whether the model was asked for it.
     """
+    ask = Ruling(ask)
     stop = threading.Event()
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="ask")
     under_way: deque[tuple[Selected, _Answers]] = deque()

@@ -37,6 +37,11 @@ class Outcome:
     def gain(self) -> float:
         return max((one.gain for one in self.edits), default=0.0)
 
+    @property
+    def worth(self) -> tuple[bool, float]:
+        """What must be left out is that of least worth: what a rule found is worth more than what a model did."""
+        return any(one.ruled for one in self.edits), self.gain
+
     def dropped(self, reason: str) -> "Outcome":
         return replace(self, reason=reason, edits=(), new="")
 
@@ -114,7 +119,7 @@ def settled(change: Change) -> Change:
             kept.append(one)
         else:
             change = _without(change, one.block, reason)
-    kept.sort(key=lambda one: -one.gain)
+    kept.sort(key=lambda one: one.worth, reverse=True)
     while kept and (reason := wrong(change)) is not None:
         change = _without(change, kept.pop().block, reason)
     return change

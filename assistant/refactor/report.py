@@ -92,7 +92,13 @@ def _changed(text: str, one: Outcome) -> dict[str, object]:
         {"start": _place(text, edit.start), "end": _place(text, edit.end), "text": edit.text} for edit in one.edits
     ]
     old = text[one.block.start : one.block.end]
-    return {"gain": round(one.gain, 3), "old": old, "new": one.new, "edits": edits}
+    return {
+        "gain": round(one.gain, 3),
+        "ruled": any(edit.ruled for edit in one.edits),
+        "old": old,
+        "new": one.new,
+        "edits": edits,
+    }
 
 
 def _place(text: str, offset: int) -> dict[str, int]:

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infill.edit import Change, Edit, EditOptions, Editor, EditPrompt, _Request, minimal, readings
+from infill.edit import Change, Edit, EditOptions, Editor, EditPrompt, _Request, readings
+from infill.minimal import minimal
 from infill.passes import drive
 from infill.sampler import Pace
 from infill.syntax import worse

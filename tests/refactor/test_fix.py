@@ -60,6 +60,38 @@ def test_what_does_not_parse_is_mended(repo: Path, hone: Hone, mender: Mender) -
     assert (repo / "a.py").read_text() == RIGHT
 
 
+def test_by_rule_first_and_then_by_the_model(repo: Path, hone: Hone, mender: Mender) -> None:
+    broken = WRONG.replace("def sub(a, b):", "def sub(a, b)").replace("return total", "retrun total")
+    done = hone("fix", "-", "--stdin-filename", "x.py", stdin=broken)
+    assert done.out == RIGHT
+    assert done.err == ""
+    assert "retrun" not in "".join(mender.seen), "what a rule mends the model does not see"
+
+
+def test_without_a_model_that_edits(repo: Path, hone: Hone, mender: Mender) -> None:
+    mender.inserts = 0
+    file = repo / "a.py"
+    file.write_text(WRONG.replace("def sub(a, b):", "def sub(a, b)"))
+    commit(repo)
+    done = hone("fix", "a.py")
+    assert done.code == 0, done
+    assert "+def sub(a, b):\n" in done.out
+    assert "1 block mended by rule" in done.err
+    assert "2 blocks looked at for syntax errors alone: the model cannot edit" in done.err
+    assert "--edit-model" in done.err
+    git(repo, "apply", "--check", stdin=done.out.encode())
+    assert hone("fix", "a.py", "--check").code == 1
+    assert hone("fix", "a.py", "--write").code == 0
+    assert file.read_text() == WRONG
+    again = hone("fix", "a.py", "--check")
+    assert (again.code, again.out) == (0, "")
+    assert "nothing to change" in again.err
+    assert "the model cannot edit" in again.err
+    done = hone("fix", "-", "--stdin-filename", "x.py", "--task", "modernise", stdin=WRONG)
+    assert done.code == 2
+    assert "not trained to edit" in done.err
+
+
 def test_the_task_is_named_to_the_model(repo: Path, hone: Hone, mender: Mender) -> None:
     assert hone("fix", "-", "--stdin-filename", "x.py", "--task", "modernise", stdin=WRONG).out == RIGHT
     assert set(mender.tasks) == {"modernise"}

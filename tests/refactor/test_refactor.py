@@ -180,9 +180,23 @@ def test_unknown_tasks_and_instructions_list_the_tasks(project: Path, hone: Hone
 
 def test_a_model_that_cannot_edit_says_so(project: Path, hone: Hone, mender: Mender) -> None:
     mender.inserts = 0
-    done = hone("refactor", "fix")
+    done = hone("refactor", "modernise")
     assert done.code == 2
     assert "not trained to edit" in done.err
+
+
+def test_without_a_model_that_edits_syntax_errors_are_mended_by_rule(project: Path, hone: Hone, mender: Mender) -> None:
+    mender.inserts = 0
+    (project / "a.py").write_text("def f(a)\n    retrun a\n")
+    commit(project)
+    before = snapshot(project)
+    done = hone("refactor", "fix", "--check")
+    assert done.code == 1, done
+    assert "the model cannot edit" in done.err
+    assert hone("refactor", "fix", "--write").code == 0
+    after = snapshot(project)
+    assert [path for path in after if after[path] != before[path]] == ["a.py"]
+    assert (project / "a.py").read_text() == "def f(a):\n    return a\n"
 
 
 def test_hunk_by_hunk(project: Path, hone: Hone) -> None:

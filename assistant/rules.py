@@ -1,0 +1,139 @@
+"""Syntax errors in blocks, mended by rule before a model looks at them, and also where there is none that can edit.
+
+request -> by_rule -> Ruled.request -> whoever edits -> Ruled.result
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from assistant.errors import CannotEditError
+from assistant.mend import Broken, Mending
+from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
+from infill.minimal import minimal
+
+TASK = "fix"
+"""The task for which errors are mended."""
+NO_MODEL = "looked at for syntax errors alone: the model cannot edit"
+ERROR_LEFT = "a syntax error that no rule mends, and the model cannot edit"
+MOST = 32
+"""Errors that are mended in one request."""
+Ask = Callable[[EditRequest, ShouldStop], EditResult]
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """A request before and after syntax errors in its blocks were mended."""
+
+    asked: EditRequest
+    request: EditRequest
+    """As a model is asked: the mended text, and where the blocks are in it."""
+    broken: tuple[bool, ...]
+    """Blocks in which an error is left."""
+
+    @property
+    def is_mended(self) -> bool:
+        return self.request.text != self.asked.text
+
+    def result(self, found: EditResult) -> EditResult:
+        """What was mended and what a model found in ``request``, as one answer to ``asked``."""
+        if not self.is_mended:
+            return found
+        edits: list[TextEdit] = []
+        reasons = list(found.reasons)
+        for index, (old, new) in enumerate(zip(self.asked.blocks, self.request.blocks, strict=True)):
+            inside = [one for one in found.edits if one.block == index]
+            before = self.asked.text[slice(*old)]
+            after = _applied(self.request.text, new, inside)
+            gain = max((one.gain for one in inside), default=0.0)
+            ruled = before != self.request.text[slice(*new)]
+            changes = minimal(before, after)
+            edits += [TextEdit(old[0] + start, old[0] + end, text, index, gain, ruled) for start, end, text in changes]
+            if changes:
+                reasons[index] = None
+        return replace(found, edits=tuple(edits), reasons=tuple(reasons))
+
+    def without_model(self) -> EditResult:
+        """What rules alone do."""
+        return self.result(EditResult((), tuple(ERROR_LEFT if one else NO_MODEL for one in self.broken)))
+
+
+def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ruled:
+    """Mends what rules can, inside of the blocks alone; nothing for any other task than to fix."""
+    text, blocks = request.text, request.blocks
+    if request.task != TASK:
+        return Ruled(request, request, (False,) * len(blocks))
+    mended = 0
+    while True:
+        broken = Broken(text, request.language, request.filename)
+        steps = [] if mended >= MOST or should_stop() else _steps(broken, blocks, request)
+        if not steps:
+            left = tuple(any(start <= one.start < end for one in broken.faults) for start, end in blocks)
+            return Ruled(request, replace(request, text=text, blocks=blocks), left)
+        for one in steps:
+            text, blocks = one.of(text), _moved(blocks, one)
+        mended += 1
+
+
+class Ruling:
+    """Asks by rule first, and then the model, if it can edit; for several threads at once."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._unable = False
+
+    def __call__(self, request: EditRequest, should_stop: ShouldStop) -> EditResult:
+        """Raises:
+        CannotEditError: the model cannot, and the task is none that rules can do.
+        """
+        if request.task != TASK:
+            return self._ask(request, should_stop)
+        ruled = by_rule(request, should_stop)
+        if self._unable:
+            return ruled.without_model()
+        try:
+            return ruled.result(self._ask(ruled.request, should_stop))
+        except CannotEditError:
+            self._unable = True
+            return ruled.without_model()
+
+
+def _steps(broken: Broken, blocks: Sequence[Span], request: EditRequest) -> list[Mending]:
+    """What takes errors away: one edit, or two on lines near each other, neither of which helps alone."""
+    if not broken.faults:
+        return []
+    if (found := broken.mended_within(blocks)) is not None:
+        return [found]
+    if (first := broken.eased_within(blocks)) is None:
+        return []
+    eased = Broken(first.of(broken.text), request.language, request.filename)
+    second = eased.mended_within(_moved(blocks, first))
+    if second is None or eased.count_with(second) >= len(broken.faults):
+        return []
+    return [first, second]
+
+
+def _moved(blocks: Iterable[Span], edit: Mending) -> tuple[Span, ...]:
+    """Where blocks are after an edit in one of them; an insertion between two belongs to the first."""
+    found: list[Span] = []
+    grown = len(edit.text) - (edit.end - edit.start)
+    inside = False
+    for start, end in blocks:
+        if inside:
+            found.append((start + grown, end + grown))
+        elif start <= edit.start and edit.end <= end:
+            inside = True
+            found.append((start, end + grown))
+        else:
+            shift = grown if start >= edit.end else 0
+            found.append((start + shift, end + shift))
+    return tuple(found)
+
+
+def _applied(text: str, block: Span, edits: Sequence[TextEdit]) -> str:
+    parts: list[str] = []
+    at = block[0]
+    for one in edits:
+        parts += text[at : one.start], one.text
+        at = one.end
+    return "".join([*parts, text[at : block[1]]])

@@ -1,0 +1,150 @@
+"""Syntax errors mended by rule: slips of the hand, inside of the blocks alone, before a model and instead of one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistant.errors import CannotEditError, ModelError
+from assistant.mend import Broken
+from assistant.rules import ERROR_LEFT, NO_MODEL, Ruling, by_rule
+from assistant.service import applied
+from assistant.slips import is_near
+from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
+
+SLIPS = {
+    "a keyword misspelt": ("def f(total):\n    retrun total\n", "def f(total):\n    return total\n"),
+    "a keyword at the top": ("improt os\n\nprint(os)\n", "import os\n\nprint(os)\n"),
+    "a word twice": ("if name name == 1:\n    pass\n", "if name == 1:\n    pass\n"),
+    "a comma in a call": ("f(self.a b)\n", "f(self.a, b)\n"),
+    "a comma at a line's end": ("x = [\n    1\n    2,\n]\n", "x = [\n    1,\n    2,\n]\n"),
+    "a colon in a dict": ('x = {"a" 1}\n', 'x = {"a": 1}\n'),
+    "an equals sign": ("depth int(text)\n", "depth = int(text)\n"),
+    "a default": ("def f(a: int 3):\n    pass\n", "def f(a: int = 3):\n    pass\n"),
+    "an opener between two words": (
+        "def f(token, names):\n    g(names)\n    return namestoken]\n",
+        "def f(token, names):\n    g(names)\n    return names[token]\n",
+    ),
+    "a closer twice": ("x = f(g(1)))\n", "x = f(g(1))\n"),
+    "a closer of another kind": ("def f(v):\n    return str(v].upper()\n", "def f(v):\n    return str(v).upper()\n"),
+    "a quote inside of a list": ('x = ["a", "b, "c"]\n', 'x = ["a", "b", "c"]\n'),
+    "the other quote": ("x = {\"a': 1, \"b\": 2}\n", 'x = {"a": 1, "b": 2}\n'),
+    "a lost def": ("f(self, a) -> int:\n    return 1\n", "def f(self, a) -> int:\n    return 1\n"),
+    "a lost if": ("def f(a):\n    a is None:\n        return 1\n", "def f(a):\n    if a is None:\n        return 1\n"),
+    "a colon behind a long head": ("def f(\n    a,\n) -> None\n    pass\n", "def f(\n    a,\n) -> None:\n    pass\n"),
+    "two of them": ("def f(a)\n    retrun a\n", "def f(a):\n    return a\n"),
+}  # fmt: skip
+
+
+def request(text: str, *blocks: tuple[int, int], task: str = "fix") -> EditRequest:
+    return EditRequest(text, task, blocks or ((0, len(text)),), language="python")
+
+
+def unable(_: EditRequest, __: ShouldStop) -> EditResult:
+    raise CannotEditError("this model was not trained to edit")
+
+
+def never(_: EditRequest, __: ShouldStop) -> EditResult:
+    raise AssertionError("nobody is to be asked")
+
+
+@pytest.mark.parametrize("name", SLIPS)
+def test_slips_are_taken_back(name: str) -> None:
+    wrong, right = SLIPS[name]
+    assert Broken(wrong, "python").faults
+    assert by_rule(request(wrong)).request.text == right
+    found = Ruling(unable)(request(wrong), lambda: False)
+    assert applied(wrong, found.edits) == right
+    assert all(one.ruled for one in found.edits)
+    windows = wrong.replace("\n", "\r\n")
+    assert by_rule(request(windows)).request.text == right.replace("\n", "\r\n")
+
+
+WRONG = "def f(a)\n    return aa\n\n\ndef g(b):\n    retrun b\n"
+BLOCKS = ((0, 23), (25, len(WRONG)))
+
+
+def test_the_model_sees_what_rules_have_mended_and_both_become_one_answer() -> None:
+    seen: list[EditRequest] = []
+
+    def ask(asked: EditRequest, _: ShouldStop) -> EditResult:
+        seen.append(asked)
+        at = asked.text.index("aa")
+        return EditResult((TextEdit(at, at + 2, "a", 0, 7.0),), (None, "right"), 3, 20)
+
+    found = Ruling(ask)(request(WRONG, *BLOCKS), lambda: False)
+    right = "def f(a):\n    return a\n\n\ndef g(b):\n    return b\n"
+    assert applied(WRONG, found.edits) == right
+    assert [seen[0].text[start:end] for start, end in seen[0].blocks] == [
+        "def f(a):\n    return aa\n", "def g(b):\n    return b\n",
+    ]  # fmt: skip
+    assert found.reasons == (None, None)
+    assert [(one.block, one.gain, one.ruled) for one in found.edits] == [(0, 7.0, True), (0, 7.0, True), (1, 0.0, True)]
+    assert (found.passes, found.tokens) == (3, 20)
+
+
+def test_only_inside_of_the_blocks() -> None:
+    found = Ruling(unable)(request(WRONG, BLOCKS[1]), lambda: False)
+    assert applied(WRONG, found.edits) == WRONG.replace("retrun", "return")
+    assert Ruling(unable)(request(WRONG, (14, 23)), lambda: False).reasons == (NO_MODEL,)
+
+
+def test_where_nothing_edits_it_is_said_what_is_left() -> None:
+    text = "x = 1\n\n\n)))]]( = = =\n"
+    found = Ruling(unable)(request(text, (0, 6), (8, len(text))), lambda: False)
+    assert found.reasons[0] == NO_MODEL
+    assert found.reasons[1] in (ERROR_LEFT, None)
+    left = Broken(applied(text, found.edits), "python").faults
+    assert (found.reasons[1] == ERROR_LEFT) == (not found.edits and bool(left))
+
+
+def test_a_model_that_cannot_is_asked_once() -> None:
+    asked: list[int] = []
+
+    def ask(_: EditRequest, __: ShouldStop) -> EditResult:
+        asked.append(1)
+        raise CannotEditError("no")
+
+    ruling = Ruling(ask)
+    for _ in range(3):
+        ruling(request(WRONG), lambda: False)
+    assert len(asked) == 1
+
+
+def test_other_tasks_and_other_failures_are_the_models() -> None:
+    with pytest.raises(CannotEditError):
+        Ruling(unable)(request(WRONG, task="modernise"), lambda: False)
+
+    def damaged(_: EditRequest, __: ShouldStop) -> EditResult:
+        raise ModelError("damaged")
+
+    with pytest.raises(ModelError):
+        Ruling(damaged)(request(WRONG), lambda: False)
+
+
+def test_it_stops_when_it_is_told_to() -> None:
+    assert not by_rule(request(WRONG), lambda: True).is_mended
+
+
+@given(st.text("ab()[]:='\"\n ,#ifdef", max_size=60), st.integers(0, 60), st.integers(0, 60))
+def test_only_blocks_change_and_errors_become_fewer(text: str, one: int, other: int) -> None:
+    start, end = sorted((min(one, len(text)), min(other, len(text))))
+    asked = request(text, (start, end))
+    ruled = by_rule(asked)
+    [(low, high)] = ruled.request.blocks
+    assert ruled.request.text[:low] == text[:start]
+    assert ruled.request.text[high:] == text[end:]
+    assert applied(text, ruled.without_model().edits) == ruled.request.text
+    if ruled.is_mended:
+        assert len(Broken(ruled.request.text, "python").faults) < len(Broken(text, "python").faults)
+
+
+@pytest.mark.parametrize(
+    ("word", "right", "near"),
+    [
+        ("retrun", "return", True), ("retur", "return", True), ("returnn", "return", True), ("raturn", "return", True),
+        ("return", "return", False), ("retnur", "return", False), ("re", "return", False), ("fo", "for", True),
+    ],
+)  # fmt: skip
+def test_one_slip_away(word: str, right: str, near: bool) -> None:
+    assert is_near(word, right) is near
+    assert is_near(right, word) is near
