@@ -34,6 +34,8 @@ from infill.machine import kernel_ms
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+QUIET = 1.5
+"""Results are kept only where the fixed work after a benchmark took less than so many times what it took before."""
 NOISE = 0.15
 """Share by which milliseconds differ between two runs of the same program on a shared machine."""
 Kind = Literal["time", "ratio", "quality"]
@@ -102,7 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             moved = compare(last[1], saved)
             console.print(table(name, last[0], moved, len(numbers(saved["result"]))))
             report[name] = [asdict(one) for one in moved]
-        if options.save:
+        if options.save and max(saved["kernel_ms"]) > QUIET * min(saved["kernel_ms"]):
+            console.print("not kept: the machine was not quiet; the fixed work took", *saved["kernel_ms"], "ms")
+        elif options.save:
             save(options.results, name, saved)
     print(json.dumps({"benchmark": "run", "moved": report}))
     return int(any(found is None for found in report.values()))

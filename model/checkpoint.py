@@ -88,11 +88,14 @@ def load_model(folder: Path, *, device: torch.device, dtype: torch.dtype) -> tup
     return network.eval(), tokenizer
 
 
-def load_denoiser(folder: Path | None = None, *, device: str = "auto", dtype: str = "auto") -> NetworkDenoiser:
+def load_denoiser(
+    folder: Path | None = None, *, device: str = "auto", dtype: str = "auto", graphs: bool = False
+) -> NetworkDenoiser:
     """The embedded model, or the one in ``folder``, ready for the engine.
 
     ``device``: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:1", "mps". ``dtype``: "auto" (bf16 where the
-    hardware multiplies it, else float32), "bfloat16", "float32".
+    hardware multiplies it, else float32), "bfloat16", "float32". ``graphs``: replay passes as CUDA graphs, which only a
+    CUDA device does (``model.graphs``).
 
     Raises:
         CheckpointError: see ``load_model``; also a device that is not there.
@@ -102,7 +105,7 @@ def load_denoiser(folder: Path | None = None, *, device: str = "auto", dtype: st
     if dtype not in kinds:
         raise CheckpointError(f"dtype {dtype!r} is unknown: choose one of {', '.join(kinds)}")
     network, tokenizer = load_model(folder or DEFAULT_WEIGHTS, device=place, dtype=kinds[dtype])
-    return NetworkDenoiser(network, tokenizer)
+    return NetworkDenoiser(network, tokenizer, graphs=graphs and place.type == "cuda")
 
 
 def choose_device(name: str = "auto") -> torch.device:

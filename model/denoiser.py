@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from model.calls import Call, Denoise, Encode, Inspect, Score, common
+from model.graphs import Graphs
 from model.inference import Cache, Group, Inference, Tokens
 from model.network import Network
 from model.tokenizer import Tokenizer
@@ -122,9 +123,11 @@ class Scored:
 class NetworkDenoiser:
     """A trained ``Network`` with its tokenizer. Later changes of the network's weights are not seen."""
 
-    def __init__(self, network: Network, tokenizer: Tokenizer) -> None:
+    def __init__(self, network: Network, tokenizer: Tokenizer, *, graphs: bool = False) -> None:
+        """``graphs``: passes of fixed shapes, replayed as CUDA graphs on a GPU (``model.graphs``)."""
         self.network, self.tokenizer = network, tokenizer
         self.inference = Inference(network)
+        self.graphs = Graphs(self.inference, network.config, network.positions) if graphs else None
         self.device, self.dtype = self.inference.device, self.inference.dtype
         config = network.config
         self.context, self.max_hole, self.glue = config.context, config.max_hole, config.glue
@@ -260,7 +263,9 @@ class NetworkDenoiser:
     def _pack(self, packed: Packed, state: State, canvas: Tensor, wanted: Tensor) -> Iterator[int]:
         """Packs the rows of a canvas of which something is wanted; the tokens of the pass whose hidden states are asked
         for."""
-        for row, asked in zip(canvas.tolist(), (wanted & (canvas != self.tokenizer.pad)).tolist(), strict=True):
+        # Together, since reading makes a device wait.
+        rows = torch.stack([canvas, wanted & (canvas != self.tokenizer.pad)]).tolist()
+        for row, asked in zip(*rows, strict=True):
             if any(asked):
                 start = len(packed.ids)
                 places = packed.row(state, row, self.tokenizer.pad, causal=False)
@@ -287,7 +292,8 @@ class NetworkDenoiser:
         if not packed.ids:
             return torch.empty(0, self.network.config.d_model, device=self.device, dtype=self.dtype)
         chosen = None if len(wanted) == len(packed.ids) else torch.tensor(wanted, dtype=torch.int64, device=self.device)
-        return self.inference.run(packed.tokens(self.device), chosen)
+        run = self.inference.run if self.graphs is None else self.graphs.run
+        return run(packed.tokens(self.device), chosen)
 
     @property
     def _most_logits(self) -> int:

@@ -89,11 +89,12 @@ class Inference:
             self.turns = _turns(network)
             self.attend = padded if self.device.type == "cuda" else grouped
 
-    def run(self, tokens: Tokens, wanted: Tensor | None = None) -> Tensor:
-        """Hidden states [N, D], normed; only those of the tokens ``wanted`` [M] where that is given."""
+    def run(self, tokens: Tokens, wanted: Tensor | None = None, attend: "Attend | None" = None) -> Tensor:
+        """Hidden states [N, D], normed; only those of the tokens ``wanted`` [M] where that is given. ``attend`` is
+        another way of attention than the device's usual one."""
         x = x0 = self.embed(tokens)
         turn = self.turns.index_select(0, tokens.position)
-        attend = self.attend(tokens)
+        attend = attend or self.attend(tokens)
         for i, layer in enumerate(self.layers):
             x = x.mul(layer.residual[0]).add_(x0, alpha=layer.residual[1])
             y = attend(i, *layer.project(norm(x).to(self.dtype), tokens.ids, turn))

@@ -27,9 +27,11 @@ CLOSE = 2e-4
 PAD, MASK = Tokenizer.pad, Tokenizer.mask
 
 
-@pytest.fixture(params=[grouped, padded], ids=["grouped", "padded"])
+@pytest.fixture(params=[grouped, padded, "fixed"], ids=["grouped", "padded", "fixed"])
 def denoiser(network: Network, tokenizer: Tokenizer, request: pytest.FixtureRequest) -> NetworkDenoiser:
-    """With either way of attention, wherever the tests run."""
+    """With either way of attention, and with passes of fixed shapes, wherever the tests run."""
+    if request.param == "fixed":
+        return NetworkDenoiser(network, tokenizer, graphs=True)
     made = NetworkDenoiser(network, tokenizer)
     made.inference.attend = request.param
     return made
@@ -251,13 +253,14 @@ def test_rows_that_begin_alike_are_scored_as_each_alone_and_read_once(
     tokens = torch.tensor([[*one, *[PAD] * (9 - len(one))] for one in rows])
     alone = torch.cat([denoiser.score(state, tokens[i : i + 1]) for i in range(len(rows))])
     sizes: list[int] = []
-    run = denoiser.inference.run
+    runner = denoiser.graphs or denoiser.inference
+    run = runner.run
 
     def counting(packed: Tokens, wanted: Tensor | None = None) -> Tensor:
         sizes.append(len(packed.ids))
         return run(packed, wanted)
 
-    monkeypatch.setattr(denoiser.inference, "run", counting)
+    monkeypatch.setattr(runner, "run", counting)
     assert far(denoiser.score(state, tokens), alone) < CLOSE
     assert sizes == [8 + 3 + 4], "the longest row, the other one, and the one that leaves it after two tokens"
 
@@ -373,3 +376,28 @@ def test_loading_imports_no_compiler() -> None:
     """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("size", [1, 5, 8, 40])
+def test_passes_of_fixed_shapes_are_the_usual_ones(network: Network, tokenizer: Tokenizer, size: int) -> None:
+    """A context written token by token and canvases behind it, with buffers and without; a larger pass before leaves
+    nothing behind."""
+    usual, fixed = NetworkDenoiser(network, tokenizer), NetworkDenoiser(network, tokenizer, graphs=True)
+    drawn = Random(usual, size)
+    ids = drawn.ids(30)
+    rows = torch.tensor([drawn.ids(size) for _ in range(3)])
+    everywhere = torch.ones_like(rows, dtype=torch.bool)
+    seen: list[list[Tensor]] = []
+    with torch.inference_mode():
+        for denoiser in (usual, fixed):
+            state = denoiser.encode(ids[:20])
+            denoiser.denoise(state, rows.repeat(2, 1)[:2], everywhere[:2])
+            for end in range(21, len(ids) + 1):
+                state = denoiser.encode(ids[:end], state)
+            seen.append(
+                [denoiser.next_logits(state), denoiser.denoise(state, rows, everywhere), denoiser.score(state, rows)]
+            )
+    assert fixed.graphs is not None
+    assert fixed.graphs.fixed, "none of these passes was of fixed shape"
+    for ours, theirs in zip(*seen, strict=True):
+        assert (ours - theirs).abs().max() < CLOSE
