@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from assistant import __version__
 from assistant.config import Settings, load_settings
-from assistant.errors import DaemonError, HoneError, ModelError, RequestError, SourceError
-from assistant.models import can_edit, edit_folder, for_edits, main_folder, name_of
+from assistant.errors import CannotEditError, DaemonError, HoneError, ModelError, RequestError, SourceError
+from assistant.models import CANNOT_EDIT, can_edit, edit_folder, for_edits, main_folder, name_of
 from assistant.refactor.arguments import add_fix, add_refactor
 from assistant.source import Source, check_offset, offset_at, position_at, read_source, take_marker, write_source
 from assistant.types import SOURCES, Completer, Completion, CompletionRequest, CompletionResult, OnFinished
@@ -466,6 +466,8 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
 
         @lru_cache(maxsize=1)
         def opened() -> "Ask":
+            if weights.exists() and not can_edit(folder):
+                raise CannotEditError(CANNOT_EDIT)  # as it would when it is open, which takes seconds
             from assistant.refactor.local import here
             from assistant.service import open_infiller
 

@@ -27,7 +27,6 @@ WORDS = {
     "syntax": "looked doubtful, but what would be better does not parse",
     "budget": "not done: the time was up",
     "long line": "with a line that is longer than the model can edit",
-    ERROR_LEFT: f"with {ERROR_LEFT}",
 }
 """Reasons behind a number of blocks."""
 HOW = "--edit-model names a checkpoint that was trained to edit, and `hone doctor` says which one is set"

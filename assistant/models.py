@@ -14,6 +14,12 @@ EMBEDDED = Path(__file__).parents[1] / "model" / "weights" / "hone-tiny-python"
 EMBEDDED_EDITS = EMBEDDED.with_name("hone-tiny-python-edits")
 
 
+CANNOT_EDIT = (
+    "this model was not trained to edit blocks; --edit-model (HONE_EDIT_MODEL) names one that was, and `hone doctor` shows "
+    "which one is set"
+)
+
+
 def main_folder(settings: Settings) -> Path:
     """The checkpoint that fills holes."""
     return settings.model or EMBEDDED

@@ -14,7 +14,7 @@ from infill.minimal import minimal
 TASK = "fix"
 """The task for which errors are mended."""
 NO_MODEL = "looked at for syntax errors alone: the model cannot edit"
-ERROR_LEFT = "a syntax error that no rule mends, and the model cannot edit"
+ERROR_LEFT = "left with a syntax error that no rule mends"
 MOST = 32
 """Errors that are mended in one request."""
 Ask = Callable[[EditRequest, ShouldStop], EditResult]

@@ -9,7 +9,7 @@ import torch
 
 from assistant.config import Settings
 from assistant.errors import CannotEditError, ModelError, PositionError, RequestError
-from assistant.models import main_folder
+from assistant.models import CANNOT_EDIT, main_folder
 from assistant.types import (
     Completion,
     CompletionRequest,
@@ -181,10 +181,7 @@ def editing(
     """
     editor = Editor(infiller.denoiser, calibration=infiller.edits)
     if not editor.able:
-        raise CannotEditError(
-            "this model was not trained to edit blocks; --edit-model (HONE_EDIT_MODEL) names one that was, and `hone "
-            "doctor` shows which one is set"
-        )
+        raise CannotEditError(CANNOT_EDIT)
     start, end = request.blocks[block]
     prompt = EditPrompt(request.text, start, end, request.task, request.language, request.filename)
     return editor.begin(prompt, EditOptions(budget_ms=request.budget_ms), should_stop=should_stop)

@@ -14,7 +14,7 @@ from assistant.refactor.change import Change, outcome, settled
 from assistant.refactor.files import Original
 from assistant.refactor.journal import Answer, Journal, key
 from assistant.refactor.select import Block
-from assistant.rules import NO_MODEL, Ruling
+from assistant.rules import Ruling
 from assistant.runtime import Endpoint
 from assistant.types import Caller, EditRequest, EditResult, ShouldStop
 
@@ -22,7 +22,7 @@ AT_ONCE = 16
 """Blocks of one request: a daemon gives each request a minute."""
 PATIENCE_S = 600.0
 """How long a request is repeated while a daemon is busy."""
-UNANSWERED = ("budget", "cancelled", NO_MODEL)
+UNANSWERED = ("budget", "cancelled")
 
 Ask = Callable[[EditRequest, ShouldStop], EditResult]
 """Edits; called by several threads at once."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant import service
+from assistant import cli, service
 from assistant.cli import main
 from infill.engine import Infiller
 from tests.mender import Mender
@@ -79,6 +79,7 @@ def mender(monkeypatch: pytest.MonkeyPatch) -> Mender:
     """The model that opens from now on."""
     one = Mender(dict(FIXES))
     monkeypatch.setattr(service, "open_infiller", lambda _: Infiller(one))
+    monkeypatch.setattr(cli, "can_edit", lambda _: True)
     return one
 
 
