@@ -124,8 +124,16 @@ def _forward(command: str, arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         raise HoneError(f"`hone {command}` needs {error.name}: {sys.executable} -m pip install {error.name}") from error
     if command == "eval":
-        return cast(int, module.main(arguments, _elsewhere()))
+        return cast(int, module.main(arguments, _elsewhere(), _rules))
     return cast(Callable[[Sequence[str]], int], module.main)(arguments)
+
+
+def _rules(text: str, start: int, end: int) -> str:
+    """Rules as `hone fix` applies them, for measuring what they are worth."""
+    from assistant.rules import by_rule
+    from assistant.types import EditRequest
+
+    return by_rule(EditRequest(text, "fix", ((start, end),), language="python")).request.text
 
 
 def _elsewhere() -> "Elsewhere":

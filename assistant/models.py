@@ -15,8 +15,8 @@ EMBEDDED_EDITS = EMBEDDED.with_name("hone-tiny-python-edits")
 
 
 CANNOT_EDIT = (
-    "this model was not trained to edit blocks; --edit-model (HONE_EDIT_MODEL) names one that was, and `hone doctor` shows "
-    "which one is set"
+    "this model was not trained to edit blocks; --edit-model (HONE_EDIT_MODEL) names one that was, and `hone doctor` "
+    "shows which one is set"
 )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from infill.tasks import KINDS, Source, Task, from_corpus, from_folder, from_humaneval, from_quixbugs, make_tasks
 
 if TYPE_CHECKING:
+    from infill.repairs import Rules
     from infill.workspaces import Elsewhere
 
 TREE_KINDS = ("rest", "line", "lines", "expression", "arguments", "block")
@@ -161,15 +162,15 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words(text))
 
 
-def main(argv: Sequence[str] | None = None, elsewhere: "Elsewhere | None" = None) -> int:
+def main(argv: Sequence[str] | None = None, elsewhere: "Elsewhere | None" = None, rules: "Rules | None" = None) -> int:
     """``hone eval``: exit code 0, or 2 with one line that names what is wrong.
 
-    elsewhere: finds texts in other files, which nobody does for ``python -m infill.evaluate``.
+    elsewhere: finds texts in other files, rules: mends syntax errors; nobody does for ``python -m infill.evaluate``.
     """
     parser = argparse.ArgumentParser(prog="hone eval", description=(__doc__ or "").split("\n", 1)[0])
     add_arguments(parser)
     try:
-        return run(options_of(parser.parse_args(argv)), elsewhere)
+        return run(options_of(parser.parse_args(argv)), elsewhere, rules)
     except (ValueError, FileNotFoundError) as error:
         sys.stderr.write(f"hone eval: {error}\n")
         return 2
@@ -188,7 +189,7 @@ def quick(options: EvalOptions) -> EvalOptions:
     return replace(options, n=min(options.n, QUICK), kinds=("rest", "line"), steps=(1, 4), policies=policies)
 
 
-def run(options: EvalOptions, elsewhere: "Elsewhere | None" = None) -> int:
+def run(options: EvalOptions, elsewhere: "Elsewhere | None" = None, rules: "Rules | None" = None) -> int:
     """Measure and print; everything but the result goes to stderr. Returns the exit code: 0, or 130 when interrupted.
 
     Raises:
@@ -199,7 +200,7 @@ def run(options: EvalOptions, elsewhere: "Elsewhere | None" = None) -> int:
     from infill import calibrate, neighbours, quiet, repairs, trial  # noqa: PLC0415
 
     if options.edits:
-        return repairs.run(options)
+        return repairs.run(options, rules)
     if options.calibrate:
         return calibrate.run(options, elsewhere)
     if options.context:

@@ -3,12 +3,12 @@
 import re
 from difflib import SequenceMatcher
 
-_WORDS = re.compile(r"\w+|\n|[^\S\n]+|[^\w\s]")
+WORDS = re.compile(r"\w+|\n|[^\S\n]+|[^\w\s]")
 
 
 def minimal(old: str, new: str) -> list[tuple[int, int, str]]:
     """Edits that turn ``old`` into ``new``, so that cursors, folds and marks elsewhere stay."""
-    a, b = _WORDS.findall(old), _WORDS.findall(new)
+    a, b = WORDS.findall(old), WORDS.findall(new)
     starts = [0]
     for word in a:
         starts.append(starts[-1] + len(word))

@@ -2,15 +2,18 @@
 
 Every kind of damage gets the same number of blocks from held-out packages, and the same blocks are asked about as they
 were, with nothing to do. Both ways of one model are asked: the canvas (``infill.edit``), and the causal head, which
-writes the block from scratch. What a stricter or laxer threshold would give is read off the same answers. QuixBugs is
-judged by running its tests.
+writes the block from scratch. What a stricter or laxer threshold would give is read off the same answers. Beside them
+stand rules, which mend syntax errors without a model, and for kinds that a codemod undoes exactly, pyupgrade and ruff.
+QuixBugs is judged by running its tests.
 """
 
 import json
+import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +23,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from infill import codemods
 from infill.edit import Change, Edit, EditCalibration, EditOptions, Editor, EditPrompt
 from infill.evaluate import BENCH, EvalOptions, files_of
+from infill.minimal import WORDS
 from infill.passes import drive
 from infill.sandbox import run_program
 from infill.tasks import LARGEST_FILE, Source, parses
@@ -37,7 +42,12 @@ GAINS = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 1
 MOST_FALSE = 0.02
 """Share of right blocks that may be changed: what a threshold is chosen for."""
 DRAWS = 400
+STEPS = 2
+"""Of a canvas, where nothing else is asked for."""
 Mode = Literal["canvas", "causal"]
+Way = Callable[["Repair"], "Answer"]
+Rules = Callable[[str, int, int], str]
+"""A text and where its block is -> the text with the syntax errors of the block mended."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,7 @@ class Tally:
     changed: int = 0
     parses: int = 0
     extra: list[int] = field(default_factory=list[int])
-    """Characters changed beyond those that had to be, for the blocks that were changed."""
+    """Words changed beyond those that had to be, for the blocks that were changed."""
 
     @property
     def rates(self) -> dict[str, float]:
@@ -135,10 +145,19 @@ def quixbugs(folder: Path) -> Iterator[Repair]:
         yield Repair("quixbugs", row["name"], "quixbugs", wrong, 0, len(wrong), right, row["tests"])
 
 
-def answer(editor: Editor, repair: Repair, task: str, mode: Mode, *, rounds: int = 2) -> Answer:
+def ruled(rules: Rules, repair: Repair) -> Answer:
+    """What rules make of a block."""
+    began = time.perf_counter()
+    text = rules(repair.text, repair.start, repair.end)
+    ms = 1000 * (time.perf_counter() - began)
+    changes = [Change(start, end, new, math.inf) for start, end, new in codemods.edits(repair.text, text)]
+    return Answer(repair, tuple(changes), ms, 0, 0, 0.0)
+
+
+def answer(editor: Editor, repair: Repair, task: str, mode: Mode, *, rounds: int = 2, steps: int = STEPS) -> Answer:
     """Edits one block with the lowest threshold, so that all of them can be looked at."""
     prompt = EditPrompt(repair.text, repair.start, repair.end, task, "python", f"{repair.package}/module.py")
-    options = EditOptions(least_gain=GAINS[0], mode=mode, rounds=rounds if mode == "canvas" else 1)
+    options = EditOptions(least_gain=GAINS[0], mode=mode, rounds=rounds if mode == "canvas" else 1, steps=steps)
     began = time.perf_counter()
     with torch.inference_mode():
         found: Edit = drive(editor.begin(prompt, options), editor.denoiser)
@@ -160,11 +179,11 @@ def tally(answers: Iterable[Answer], least_gain: float) -> Tally:
 
 
 def _size(old: str, new: str) -> int:
-    """Characters between the common beginning and the common end of two texts, of the longer one."""
-    limit = min(len(old), len(new))
-    head = next((i for i in range(limit) if old[i] != new[i]), limit)
-    tail = next((i for i in range(limit - head) if old[-1 - i] != new[-1 - i]), limit - head)
-    return max(len(old), len(new)) - head - tail
+    """Words that differ between two texts, of the one that has more of them."""
+    return sum(
+        max(len(WORDS.findall(old[start:end])), len(WORDS.findall(piece)))
+        for start, end, piece in codemods.edits(old, new)
+    )
 
 
 def threshold(answers: Sequence[Answer], most_false: float = MOST_FALSE) -> float:
@@ -175,28 +194,31 @@ def threshold(answers: Sequence[Answer], most_false: float = MOST_FALSE) -> floa
     return max(allowed or [GAINS[-1]], key=lambda gain: (tally(wrong, gain).exact, -gain))
 
 
-def run(options: EvalOptions) -> int:
+def run(options: EvalOptions, rules: Rules | None = None) -> int:
     """Measures and prints; with ``--calibrate`` also chooses the thresholds and writes them beside the weights.
 
     Raises:
-        ValueError: the model was not trained to edit.
+        ValueError: the model was not trained to edit, and there are no rules to measure, or there is to be a threshold.
     """
     denoiser = load(options)
     editor = Editor(denoiser)
-    if not editor.able:
+    if not editor.able and (rules is None or options.calibrate):
         raise ValueError("this model was not trained to edit: train one with `hone train --edits 0.5`")
     folder = options.model or DEFAULT_WEIGHTS
     chosen = [
         kind for kind in KINDS if not options.kinds or kind in options.kinds or KINDS[kind].group in options.kinds
     ]
     repairs = list(make_repairs(files_of(options), chosen, options.n, seed=options.seed))
-    modes: tuple[Mode, ...] = ("canvas",) if options.calibrate else ("canvas", "causal")
     calibration = EditCalibration.load(folder)
-    result: dict[str, Any] = {**conditions(denoiser), "n": options.n, "split": options.split, "groups": {}}
-    answers: dict[Mode, list[Answer]] = {mode: [] for mode in modes}
+    result: dict[str, Any] = {
+        **conditions(denoiser), "n": options.n, "split": options.split, "edits": editor.able, "groups": {},
+    }  # fmt: skip
+    ways = ways_of(editor, options, rules)
+    answers: dict[str, list[Answer]] = {way: [] for way in ways}
     for repair in track(repairs, "editing", console=Console(stderr=True)):
-        for mode in modes:
-            answers[mode].append(answer(editor, repair, repair.group, mode))
+        for way, ask in ways.items():
+            if way != "rules" or repair.group == "fix":
+                answers[way].append(ask(repair))
     if options.calibrate:
         gains = {
             group: threshold([one for one in answers["canvas"] if one.repair.group == group])
@@ -206,12 +228,15 @@ def run(options: EvalOptions) -> int:
         calibration = EditCalibration(calibration.least_gain | gains)
         calibration.save(folder)
     result["least_gain"] = calibration.least_gain
-    for mode in modes:
+    for way, found in answers.items():
         for group in GROUPS:
-            ours = [one for one in answers[mode] if one.repair.group == group]
+            ours = [one for one in found if one.repair.group == group]
             if ours:
-                result["groups"].setdefault(group, {})[mode] = summary(ours, calibration.of(group))
-    if options.programs and not options.calibrate and BENCH.is_dir():
+                result["groups"].setdefault(group, {})[way] = summary(ours, calibration.of(group))
+    if not options.calibrate:
+        result["codemods"] = agreement(repairs, answers.get("canvas", []), calibration)
+    if editor.able and options.programs and not options.calibrate and BENCH.is_dir():
+        modes: tuple[Mode, ...] = ("canvas", "causal")
         result["quixbugs"] = {
             mode: programs(editor, quixbugs(options.bench or BENCH), mode, calibration.of("fix")) for mode in modes
         }
@@ -220,6 +245,51 @@ def run(options: EvalOptions) -> int:
     else:
         show(result)
     return 0
+
+
+def ways_of(editor: Editor, options: EvalOptions, rules: Rules | None) -> dict[str, Way]:
+    """Who is asked about every block. Without a model that edits, rules alone; for a threshold, the canvas alone."""
+    ways: dict[str, Way] = {}
+    if rules is not None and not options.calibrate:
+        ways["rules"] = lambda repair: ruled(rules, repair)
+    if not editor.able:
+        return ways
+    ways["canvas"] = lambda repair: answer(editor, repair, repair.group, "canvas")
+    if options.calibrate:
+        return ways
+    for steps in options.steps:
+        ways[f"canvas, {steps} steps"] = partial(_in_steps, editor, steps)
+    ways["causal"] = lambda repair: answer(editor, repair, repair.group, "causal")
+    return ways
+
+
+def _in_steps(editor: Editor, steps: int, repair: Repair) -> Answer:
+    return answer(editor, repair, repair.group, "canvas", steps=steps)
+
+
+def agreement(
+    repairs: Sequence[Repair], answers: Sequence[Answer], calibration: EditCalibration
+) -> dict[str, dict[str, Any]]:
+    """By kind that a codemod undoes: how often each tool, and the model, make of a damaged block what a person wrote,
+    and how often the model makes of it what the tool makes."""
+    found: dict[str, dict[str, Any]] = {}
+    known = codemods.tools()
+    texts = {one.repair: one.text(calibration.of(one.repair.group)) for one in answers}
+    for kind in dict.fromkeys(one.kind for one in repairs if one.kind in codemods.RULES and known):
+        ours = [one for one in repairs if one.kind == kind and not one.clean]
+        row: dict[str, Any] = {"blocks": len(ours)}
+        for name, tool in known.items():
+            made = {one: codemods.inside(one.text, tool(one.text, kind), one.start, one.end) for one in ours}
+            row[name] = {
+                "exact": sum(made[one] == one.right for one in ours) / max(len(ours), 1),
+                "changed": sum(made[one] != one.text for one in ours) / max(len(ours), 1),
+            }
+            if texts:
+                row[name]["agrees"] = sum(made[one] == texts[one] for one in ours) / max(len(ours), 1)
+        if texts:
+            row["canvas"] = {"exact": sum(texts[one] == one.right for one in ours) / max(len(ours), 1)}
+        found[kind] = row
+    return found
 
 
 def summary(answers: Sequence[Answer], least_gain: float) -> dict[str, Any]:
@@ -232,6 +302,8 @@ def summary(answers: Sequence[Answer], least_gain: float) -> dict[str, Any]:
         "least_gain": least_gain,
         "wrong": tally(wrong, least_gain).rates,
         "right": tally(right, least_gain).rates,
+        "broken": tally([one for one in wrong if not parses(one.repair.text)], least_gain).rates
+        | {"blocks": sum(not parses(one.repair.text) for one in wrong)},
         "ms_per_block": 1000 * seconds / max(len(answers), 1),
         "tokens_per_s": sum(one.tokens for one in answers) / max(seconds, 1e-9),
         "doubt": {
@@ -240,6 +312,13 @@ def summary(answers: Sequence[Answer], least_gain: float) -> dict[str, Any]:
         },
         "kinds": {
             kind: tally([one for one in wrong if one.repair.kind == kind], least_gain).rates["exact"] for kind in kinds
+        },
+        "false": {
+            kind: tally([one for one in right if one.repair.kind == kind], least_gain).rates["changed"]
+            for kind in kinds
+        },
+        "beyond": {
+            kind: tally([one for one in wrong if one.repair.kind == kind], least_gain).rates["extra"] for kind in kinds
         },
         "curve": {
             str(gain): {"exact": tally(wrong, gain).rates["exact"], "false": tally(right, gain).rates["changed"]}
@@ -264,27 +343,58 @@ def programs(editor: Editor, repairs: Iterable[Repair], mode: Mode, least_gain: 
 
 def show(result: dict[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
+    if not result["edits"]:
+        console.print("This model was not trained to edit: rules and tools alone.")
     table = Table(title=f"{result['n']} blocks of each kind, {result['split']} split", title_justify="left")
-    for column in ("group", "way", "repaired exactly %", "changed %", "extra characters", "right blocks changed %",
-                   "ms a block", "tokens/s"):  # fmt: skip
+    for column in ("group", "way", "repaired exactly %", "of those that did not parse %", "changed %", "extra words",
+                   "right blocks changed %", "ms a block", "tokens/s"):  # fmt: skip
         table.add_column(column, justify="left" if column in ("group", "way") else "right")
     for group, modes in result["groups"].items():
         for mode, row in modes.items():
+            broken = row["broken"]
             table.add_row(
-                group, mode, f"{100 * row['wrong']['exact']:.1f}", f"{100 * row['wrong']['changed']:.1f}",
-                f"{row['wrong']['extra']:.1f}", f"{100 * row['right']['changed']:.1f}", f"{row['ms_per_block']:.0f}",
-                f"{row['tokens_per_s']:.0f}",
+                group, mode, f"{100 * row['wrong']['exact']:.1f}",
+                f"{100 * broken['exact']:.1f} ({broken['blocks']})" if broken["blocks"] else "",
+                f"{100 * row['wrong']['changed']:.1f}", f"{row['wrong']['extra']:.1f}",
+                f"{100 * row['right']['changed']:.1f}", f"{row['ms_per_block']:.0f}", f"{row['tokens_per_s']:.0f}",
             )  # fmt: skip
     console.print(table)
-    kinds = Table(title="repaired exactly, by kind (%)", title_justify="left")
-    for column in ("kind", *next(iter(result["groups"].values()), {})):
-        kinds.add_column(column, justify="left" if column == "kind" else "right")
-    for modes in result["groups"].values():
-        for kind in next(iter(modes.values()))["kinds"]:
-            kinds.add_row(kind, *(f"{100 * row['kinds'].get(kind, 0.0):.0f}" for row in modes.values()))
-    console.print(kinds)
+    show_kinds(console, result)
+    show_agreement(console, result.get("codemods", {}))
     for mode, row in result.get("quixbugs", {}).items():
         console.print(
             f"QuixBugs, {mode}: {row['repaired']} of {row['programs']} programs pass their tests, {row['changed']} "
             f"were changed; of the right ones {row['right_ones_changed']} were"
         )
+
+
+def show_kinds(console: Console, result: dict[str, Any]) -> None:
+    ways = list(dict.fromkeys(way for modes in result["groups"].values() for way in modes))
+    table = Table(title="by kind: repaired exactly %, right blocks changed %, extra words", title_justify="left")
+    for column in ("kind", *ways):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    for modes in result["groups"].values():
+        for kind in next(iter(modes.values()))["kinds"]:
+            cells = [
+                f"{100 * modes[way]['kinds'][kind]:.0f}, {100 * modes[way]['false'][kind]:.0f}, "
+                f"{modes[way]['beyond'][kind]:.1f}"
+                if way in modes else "" for way in ways
+            ]  # fmt: skip
+            table.add_row(kind, *cells)
+    console.print(table)
+
+
+def show_agreement(console: Console, found: dict[str, dict[str, Any]]) -> None:
+    if not found:
+        return
+    names = [name for name in next(iter(found.values())) if name != "blocks"]
+    table = Table(title="what codemods do exactly: as a person wrote it %, as the model %", title_justify="left")
+    for column in ("kind", "blocks", *names):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    for kind, row in found.items():
+        cells = [
+            f"{100 * row[name]['exact']:.0f}" + (f", {100 * row[name]['agrees']:.0f}" if "agrees" in row[name] else "")
+            for name in names
+        ]
+        table.add_row(kind, str(row["blocks"]), *cells)
+    console.print(table)
