@@ -21,7 +21,7 @@ from infill.canvas import Canvas
 from infill.chance import Place, Rivals, chance, signs
 from infill.contexts import LIMIT_BYTES, Contexts
 from infill.edit import EditCalibration
-from infill.judge import Calibration, Draft, judge, surest
+from infill.judge import Calibration, Draft, foreseen, judge, surest
 from infill.languages import language_of
 from infill.lengths import beyond_line, likeliest, within
 from infill.lookahead import Lookahead
@@ -171,6 +171,12 @@ class _Request:
     context_tokens: int = 0
     known_tokens: int = 0
     asked_causal: bool = False
+    seen: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
+    """What the causal head saw while it wrote (``infill.sampler.Decoded``)."""
+    left_out: list[Given] = field(default_factory=list[Given])
+    """Rows that could not win against what it wrote; looked at should that not pass the gate, ..."""
+    bar: float = -math.inf
+    """... and nothing that does have its score."""
     pool: list[Draft] = field(default_factory=list[Draft])
     """Every complete draft so far: what there is to answer with when no further pass will come."""
 
@@ -216,7 +222,14 @@ class _Request:
         if not ranked:
             return ()
         self.reason = "syntax"
-        if found := self.passing(ranked):
+        found = self.passing(ranked)
+        if self.left_out and not self.pace.tight() and (not found or found[0].score < self.bar):
+            given, self.left_out = self.left_out, []
+            ends = self.ends(self.glue == [self.tokenizer.eol])
+            late = self.cleaned(await self.judged(None, [], ends, "canvas", given))
+            ranked = sorted([*ranked, *late], key=lambda pair: self.score(pair[0]), reverse=True)
+            found = self.passing(ranked)
+        if found:
             return found + self.more(ranked, found)
         with self.timed("gate"):
             self.clean = self.gate.can_be_clean
@@ -400,7 +413,7 @@ class _Request:
                     self.pool += found
                 certain = any(len(draft.ids) <= c.short or draft.confidence >= c.sure for draft in found)
                 if certain and self.thrifty and self.options.steps is None:
-                    search = []
+                    return found + await self.against(found[0], line)
             if search is not None:
                 return found + await self.search(search, line)
             block = await self.block(room)
@@ -477,8 +490,6 @@ class _Request:
         if line:
             self.glue = [self.tokenizer.eol]
         given = self.given()
-        if not search:
-            return await self.judged(None, [], self.ends(line), "canvas", given) if given else []
         samples = 1
         if self.plan.temperature > 0 and self.options.n > 1:
             samples = min(-(-2 * self.options.n // len(search)), max(1, SAMPLES // len(search)))
@@ -491,6 +502,23 @@ class _Request:
             self.pool += self.unjudged(canvas, [priors[name] for name in canvas.names])
             canvas = canvas.take(self.surest(priors, canvas))
         return await self.judged(canvas, [priors[name] for name in canvas.names], self.ends(line), "canvas", given)
+
+    async def against(self, written: Draft, line: bool) -> list[Draft]:
+        """The rows that need no canvas, against what the causal head has written: judged where they might win."""
+        if line:
+            self.glue = [self.tokenizer.eol]
+        self.bar = self.score(written)
+        ends, exact, open_rows = self.ends(line), list[Draft](), list[Given]()
+        for row in self.given():
+            total, known = foreseen(row.ids, written.ids, self.seen, ends)
+            draft = self.of_given(row, total, written.token_logp[: len(row.ids)], ends)
+            if known:
+                exact.append(draft)
+            elif self.score(draft) > self.bar:
+                open_rows.append(row)
+            else:
+                self.left_out.append(row)
+        return exact + (await self.judged(None, [], ends, "canvas", open_rows) if open_rows else [])
 
     @property
     def thrifty(self) -> bool:
@@ -580,10 +608,14 @@ class _Request:
             Draft((*self.kept, *row), len(self.kept), origin, bool(ends), prior, own, total, each)
             for row, prior, own, (total, each) in zip(rows, priors, sure, verdicts[: len(rows)], strict=True)
         ] + [
-            Draft(tuple(row.ids), 0, "copy" if row.ids else "word", bool(ends), self.prior(len(row.ids)), 0.0, total,
-                  each, row.matched, row.borrowed)
+            self.of_given(row, total, each, ends)
             for row, (total, each) in zip(given, verdicts[len(rows) :], strict=True)
-        ]  # fmt: skip
+        ]
+
+    def of_given(self, row: Given, total: float, each: tuple[float, ...], ends: Sequence[int]) -> Draft:
+        """A row that no canvas wrote as a draft, with the causal head's log p in all and of each token."""
+        origin, prior = "copy" if row.ids else "word", self.prior(len(row.ids))
+        return Draft(tuple(row.ids), 0, origin, bool(ends), prior, 0.0, total, each, row.matched, row.borrowed)
 
     # Drafting by the causal head.
 
@@ -600,6 +632,7 @@ class _Request:
             for _ in range(self.options.n if sampled and self.plan.policy == "causal" else 1):
                 await self.rewind(base)
                 decoded = await self.decode(limit)
+                self.seen = decoded.seen
                 if decoded.ids or self.head:
                     found.append(_causal_draft(decoded))
             if self.plan.policy != "causal":

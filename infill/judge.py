@@ -197,6 +197,22 @@ def surest(canvas: Canvas, priors: Sequence[float], c: Calibration) -> list[int]
     return order[: within([sizes[row] for row in order], c.judge_tokens)]
 
 
+def foreseen(
+    row: Sequence[int], written: Sequence[int], seen: Sequence[Tensor], ends: Sequence[int]
+) -> tuple[float, bool]:
+    """What the judge would at most say of a row and its end, from what the causal head saw while it wrote ``written``
+    (``infill.sampler.Decoded``), and whether it would say exactly that. Known is the beginning that they share and the
+    first token that they do not."""
+    total = 0.0
+    for place, (token, log_p) in enumerate(zip(row, seen, strict=False)):
+        total += float(log_p[token])
+        if place == len(written) or token != written[place]:
+            return total, False
+    if len(row) >= len(seen):
+        return total, False
+    return total + float(seen[len(row)][list(ends)].logsumexp(0)), True
+
+
 async def judge(
     tokenizer: Tokenizer, state: State, rows: Sequence[Sequence[int]], ends: Sequence[int], device: torch.device
 ) -> list[tuple[float, tuple[float, ...]]]:

@@ -176,6 +176,8 @@ class Decoded:
     token_logp: list[float]
     end_logp: float | None
     """log p of the token that ended them; None when the limit or the budget did."""
+    seen: list[Tensor] = field(default_factory=list[Tensor])
+    """log p [V] of everything else that could have stood in each place, and in the end's."""
 
 
 async def decode(
@@ -203,38 +205,41 @@ async def decode(
     """
     ids: list[int] = []
     sure: list[float] = []
+    seen: list[Tensor] = []
 
-    def choice(logits: Tensor) -> tuple[int, float]:
+    def choice(logits: Tensor) -> tuple[int, float, Tensor]:
         log_p = logits.log_softmax(-1)
         allowed = log_p.clone()
         allowed[: denoiser.tokenizer.n_special] = -torch.inf
         allowed[denoiser.tokenizer.eot] = log_p[denoiser.tokenizer.eot]
         token = int(choose(allowed[None], plan.temperature, plan.top_p, generator))
-        return token, float(log_p[token])
+        return token, float(log_p[token]), log_p
 
     def ends(token: int) -> bool:
         return token == denoiser.tokenizer.eot or stop(token)
 
     while True:
         pace.check()
-        token, log_p = choice(denoiser.next_logits(state))
+        token, log_p, others = choice(denoiser.next_logits(state))
+        seen.append(others)
         if ends(token):
-            return Decoded(ids, sure, log_p)
+            return Decoded(ids, sure, log_p, seen)
         if len(ids) == limit:
-            return Decoded(ids, sure, None)
+            return Decoded(ids, sure, None, seen)
         ids.append(token)
         sure.append(log_p)
         ahead = [] if plan.temperature > 0 else list(guess(ids))[: limit - len(ids)]
         if not pace.tight():
             state = await extend([token, *ahead])
             for index, guessed in enumerate(ahead):
-                token, log_p = choice(denoiser.last_logits(state, len(ahead) - index)[0])
+                token, log_p, others = choice(denoiser.last_logits(state, len(ahead) - index)[0])
                 if token != guessed or ends(token):
                     state = await rewind(len(ahead) - index)
                     break
                 ids.append(token)
                 sure.append(log_p)
+                seen.append(others)
         if report is not None:
             report(ids, sure)
         if pace.tight():
-            return Decoded(ids, sure, None)
+            return Decoded(ids, sure, None, seen)

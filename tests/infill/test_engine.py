@@ -280,6 +280,23 @@ def test_a_causal_draft_that_is_sure_needs_no_canvas() -> None:
     assert asked.steps == 1, "who asks for lengths gets them"
 
 
+@pytest.mark.parametrize("gain", [0.0, 30.0])
+def test_copies_that_cannot_win_are_not_judged(gain: float) -> None:
+    """The causal head writes ``wrong``; the file suggests ``one``, which wins only where copies count for much."""
+    certain = Calibration(causal_candidate=True, causal_tokens=40, short=40, copy_gain=gain)
+    found, denoiser = fill("a = call(one)\nb = call(", "wrong)", "\n", calibration=certain)
+    assert texts(found) == ["one)" if gain else "wrong)"]
+    assert denoiser.calls["score"] == (1 if gain else 0)
+    assert denoiser.calls["denoise"] == 0
+
+
+def test_copies_are_looked_at_where_the_causal_draft_does_not_parse() -> None:
+    certain = Calibration(causal_candidate=True, causal_tokens=40, short=40)
+    found, denoiser = fill("a = call(one)\nb = call(", "))", "\n", calibration=certain)
+    assert [(one.text, one.origin) for one in found.candidates] == [("one)", "copy")]
+    assert denoiser.calls["score"] == 1
+
+
 LONG = "return [" + ", ".join(str(i) for i in range(100, 110)) + "]"
 
 

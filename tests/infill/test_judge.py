@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from infill.canvas import Canvas
 from infill.contexts import Contexts
 from infill.engine import Infiller
-from infill.judge import FILE, SIGNS, Calibration, Draft, judge, surest
+from infill.judge import FILE, SIGNS, Calibration, Draft, foreseen, judge, surest
 from infill.lengths import beyond_line, likeliest, within
 from infill.passes import drive
 from infill.repair import blamed, doubted, starts, variants
@@ -72,6 +72,22 @@ def test_the_surest_drafts_go_on() -> None:
     assert surest(canvas, [0.0, 0.0, 0.0], own) == [1, 2], "the third has no room"
     assert surest(canvas, [0.0, -9.0, -9.0], Calibration(beta=1.0, gamma=1.0, judge_tokens=11)) == [0, 1]
     assert surest(canvas, [0.0, 0.0, 0.0], Calibration(beta=0.0, gamma=1.0, judge_tokens=1)) == [1], "one always does"
+
+
+def test_what_the_judge_would_say_is_foreseen() -> None:
+    """The causal head wrote 1, 2 and ended with 0; in each place it gave token t the log p -(t + place)."""
+    seen = [-(torch.arange(6.0) + place) for place in range(3)]
+    written, ends = [1, 2], [0]
+    assert foreseen([1, 2], written, seen, ends) == (-1 - 3 - 2, True)
+    assert foreseen([1], written, seen, ends) == (-1 - 1, True)
+    assert foreseen([], written, seen, ends) == (0.0, True)
+    assert foreseen([1, 2, 5, 5], written, seen, ends) == (-1 - 3 - 7, False)
+    assert foreseen([1, 4, 2], written, seen, ends) == (-1 - 5, False), "after the first difference nothing is known"
+    assert foreseen([3], written, seen, ends) == (-3, False)
+    total, known = foreseen([1, 2], written, seen, [0, 1])
+    assert known
+    assert total == pytest.approx(-4 + math.log(math.exp(-2) + math.exp(-3)))
+    assert foreseen([1, 2], written, seen[:2], ends) == (-4, False), "cut off before its end"
 
 
 def test_the_judge_adds_up_tokens_and_end() -> None:
