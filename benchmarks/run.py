@@ -38,6 +38,7 @@ QUIET = 1.5
 """Results are kept only where the fixed work after a benchmark took less than so many times what it took before."""
 NOISE = 0.15
 """Share by which milliseconds differ between two runs of the same program on a shared machine."""
+_MS = re.compile(r"(?:^|[ _])ms(?:$|[ _,])")
 Kind = Literal["time", "ratio", "quality"]
 
 
@@ -102,7 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             report[name] = []
         else:
             moved = compare(last[1], saved)
-            console.print(table(name, last[0], moved, len(numbers(saved["result"]))))
+            compared = f"{name} against {last[0]}: {len(moved)} of {len(numbers(saved['result']))} numbers moved"
+            console.print(table(compared, moved) if moved else compared, soft_wrap=True)
             report[name] = [asdict(one) for one in moved]
         if options.save and max(saved["kernel_ms"]) > QUIET * min(saved["kernel_ms"]):
             console.print("not kept: the machine was not quiet; the fixed work took", *saved["kernel_ms"], "ms")
@@ -241,7 +243,7 @@ def _leaf(node: Mapping[str, Any], key: str, value: float, name: str, path: str)
         yield name, Number("ratio", value, node.get("low"), node.get("high"))
     elif key in ("peak_share", "per_second"):
         yield name, Number("ratio", value)
-    elif key == "ms" or key.endswith("_ms") or "_ms/" in f"{path}/":
+    elif _MS.search(key) or path.endswith("_ms"):
         yield name, Number("time", value)
 
 
@@ -254,8 +256,8 @@ def _name(one: Any, index: int) -> str:
     return " ".join(parts) or str(index)
 
 
-def table(name: str, last: str, moved: Sequence[Moved], compared: int) -> Table:
-    result = Table(title=f"{name} against {last}: {len(moved)} of {compared} numbers moved", title_justify="left")
+def table(title: str, moved: Sequence[Moved]) -> Table:
+    result = Table(title=title, title_justify="left")
     for column in ("number", "before", "now", "change"):
         result.add_column(column, justify="left" if column == "number" else "right")
     for one in moved:

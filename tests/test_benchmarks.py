@@ -191,6 +191,8 @@ def test_the_numbers_of_a_result() -> None:
         {"rows": [{"name": "canvases", "batch": 2, "length": 8, "ms": 5.0, "parts_ms": {"head": 1.0}}]}
     )
     assert set(nested) == {"rows/canvases 2 8/ms", "rows/canvases 2 8/parts_ms/head"}
+    named = run.numbers({"ms_p50": 1.0, "gather, ms, half of them below": 2.0, "forms": 3.0, "files": 4})
+    assert set(named) == {"ms_p50", "gather, ms, half of them below"}
 
 
 @pytest.mark.parametrize(
