@@ -90,9 +90,9 @@ class Calibration:
     """Whether the causal head's greedy answer is one more candidate."""
     causal_tokens: int = 8
     """Most tokens of that candidate; where more are likelier than not, there is none."""
-    short: int = 0
+    short: int = 3
     """Where that candidate has at most so many tokens, it and copies are all there is."""
-    sure: float = 1.0
+    sure: float = 0.5
     """The same where it has at least this geometric mean probability: no canvas would win against it."""
     chance: Mapping[str, float] = field(default_factory=dict[str, float])
     """Weights of the signs of ``infill.chance`` by name, all of them; empty: nobody says what is likely right."""
