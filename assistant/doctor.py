@@ -230,7 +230,7 @@ def check_edits(settings: Settings) -> Check:
         return Check(
             "edits",
             "ok" if folder is None else "broken",
-            f"{name} was not trained to edit: `hone fix` mends syntax errors by rule, and can do no more",
+            f"{name} was not trained to edit: `hone fix` mends syntax errors and misspelt names by rule",
             "name a checkpoint that was, with --edit-model or HONE_EDIT_MODEL",
         )
     except HoneError as error:

@@ -1,4 +1,4 @@
-"""Syntax errors in blocks, mended by rule before a model looks at them, and also where there is none that can edit.
+"""Syntax errors and misspelt names in blocks, mended by rule before a model is asked, and where there is none to ask.
 
 request -> by_rule -> Ruled.request -> whoever edits -> Ruled.result
 """
@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 
 from assistant.errors import CannotEditError
 from assistant.mend import Broken, Mending
+from assistant.spelling import respelt
 from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
+from infill.languages import resolve
 from infill.minimal import minimal
 
 TASK = "fix"
 """The task for which errors are mended."""
-NO_MODEL = "looked at for syntax errors alone: the model cannot edit"
+NO_MODEL = "looked at by rule alone: the model cannot edit"
 ERROR_LEFT = "left with a syntax error that no rule mends"
 MOST = 32
 """Errors that are mended in one request."""
@@ -67,6 +69,9 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     while True:
         broken = Broken(text, request.language, request.filename)
         steps = [] if mended >= MOST or should_stop() else _steps(broken, blocks, request)
+        if not steps and not broken.faults and resolve(request.language, request.filename, text) == "python":
+            for one in reversed(respelt(text, blocks)):
+                text, blocks = one.of(text), _moved(blocks, one)
         if not steps:
             left = tuple(any(start <= one.start < end for one in broken.faults) for start, end in blocks)
             return Ruled(request, replace(request, text=text, blocks=blocks), left)

@@ -71,7 +71,9 @@ def test_doctor_says_who_edits(folders: Path, tmp_path: Path, capsys: pytest.Cap
         save_model(tmp_path / name, Network(config), tokenizer)
     model = ["doctor", "--model", str(tmp_path / "no")]
     assert main(model) == 0
-    assert "was not trained to edit: `hone fix` mends syntax errors by rule" in capsys.readouterr().out
+    assert (
+        "was not trained to edit: `hone fix` mends syntax errors and misspelt names by rule" in capsys.readouterr().out
+    )
     assert main([*model, "--edit-model", str(tmp_path / "yes")]) == 0
     assert f"ok       edits     {tmp_path / 'yes'}, a model of its own; in 'retrun" in capsys.readouterr().out
     assert main([*model, "--edit-model", str(folders / "edits")]) == 1

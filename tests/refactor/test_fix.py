@@ -77,7 +77,7 @@ def test_without_a_model_that_edits(repo: Path, hone: Hone, mender: Mender) -> N
     assert done.code == 0, done
     assert "+def sub(a, b):\n" in done.out
     assert "1 block mended by rule" in done.err
-    assert "2 blocks looked at for syntax errors alone: the model cannot edit" in done.err
+    assert "2 blocks looked at by rule alone: the model cannot edit" in done.err
     assert "--edit-model" in done.err
     git(repo, "apply", "--check", stdin=done.out.encode())
     assert hone("fix", "a.py", "--check").code == 1
