@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from assistant.config import Settings
+from assistant.models import can_edit, for_edits, main_folder
 from assistant.refactor.asking import Ask, Selected, changes
 from assistant.refactor.change import Change
 from assistant.refactor.files import Original
@@ -33,7 +34,10 @@ from infill.timing import ratio, side_by_side
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
-    settings = Settings(model=options.model, device=options.device, threads=options.threads)
+    settings = for_edits(Settings(model=options.model, device=options.device, threads=options.threads))
+    if not can_edit(main_folder(settings)):
+        print("this needs a model that was trained to edit: --model FOLDER", file=sys.stderr)
+        return 2
     console = Console(width=None if sys.stdout.isatty() else 120)
     dice = random.Random(options.seed)
     chosen = select(options.files, options.functions, dice)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from assistant.rules import by_rule
 from assistant.service import Assistant
 from assistant.types import TASKS, Caller, EditRequest, EditResult
 from infill.engine import Infiller
@@ -107,6 +108,46 @@ def test_nothing_to_change_is_said() -> None:
         offer = (await offers(editor, lines(4, 4)))[1]
         with pytest.raises(RequestFailedError, match="finds nothing to change"):
             await editor.request("codeAction/resolve", **offer)
+
+    run(work)
+
+
+def test_the_model_sees_what_rules_have_mended() -> None:
+    async def work() -> None:
+        edits = Edits(Mender({"return total": "return a_sum"}))
+        editor = await opened(edits)
+        offer = (await offers(editor, lines(4, 4)))[0]
+        answer = (await editor.request("codeAction/resolve", **offer))["edit"]
+        (change,) = answer["documentChanges"]
+        lines_of = SOURCE.splitlines(keepends=True)
+        for one in sorted(change["edits"], key=lambda one: -one["range"]["start"]["character"]):
+            row, last = one["range"]["start"]["line"], one["range"]["end"]["character"]
+            line = lines_of[row]
+            lines_of[row] = line[: one["range"]["start"]["character"]] + one["newText"] + line[last:]
+        assert "".join(lines_of) == SOURCE.replace("retrun total", "return a_sum")
+        assert "return total\n" in edits.asked[0].text
+
+    run(work)
+
+
+def test_an_error_that_no_rule_mends_is_edited_by_the_model() -> None:
+    text = "x = 1\n? ? ? ? ?\ny = 2\n"
+    assert by_rule(EditRequest(text, "fix", ((0, len(text)),), language="python")).without_model().edits == ()
+
+    async def work() -> None:
+        edits = Edits(Mender({"? ? ? ? ?": "z = 3"}))
+        editor, session = in_memory(Script(lambda _: []), edit=edits, tasks=TASKS)
+        await editor.start(MODERN)
+        await until(lambda: session.tasks == TASKS, "what the model can do")
+        editor.open(text, version=5)
+        found: list[dict[str, Any]] = await editor.request(
+            "textDocument/codeAction",
+            textDocument={"uri": URI}, range=lines(1, 1), context={"diagnostics": [], "only": ["quickfix"]},
+        )  # fmt: skip
+        [offer] = [one for one in found if one["title"] == "Fix this syntax error"]
+        answer = (await editor.request("codeAction/resolve", **offer))["edit"]
+        assert answer["documentChanges"][0]["edits"]
+        assert [one.task for one in edits.asked] == ["fix"]
 
     run(work)
 
