@@ -38,6 +38,8 @@ QUIET = 1.5
 """Results are kept only where the fixed work after a benchmark took less than so many times what it took before."""
 NOISE = 0.15
 """Share by which milliseconds differ between two runs of the same program on a shared machine."""
+LEAST_MS = 0.5
+"""What takes less is not compared."""
 _MS = re.compile(r"(?:^|[ _])ms(?:$|[ _,])")
 Kind = Literal["time", "ratio", "quality"]
 
@@ -205,6 +207,8 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Moved]:
 
 
 def _moved(name: str, was: Number, now: Number, units: Sequence[float], noise: float) -> Moved | None:
+    if was.kind == "time" and max(was.value, now.value) < LEAST_MS:
+        return None
     if was.kind == "time":
         old, new = was.value / units[0], now.value / units[1]
     else:
@@ -241,7 +245,7 @@ def _numbers(node: Any, path: str) -> Iterator[tuple[str, Number]]:
 def _leaf(node: Mapping[str, Any], key: str, value: float, name: str, path: str) -> Iterator[tuple[str, Number]]:
     if key == "faster":
         yield name, Number("ratio", value, node.get("low"), node.get("high"))
-    elif key in ("peak_share", "per_second"):
+    elif key == "peak_share" or key.endswith("_per_s"):
         yield name, Number("ratio", value)
     elif _MS.search(key) or path.endswith("_ms"):
         yield name, Number("time", value)
@@ -251,7 +255,7 @@ def _name(one: Any, index: int) -> str:
     """What tells the rows of a list apart: their texts and whole numbers, else their places."""
     if not isinstance(one, dict):
         return str(index)
-    keys = ("name", "kind", "server", "load", "batch", "length", "requests", "clients")
+    keys = ("name", "engine", "kind", "what", "server", "pace", "batch", "length", "requests", "clients")
     parts = [str(one[key]) for key in keys if key in one]
     return " ".join(parts) or str(index)
 

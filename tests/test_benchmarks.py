@@ -214,6 +214,13 @@ def test_what_moved_beyond_the_noise(now: dict[str, Any], kernel: float, moved: 
         assert one.change == pytest.approx(one.now - one.before if "exact" in one.name else one.now / one.before)
 
 
+def test_what_takes_no_time_is_not_compared() -> None:
+    before = {"kernel_ms": [2.0, 2.0], "result": {"a_ms": 0.1, "answers_per_s": 8.0}}
+    assert run.compare(before, {"kernel_ms": [2.0, 2.0], "result": {"a_ms": 0.2, "answers_per_s": 8.1}}) == []
+    [moved] = run.compare(before, {"kernel_ms": [2.0, 2.0], "result": {"a_ms": 0.9, "answers_per_s": 8.1}})
+    assert moved.name == "a_ms"
+
+
 def test_a_drifting_machine_allows_more() -> None:
     before = {"kernel_ms": [2.0, 2.0], "result": {"a_ms": 10.0}}
     assert run.compare(before, {"kernel_ms": [1.9, 2.1], "result": {"a_ms": 12.0}}) == []
