@@ -6,7 +6,7 @@ can be resumed anywhere, on any number of workers.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,8 +64,9 @@ class Batches(Dataset[Batch]):
         rank: int = 0,
         world: int = 1,
         edits: float = 0.0,
+        kinds: Collection[str] | None = None,
     ) -> None:
-        """``edits``: share of the batches that hold edits."""
+        """``edits``: share of the batches that hold edits; ``kinds``: of damage that are drawn for them, None: all."""
         if config.vocab_size != tokenizer.vocab_size:
             raise ValueError(f"model has {config.vocab_size} tokens, tokenizer {tokenizer.vocab_size}: train it anew")
         self.source, self.tokenizer, self.config = source, tokenizer, config
@@ -78,7 +79,7 @@ class Batches(Dataset[Batch]):
         self.cumulated: list[float] = np.cumsum(weights / weights.sum()).tolist()
         newline = [tokenizer.token_bytes(i).startswith(b"\n") for i in range(tokenizer.vocab_size)]
         self.newline = np.array(newline)
-        self.edits = edits
+        self.edits, self.kinds = edits, kinds
         self.blocks = EditBatches(tokenizer, config)
         self._parser: tree_sitter.Parser | None = None  # made where it is used: it cannot be sent to a worker
 
@@ -107,7 +108,7 @@ class Batches(Dataset[Batch]):
         self._parser = self._parser or python_parser()
         while True:
             index = min(bisect_right(self.cumulated, float(rng.random())), len(self.source) - 1)
-            found = example(rng, self.source.text(index), self._parser)
+            found = example(rng, self.source.text(index), self._parser, self.kinds)
             if found is not None and (laid := self.blocks.lay_out(rng, found, self.source.path(index))) is not None:
                 return laid
 

@@ -6,7 +6,7 @@ open, where the canvas learns to fill them. The causal head learns to write the 
 judge of edits, and the autoregressive way to do the same. Knows ids and offsets, and nothing of the kinds of damage.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -53,9 +53,12 @@ def operations(damaged: Sequence[int], clean: Sequence[int]) -> Operations:
     return Operations(wrong, inserts)
 
 
-def example(rng: np.random.Generator, text: str, parser: tree_sitter.Parser) -> Example | None:
-    """One block of the text, damaged or left as it is; None where no kind of damage fits the place that was drawn."""
-    drawn = draw(rng, text, parser)
+def example(
+    rng: np.random.Generator, text: str, parser: tree_sitter.Parser, kinds: Collection[str] | None = None
+) -> Example | None:
+    """One block of the text, damaged or left as it is; None where no kind of damage fits the place that was drawn.
+    ``kinds`` limits what is drawn."""
+    drawn = draw(rng, text, parser, kinds)
     if drawn is None or not drawn[1].edits:
         return None
     block, damage = drawn

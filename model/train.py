@@ -37,6 +37,8 @@ from model.checkpoint import (
 )
 from model.config import SIZES, ModelConfig
 from model.corpus import Corpus
+from model.damage.kinds import KINDS
+from model.damage.types import GROUPS
 from model.data import Batches, to
 from model.loss import Batch, Losses, losses
 from model.network import Network
@@ -76,6 +78,8 @@ class Settings:
     """Share of the steps (in the second half) whose damage is the model's own samples."""
     edits: float = 0.0
     """Share of the steps that train edits."""
+    tasks: str = ""
+    """Kinds of damage, and groups of them, that edits are drawn from: names with commas between; empty: all."""
     seed: int = 1
     device: str = "auto"
     compile: bool = False
@@ -91,6 +95,7 @@ class Settings:
             raise ValueError(f"size {self.size!r} is unknown: choose one of {', '.join(SIZES)}")
         if (self.minutes is None) == (self.steps is None):
             raise ValueError("give either --minutes or --steps")
+        kinds_of(self.tasks)
         for name in ("streams", "canvas", "save_minutes", "check_minutes"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
@@ -162,7 +167,7 @@ class Run:
         source = Corpus.open(s.data / "train")
         data = Batches(
             source, self.tokenizer, self.config, streams=s.streams, canvas=s.canvas, seed=s.seed,
-            first=self.index, rank=self.rank, world=self.world, edits=s.edits,
+            first=self.index, rank=self.rank, world=self.world, edits=s.edits, kinds=kinds_of(s.tasks),
         )  # fmt: skip
         if s.workers == 0:
             return (data[i] for i in range(len(data)))
@@ -249,7 +254,8 @@ class Run:
     def check(self) -> dict[str, float]:
         """Losses on fixed batches of held-out packages, with the averaged weights and the present ones."""
         source = Corpus.open(self.settings.data / "valid")
-        data = Batches(source, self.tokenizer, self.config, streams=8, canvas=256, seed=12345)
+        kinds = kinds_of(self.settings.tasks)
+        data = Batches(source, self.tokenizer, self.config, streams=8, canvas=256, seed=12345, kinds=kinds)
         batches = [data[i] for i in range(6)]
         data.edits = float(self.settings.edits > 0)
         edits = [data[i] for i in range(6 * math.ceil(self.settings.edits))]
@@ -312,6 +318,19 @@ class Run:
         if self.logs is not None:
             self.logs.rewind(self.index)
         self.optimiser.load(state)
+
+
+def kinds_of(tasks: str) -> list[str] | None:
+    """The kinds of damage that are named, by themselves or by their group; None where nothing is named.
+
+    Raises:
+        ValueError: an unknown name, with the groups that there are.
+    """
+    named = [name.strip() for name in tasks.split(",") if name.strip()]
+    for name in named:
+        if name not in KINDS and name not in GROUPS:
+            raise ValueError(f"task {name!r} is unknown: choose from {', '.join(GROUPS)}, and the kinds in docs/edits.md")
+    return [kind.name for kind in KINDS.values() if {kind.name, kind.group} & set(named)] or None
 
 
 def take_over(network: Network, tokenizer: Tokenizer, folder: Path) -> None:
@@ -417,6 +436,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("clip", float, "largest gradient norm"),
         ("own", float, "share of late steps damaged by the model's own samples"),
         ("edits", float, "share of steps that train edits"),
+        ("tasks", str, "kinds of damage and groups of them for edits, with commas between; empty: all"),
         ("seed", int, "seed of weights and data"),
         ("workers", int, "processes that prepare batches"),
         ("save-minutes", float, "minutes between checkpoints"),

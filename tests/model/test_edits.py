@@ -21,7 +21,7 @@ from model.loss import losses
 from model.network import Network
 from model.spans import python_parser
 from model.tokenizer import Tokenizer
-from model.train import Settings, train
+from model.train import Settings, kinds_of, train
 
 TOKENS = st.lists(st.integers(70, 80), max_size=30)
 SOURCE = "import os\n\n\ndef add(a, b):\n    total = a + b\n    return total\n\n\nprint(add(1, 2))\n"
@@ -110,6 +110,22 @@ def test_examples_are_damaged_inside_their_lines() -> None:
         assert one.before + one.clean + one.after == SOURCE
     assert 0.1 < sum(one.clean == one.damaged for one in found) / len(found) < 0.6
     assert {"fix"} < {one.task for one in found}
+
+
+def test_only_the_named_kinds_are_drawn() -> None:
+    rng, parser = np.random.default_rng(2), python_parser()
+    kinds = kinds_of("lost-return, rename")
+    assert kinds is not None
+    assert {"lost-return", "stale-local"} <= set(kinds)
+    assert "missing-colon" not in kinds
+    found = {one.task for _ in range(100) if (one := example(rng, SOURCE, parser, ["lost-return"])) is not None}
+    assert found == {"lost-return", "fix"}
+    assert kinds_of("") is None
+
+
+def test_an_unknown_task_is_named_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="task 'mend' is unknown: choose from fix, modernise"):
+        Settings(size="nano", data=tmp_path, out=tmp_path, steps=1, tasks="fix,mend")
 
 
 def test_the_edit_head_learns(data: Path, tmp_path: Path) -> None:
