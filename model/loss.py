@@ -50,10 +50,10 @@ class Losses:
     stream: Tensor
     """Mean nats per token of the causal head."""
     canvas: Tensor
-    """Mean nats per masked or replaced token."""
+    """Mean nats per masked or replaced token; 0 where there are no canvases."""
     fill: Tensor
     line: Tensor
-    """Mean nats of the two length distributions."""
+    """Mean nats of the two length distributions; 0 where they are not learned."""
     edit: Tensor
     """Mean weighted nats of the edit head; 0 where the batch has no edits."""
 
@@ -97,29 +97,34 @@ def cross_entropy(hidden: Tensor, table: Tensor, targets: Tensor, weights: Tenso
     return total, nll
 
 
-def losses(network: Network, hidden: tuple[Tensor, Tensor], batch: Batch) -> Losses:
-    """Hidden states of ``network.forward`` -> losses. Rows without weight never reach the vocabulary."""
+def losses(network: Network, hidden: tuple[Tensor, Tensor], batch: Batch, objective: str = "canvas") -> Losses:
+    """Hidden states of ``network.forward`` -> losses. Rows without weight never reach the vocabulary.
+
+    ``objective``: "causal" is the next-token loss alone.
+    """
     stream, canvas = hidden
-    parts: list[Tensor] = []
-    means: list[Tensor] = []
-    for h, targets, weights in (
-        (stream, batch.targets, batch.weights),
-        (canvas, batch.canvas_targets, batch.canvas_weights),
-    ):
-        chosen = weights > 0
-        w = weights[chosen]
-        total, nll = cross_entropy(h[chosen], network.embedding.weight, targets[chosen], w / w.sum())
-        parts.append(total)
-        plain = w >= 1.0  # the hard ones: not the clean visible tokens of a canvas
-        means.append(nll[plain].mean())
+    first, stream_mean = token_loss(network, stream, batch.targets, batch.weights)
+    if objective == "causal":
+        none = torch.zeros((), device=stream.device)
+        return Losses(first, stream_mean, none, none, none, none)
+    second, canvas_mean = token_loss(network, canvas, batch.canvas_targets, batch.canvas_weights)
     logits = network.length_head(stream[batch.length_weights.sum(-1) > 0]).float()
     chosen = batch.length_weights.sum(-1) > 0
     nll = functional.cross_entropy(logits.flatten(0, 1), batch.lengths[chosen].flatten(), reduction="none").view(-1, 2)
     w = batch.length_weights[chosen]
     length = (nll * w).sum(0) / w.sum(0).clamp_min(1e-6)
     edit = edit_loss(network, canvas, batch)
-    total = parts[0] + parts[1] + LENGTH_SHARE * length.sum() + edit
-    return Losses(total, means[0].detach(), means[1].detach(), length[0].detach(), length[1].detach(), edit.detach())
+    total = first + second + LENGTH_SHARE * length.sum() + edit
+    return Losses(total, stream_mean, canvas_mean, length[0].detach(), length[1].detach(), edit.detach())
+
+
+def token_loss(network: Network, hidden: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean nats, and (without gradient) the plain mean over the hard ones: not the clean visible tokens of a
+    canvas."""
+    chosen = weights > 0
+    w = weights[chosen]
+    total, nll = cross_entropy(hidden[chosen], network.embedding.weight, targets[chosen], w / w.sum())
+    return total, nll[w >= 1.0].mean()
 
 
 def edit_loss(network: Network, canvas: Tensor, batch: Batch) -> Tensor:

@@ -206,7 +206,7 @@ class Network(nn.Module):
         return norm(norm(self.embedding(ids)) + self.shift * norm(self.embedding(previous)))
 
     def forward(self, ids: Tensor, canvases: Canvases) -> tuple[Tensor, Tensor]:
-        """Training: streams [B, T] and their canvases -> hidden states [B, T, D] and [B, C, D], normed."""
+        """Training: streams [B, T] and their canvases (C may be 0) -> hidden states [B, T, D] and [B, C, D], normed."""
         length = ids.shape[1]
         allowed = canvases.allowed(length)
         previous = functional.pad(ids[:, :-1], (1, 0))
@@ -220,8 +220,10 @@ class Network(nn.Module):
             q, k, v = block.attention.project(norm(x), both, cos, sin)
             scale = block.attention.scale
             stream = attention.causal(q[:, :, :length], k[:, :, :length], v[:, :, :length], scale)
-            canvas = attention.masked(q[:, :, length:], k, v, allowed, scale)
-            x = x + block.attention.merge(torch.cat([stream, canvas], dim=2))
+            if canvases.ids.shape[1]:
+                canvas = attention.masked(q[:, :, length:], k, v, allowed, scale)
+                stream = torch.cat([stream, canvas], dim=2)
+            x = x + block.attention.merge(stream)
             x = x + block.feed_forward(norm(x))
         x = norm(x)
         return x[:, :length], x[:, length:]

@@ -48,6 +48,7 @@ from model.tokenizer import Tokenizer
 
 EDITS = ("stream", "canvas", "edit")
 """Losses on batches of edits that tell something."""
+OBJECTIVES = ("canvas", "causal")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,9 @@ class Settings:
     resume: bool = False
     start: Path | None = None
     """A model folder whose weights the run begins with; None: random ones."""
+    objective: str = "canvas"
+    """"causal": next-token loss alone, on the same streams; no canvases are made, and no head for lengths or edits
+    learns. What comes out is a plain autoregressive model that fills holes, for comparisons."""
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
@@ -96,9 +100,18 @@ class Settings:
         if (self.minutes is None) == (self.steps is None):
             raise ValueError("give either --minutes or --steps")
         kinds_of(self.tasks)
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"objective {self.objective!r} is unknown: choose one of {', '.join(OBJECTIVES)}")
+        if self.objective == "causal" and (self.own or self.edits):
+            raise ValueError("--objective causal has no canvases: leave --own and --edits at 0")
         for name in ("streams", "canvas", "save_minutes", "check_minutes"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+
+    @property
+    def width(self) -> int:
+        """Canvas tokens that are really behind each stream."""
+        return self.canvas if self.objective == "canvas" else 0
 
 
 def train(settings: Settings) -> dict[str, float]:
@@ -166,7 +179,7 @@ class Run:
         s = self.settings
         source = Corpus.open(s.data / "train")
         data = Batches(
-            source, self.tokenizer, self.config, streams=s.streams, canvas=s.canvas, seed=s.seed,
+            source, self.tokenizer, self.config, streams=s.streams, canvas=s.width, seed=s.seed,
             first=self.index, rank=self.rank, world=self.world, edits=s.edits, kinds=kinds_of(s.tasks),
         )  # fmt: skip
         if s.workers == 0:
@@ -184,7 +197,7 @@ class Run:
         rng = np.random.default_rng([self.settings.seed, self.index, 7])
         if self.share > 0.5 and rng.random() < self.settings.own:
             self.own_damage(batch, rng)
-        result = losses(self.network, self.body(batch.ids, batch.canvases), batch)
+        result = losses(self.network, self.body(batch.ids, batch.canvases), batch, self.settings.objective)
         result.total.backward()
         self.reduce()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
@@ -230,8 +243,8 @@ class Run:
         if self.logs is None:
             return
         if self.index % 10 == 0 or self.done:
-            rate = self.settings.streams * (self.config.context + self.settings.canvas) / took
-            share = rate * _flops(self.config, self.settings.canvas) / self.peak
+            rate = self.settings.streams * (self.config.context + self.settings.width) / took
+            share = rate * operations(self.config, self.settings.width) / self.peak
             row = {
                 "stream": float(result.stream), "canvas": float(result.canvas), "fill": float(result.fill),
                 "line": float(result.line), "edit": float(result.edit),
@@ -255,7 +268,8 @@ class Run:
         """Losses on fixed batches of held-out packages, with the averaged weights and the present ones."""
         source = Corpus.open(self.settings.data / "valid")
         kinds = kinds_of(self.settings.tasks)
-        data = Batches(source, self.tokenizer, self.config, streams=8, canvas=256, seed=12345, kinds=kinds)
+        width = 256 if self.settings.objective == "canvas" else 0
+        data = Batches(source, self.tokenizer, self.config, streams=8, canvas=width, seed=12345, kinds=kinds)
         batches = [data[i] for i in range(6)]
         data.edits = float(self.settings.edits > 0)
         edits = [data[i] for i in range(6 * math.ceil(self.settings.edits))]
@@ -278,7 +292,8 @@ class Run:
             return {}
         for batch in batches:
             moved = to(batch, self.device)
-            rows.append(losses(self.network, self.network(moved.ids, moved.canvases), moved))
+            hidden = self.network(moved.ids, moved.canvases)
+            rows.append(losses(self.network, hidden, moved, self.settings.objective))
             seen = batch.targets[batch.weights > 0].tolist()
             size, tokens = size + sum(len(self.tokenizer.token_bytes(t)) for t in seen), tokens + len(seen)
         names = ("stream", "canvas", "fill", "line", "edit")
@@ -311,6 +326,9 @@ class Run:
         saved = json.loads(path.read_text("utf-8"))
         if saved["model"] != self.config.to_dict():
             raise ValueError(f"{path} is a run of another size: give another --out, or the --size it was begun with")
+        begun = saved["settings"].get("objective", "canvas")  # older runs do not say it
+        if begun != self.settings.objective:
+            raise ValueError(f"{path} is a run with --objective {begun}: give another --out, or that objective")
         state = load_file(self.settings.out / "state.safetensors", device="cpu")
         # Weights and progress are two files: the tensor says which step the weights are of.
         self.index = int(state.pop("index"))
@@ -389,7 +407,7 @@ def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def _flops(config: ModelConfig, canvas: int) -> float:
+def operations(config: ModelConfig, canvas: int) -> float:
     """Floating-point operations per token (stream and canvas), forward and backward: 6 per weight, and attention."""
     parts = config.parameters()
     both = config.context + canvas
@@ -444,6 +462,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         default = getattr(Settings, name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default {default})")
+    parser.add_argument(
+        "--objective", default="canvas", choices=OBJECTIVES, help="causal: next-token loss alone, for comparisons"
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--compile", action="store_true", help="torch.compile the network's body")
     parser.add_argument("--start", type=Path, help="begin with the weights of this model folder")

@@ -48,6 +48,42 @@ def test_stop_and_resume_is_bit_identical(data: Path, tmp_path: Path, monkeypatc
         assert torch.equal(value, parts[name]), name
 
 
+def test_the_causal_objective_is_next_tokens_alone(data: Path, tmp_path: Path) -> None:
+    causal = replace(settings(data, tmp_path, 3), own=0.0, objective="causal")
+    run, other = Run(causal), Run(replace(causal, objective="canvas", out=tmp_path / "canvas"))
+    ours, theirs = next(run.batches()), next(other.batches())
+    assert torch.equal(ours.ids, theirs.ids), "the same streams"
+    assert torch.equal(ours.weights, theirs.weights)
+    assert (ours.canvases.ids.shape[1], theirs.canvases.ids.shape[1]) == (0, 64), "no canvas is made"
+    with torch.no_grad():
+        alone, _ = run.network(ours.ids, ours.canvases)
+        beside, _ = other.network(theirs.ids, theirs.canvases)
+    assert torch.allclose(alone.float(), beside.float(), atol=0.05), "streams do not see canvases"
+    before = run.network.length_head.up.weight.detach().clone()
+    for batch, _ in zip(run.batches(), range(3), strict=False):
+        run.step(batch)
+    assert torch.equal(before, run.network.length_head.up.weight)
+    result = run.check()
+    assert result["average.bits_per_byte"] > 0
+    assert result["average.canvas"] == 0.0
+
+
+def test_the_causal_objective_resumes_exactly(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def causal(out: str, *, resume: bool = False) -> Settings:
+        return replace(settings(data, tmp_path / out, 6, resume=resume), own=0.0, objective="causal")
+
+    train(causal("whole"))
+    monkeypatch.setattr("model.train.Run.done", property(lambda run: run.index >= 3))
+    train(causal("parts"))
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="a run with --objective causal"):
+        train(replace(causal("parts", resume=True), objective="canvas"))
+    train(causal("parts", resume=True))
+    whole, parts = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "parts"))
+    for name, value in whole.items():
+        assert torch.equal(value, parts[name]), name
+
+
 def test_two_processes_train_as_one(data: Path, tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "model.train",
@@ -63,6 +99,10 @@ def test_bad_settings_are_named(data: Path, tmp_path: Path, capsys: pytest.Captu
         Settings(size="huge", data=data, out=tmp_path, steps=1)
     with pytest.raises(ValueError, match="either --minutes or --steps"):
         Settings(size="nano", data=data, out=tmp_path)
+    with pytest.raises(ValueError, match="objective 'both' is unknown: choose one of canvas, causal"):
+        Settings(size="nano", data=data, out=tmp_path, steps=1, objective="both")
+    with pytest.raises(ValueError, match="leave --own and --edits at 0"):
+        Settings(size="nano", data=data, out=tmp_path, steps=1, objective="causal", own=0.1)
     assert main(["--size=nano", "--steps=1", f"--data={tmp_path}/none", f"--out={tmp_path}/out"]) == 2
     assert "hone:" in capsys.readouterr().err
 
