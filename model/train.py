@@ -347,7 +347,7 @@ def kinds_of(tasks: str) -> list[str] | None:
     named = [name.strip() for name in tasks.split(",") if name.strip()]
     for name in named:
         if name not in KINDS and name not in GROUPS:
-            raise ValueError(f"task {name!r} is unknown: choose from {', '.join(GROUPS)}, and the kinds in docs/edits.md")
+            raise ValueError(f"task {name!r} is unknown: choose from {', '.join(GROUPS)}, or kinds of docs/edits.md")
     return [kind.name for kind in KINDS.values() if {kind.name, kind.group} & set(named)] or None
 
 
