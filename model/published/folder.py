@@ -1,0 +1,199 @@
+"""A published checkpoint's folder, read without running anything that lies in it.
+
+Weights come from safetensors files only: their headers are checked against what the network needs before anything is
+allocated, then tensors are mapped from the file. Python files are never run or imported. All refusals are ValueError,
+one sentence that names the file or the tensor. The format: https://github.com/huggingface/safetensors#format
+"""
+
+import json
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+LARGEST_HEADER = 100_000_000
+"""Bytes; the limit of the format's own reader."""
+
+LARGEST_JSON = 100_000_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a tensor lies: bytes ``start`` to ``end`` of ``file``."""
+
+    file: Path
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Folder:
+    path: Path
+    config: Mapping[str, Any]
+    entries: Mapping[str, Entry]
+    unused: tuple[str, ...]
+    """Python files beside the weights: not read, not run."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(entry.end - entry.start for entry in self.entries.values())
+
+    def check(self, needed: Mapping[str, tuple[int, ...]], recomputed: Mapping[str, tuple[int, ...]]) -> None:
+        """Every needed tensor is there with its shape, and nothing besides but what is ``recomputed``. From headers."""
+        missing = [name for name in needed if name not in self.entries]
+        extra = [name for name in self.entries if name not in needed and name not in recomputed]
+        if missing:
+            unknown = f", and holds {extra[0]!r}, which is not known" if extra else ""
+            raise ValueError(f"{self.path} lacks the tensor {missing[0]!r} ({len(missing)} in all){unknown}")
+        if extra:
+            raise ValueError(f"{self.path} holds the tensor {extra[0]!r} ({len(extra)} in all), which is not known")
+        for name, entry in self.entries.items():
+            shape = needed[name] if name in needed else recomputed[name]
+            if entry.shape != tuple(shape):
+                where = f"{self.path / entry.file.name}: {name!r}"
+                raise ValueError(f"{where} has the shape {list(entry.shape)}, not {list(shape)}")
+
+    def read(self, name: str) -> Tensor:
+        """The tensor, mapped: its pages are read when they are used. Writing to it does not change the file."""
+        entry = self.entries[name]
+        if entry.start == entry.end:
+            return torch.empty(entry.shape, dtype=entry.dtype)
+        with entry.file.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        if len(mapped) < entry.end:
+            raise ValueError(f"{entry.file} has become shorter since it was checked")
+        data = torch.frombuffer(mapped, dtype=torch.uint8, offset=entry.start, count=entry.end - entry.start)
+        # A header need not end where a number of this size may begin.
+        data = data.clone() if entry.start % entry.dtype.itemsize else data
+        return data.view(entry.dtype).view(entry.shape)
+
+
+def open_folder(path: Path) -> Folder:
+    """Raises ValueError: the folder is not one, or a file in it is not as it must be."""
+    if not path.is_dir():
+        raise ValueError(f"{path} is not a folder")
+    names = sorted(entry.name for entry in path.iterdir())
+    for name in names:
+        if Path(name).suffix.lower() in PICKLES:
+            raise ValueError(f"{path / name} is a pickle, which can run code when it is read: use safetensors only")
+    return Folder(
+        path=path,
+        config=read_json(path / "config.json"),
+        entries=_entries(path),
+        unused=tuple(name for name in names if name.endswith(".py")),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object with no name twice and no number that is none. Raises ValueError, naming the file."""
+    if not path.is_file():
+        raise ValueError(f"{path} is missing")
+    if path.stat().st_size > LARGEST_JSON:
+        raise ValueError(f"{path} is larger than {LARGEST_JSON} bytes")
+    return _object(path.read_bytes(), str(path))
+
+
+def _object(text: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is not JSON that can be used: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must hold an object, not {type(value).__name__}")  # noqa: TRY004 (a file's value)
+    return cast("dict[str, Any]", value)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
+
+
+def _constant(text: str) -> None:
+    raise ValueError(f"{text} is not a number")
+
+
+def _entries(path: Path) -> dict[str, Entry]:
+    index, single = path / INDEX, path / SINGLE
+    if index.is_file() and single.is_file():
+        raise ValueError(f"{path} holds both {INDEX} and {SINGLE}: which one counts cannot be told")
+    if single.is_file():
+        return _header(single)
+    if not index.is_file():
+        raise ValueError(f"{path} holds neither {SINGLE} nor {INDEX}")
+    where = read_json(index).get("weight_map")
+    if not isinstance(where, dict) or not where:
+        raise ValueError(f"{index} has no weight_map")
+    entries: dict[str, Entry] = {}
+    for shard in dict.fromkeys(_shard(index, name, shard) for name, shard in where.items()):
+        for name, entry in _header(path / shard).items():
+            if name in entries:
+                raise ValueError(f"the tensor {name!r} is in both {entries[name].file.name} and {shard} of {path}")
+            if where.get(name) != shard:
+                raise ValueError(f"{path / shard} holds the tensor {name!r}, which {INDEX} does not say")
+            entries[name] = entry
+    for name, shard in where.items():
+        if name not in entries:
+            raise ValueError(f"{path / shard} lacks the tensor {name!r}, which {INDEX} promises")
+    return entries
+
+
+def _shard(index: Path, name: str, shard: object) -> str:
+    """A plain name of a file that is there beside the index."""
+    plain = isinstance(shard, str) and shard.endswith(".safetensors") and not set(shard) & set("/\\:\0")
+    if not plain:
+        raise ValueError(f"{index} puts {name!r} into {shard!r}, which is not the name of a safetensors file beside it")
+    if not (index.parent / str(shard)).is_file():
+        raise ValueError(f"{index} puts {name!r} into {shard}, which is missing")
+    return str(shard)
+
+
+def _header(file: Path) -> dict[str, Entry]:
+    """Eight bytes with the header's length, the header, then tensors without gaps up to the file's end."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(size - 8, LARGEST_HEADER):
+            raise ValueError(f"{file} is cut off, or is not a safetensors file: its header would be {length} bytes")
+        header = _object(stream.read(length), f"the header of {file}")
+    header.pop("__metadata__", None)
+    entries = {name: _entry(file, 8 + length, name, fields) for name, fields in header.items()}
+    end = 8 + length
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):
+        if entry.start != end:
+            raise ValueError(f"{file}: the tensor {name!r} begins at byte {entry.start}, not at {end}")
+        end = entry.end
+    if end != size:
+        raise ValueError(f"{file} has {size} bytes, but its header describes {end}: it is cut off or damaged")
+    return entries
+
+
+def _entry(file: Path, base: int, name: str, fields: object) -> Entry:
+    if not isinstance(fields, dict) or set(fields) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"{file}: {name!r} is not described by dtype, shape and data_offsets")
+    dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ValueError(f"{file}: {name!r} is of the type {dtype!r}: only {', '.join(DTYPES)} can be used")
+    if not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
+        raise ValueError(f"{file}: {name!r} has the shape {shape!r} at {offsets!r}, which cannot be")
+    start, end = offsets
+    if end - start != prod(shape) * DTYPES[dtype].itemsize:
+        raise ValueError(f"{file}: {name!r} has {end - start} bytes, which do not fit its shape {shape}")
+    return Entry(file, DTYPES[dtype], tuple(shape), base + start, base + end)
+
+
+def _whole(values: object) -> bool:
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
