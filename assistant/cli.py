@@ -138,7 +138,7 @@ def _rules(text: str, start: int, end: int) -> str:
 
 def _elsewhere() -> "Elsewhere":
     """Who looks for texts in other files, for measuring what they are worth."""
-    from assistant.workspace.snippets import DEFAULT_SOURCES, offline
+    from assistant.workspace.snippets import ORDER, offline
     from infill.workspaces import Elsewhere
 
     def find(root: Path, path: str, text: str, at: int, sources: Sequence[str]) -> list[tuple[str, str]]:
@@ -147,7 +147,7 @@ def _elsewhere() -> "Elsewhere":
 
     # What was changed lately and what is wrong, a package on disk cannot tell.
     sources = ("definitions", "imports", "open")
-    return Elsewhere(sources, tuple(one for one in DEFAULT_SOURCES if one in sources), find)
+    return Elsewhere(sources, tuple(one for one in ORDER if one in sources), find)
 
 
 # --- complete

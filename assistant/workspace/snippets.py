@@ -20,14 +20,16 @@ from assistant.workspace.gate import Gate, KeptOut, content
 from assistant.workspace.imports import Import, imports, shared
 from assistant.workspace.index import Entry, Reader, index_file, sweep
 
-DEFAULT_SOURCES: tuple[str, ...] = ("definitions", "imports", "open", "recent", "diagnostics")
-"""The sources that are on where nobody says otherwise, the most useful first."""
-MOST = 16
-MOST_CHARS = 8000
+ORDER: tuple[str, ...] = ("definitions", "imports", "open", "recent", "diagnostics")
+"""All sources; what is asked for together comes in this order."""
+DEFAULT_SOURCES: tuple[str, ...] = ("open",)
+"""The sources that are on where nobody says otherwise: those that held-out packages showed to help."""
+MOST = 20
+MOST_CHARS = 12_000
 LIMITS = {
     "definitions": (6, 2600),
     "imports": (2, 800),
-    "open": (4, 2600),
+    "open": (8, 6000),
     "recent": (3, 1600),
     "diagnostics": (1, 400),
 }
@@ -36,7 +38,7 @@ BEFORE, BEHIND = 24, 8
 """Lines around the cursor whose names count."""
 FAR = 40_000
 """Characters on both sides of the cursor whose names are looked through: a file of any length costs the same."""
-WINDOW, STEP = 16, 8
+WINDOW, STEP = 12, 6
 """Lines of a part of an open document."""
 LEAST_ALIKE = 0.08
 """Share of names in common below which a part of another document says nothing."""
@@ -485,8 +487,7 @@ def offline(
     if unknown := sorted(set(sources) - set(SOURCES)):
         raise ValueError(f"unknown source {unknown[0]!r}; there are {', '.join(SOURCES)}")
     gate, reader = _offline(root.resolve(), index)
-    ordered = tuple(one for one in DEFAULT_SOURCES if one in sources)
-    ordered += tuple(one for one in SOURCES if one in sources and one not in ordered)
+    ordered = tuple(one for one in ORDER if one in sources)
     known = Known(path, text, at, sources=ordered)
     if "open" in sources:
         known = replace(known, opened=tuple(beside(known, gate, reader)))

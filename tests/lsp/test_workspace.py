@@ -11,6 +11,7 @@ import pytest
 
 from assistant.types import SOURCES
 from assistant.workspace.index import Reader, index_file
+from assistant.workspace.snippets import DEFAULT_SOURCES, ORDER
 from lsp.documents import Document
 from lsp.session import Session
 from lsp.workspace import HUNK, _hunks
@@ -97,7 +98,7 @@ async def desk(
         processId=None,
         rootUri=None,
         capabilities=capabilities,
-        initializationOptions={"debounceMs": 0, "ahead": False, **(options or {})},
+        initializationOptions={"debounceMs": 0, "ahead": False, "context": list(ORDER), **(options or {})},
         workspaceFolders=[{"uri": root.as_uri(), "name": "project"}] if folders else None,
     )
     editor.notify("initialized")
@@ -125,6 +126,19 @@ def test_definitions_of_what_is_used_go_along(project: Path) -> None:
             assert any("class Basket" in text for text in texts)
             sources = {snippet.source for snippet in here.script.seen()[-1].extra}
             assert sources <= set(SOURCES)
+
+    run(work)
+
+
+def test_only_what_was_measured_to_help_goes_along_by_itself(project: Path) -> None:
+    async def work() -> None:
+        async with desk(project, options={"context": "auto"}) as here:
+            await here.indexed(lambda reader: reader.is_whole(), "the index")
+            here.open("shop.py")
+            here.open("main.py")
+            await until(lambda: here.session.context._roots, "the folder")
+            assert await here.texts(4, 4)
+            assert {one.source for one in here.script.seen()[-1].extra} <= set(DEFAULT_SOURCES)
 
     run(work)
 

@@ -55,7 +55,7 @@ def test_a_long_file_is_shown_as_it_is_cut(project: Path, capsys: pytest.Capture
 
 
 def test_it_is_readable(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["context", "main.py", "--at", "6:12"]) == 0
+    assert main(["context", "main.py", "--at", "6:12", "--source", "definitions"]) == 0
     said = capsys.readouterr().out
     for part in (
         "main.py:6:12",
