@@ -34,7 +34,7 @@ def as_object(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, 
 
 
 def test_it_shows_what_the_model_would_see(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = as_object(capsys, "main.py", "--at", "6:12")
+    found = as_object(capsys, "main.py", "--at", "6:12", "--source", "definitions")
     assert found["prefix"] + found["suffix"] == MAIN
     assert found["prefix"].endswith("return ")
     assert found["workspace"] == str(project)
@@ -128,6 +128,7 @@ class Asked:
 
 def test_complete_sends_along_what_helps(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked(monkeypatch)
+    (project / "shop.py").write_text(SHOP + MAIN)  # what is alike in a file that counts as open
     assert main(["complete", "main.py", "--at", "6:12"]) == 0
     assert main(["complete", "main.py", "--at", "6:12", "--context", "never"]) == 0
     with_context, without = asked.requests

@@ -13,6 +13,7 @@ from assistant.workspace.snippets import (
     LIMITS,
     MOST,
     MOST_CHARS,
+    ORDER,
     WINDOW,
     Edited,
     Known,
@@ -65,7 +66,7 @@ def workspace(root: Path) -> tuple[Gate, Reader]:
 def at(marked: str, path: str = "main.py", **more: object) -> Known:
     """``|`` is the cursor."""
     text = marked.replace("|", "", 1)
-    return replace(Known(path, text, marked.index("|")), **more)  # type: ignore[arg-type]
+    return replace(Known(path, text, marked.index("|"), sources=ORDER), **more)  # type: ignore[arg-type]
 
 
 def texts(known: Known, workspace: tuple[Gate, Reader], source: str) -> list[str]:
