@@ -11,7 +11,7 @@ import pytest
 
 from assistant.types import SOURCES
 from assistant.workspace.index import Reader, index_file
-from assistant.workspace.snippets import DEFAULT_SOURCES, ORDER
+from assistant.workspace.snippets import ORDER
 from lsp.documents import Document
 from lsp.session import Session
 from lsp.workspace import HUNK, _hunks
@@ -120,7 +120,6 @@ def test_definitions_of_what_is_used_go_along(project: Path) -> None:
         async with desk(project) as here:
             await here.indexed(lambda reader: reader.is_whole(), "the index")
             here.open("main.py")
-            await until(lambda: here.session.context._roots, "the folder")
             texts = await here.texts(4, 4)
             assert any("def price_of(article: str, *, discount: float = 0.0)" in text for text in texts)
             assert any("class Basket" in text for text in texts)
@@ -131,14 +130,15 @@ def test_definitions_of_what_is_used_go_along(project: Path) -> None:
 
 
 def test_only_what_was_measured_to_help_goes_along_by_itself(project: Path) -> None:
+    (project / "shop.py").write_text(SHOP + MAIN.replace("    \n", "    return len(basket)\n"))
+
     async def work() -> None:
         async with desk(project, options={"context": "auto"}) as here:
-            await here.indexed(lambda reader: reader.is_whole(), "the index")
             here.open("shop.py")
             here.open("main.py")
-            await until(lambda: here.session.context._roots, "the folder")
             assert await here.texts(4, 4)
-            assert {one.source for one in here.script.seen()[-1].extra} <= set(DEFAULT_SOURCES)
+            assert {one.source for one in here.script.seen()[-1].extra} == {"open"}
+            assert here.session.context.sources() == ("open",), "and no index is made for the others"
 
     run(work)
 
