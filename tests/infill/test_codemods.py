@@ -1,7 +1,5 @@
 """Well-kept tools beside a model's edits: what they do to a block, and to nothing else."""
 
-import importlib.util
-
 import pytest
 
 from infill import codemods
@@ -14,7 +12,6 @@ from tests.mender import Mender
 WRONG = "import os\n\n\ndef f(a):\n    if a == None:\n        return 1\n\n\ndef g(b):\n    return b == None\n"
 BLOCK = (WRONG.index("def f"), WRONG.index("\n\n\ndef g"))
 RIGHT = WRONG.replace("if a == None", "if a is None")
-needed = pytest.mark.skipif(importlib.util.find_spec("pyupgrade") is None, reason="pyupgrade is not installed")
 
 
 def test_every_kind_is_one() -> None:
@@ -42,7 +39,6 @@ def test_ruff_fixes_a_kind(kind: str, text: str, expected: str | None) -> None:
     assert found == (text.replace("super(A, self)", "super()") if expected is None else expected)
 
 
-@needed
 def test_pyupgrade() -> None:
     assert codemods.pyupgrade("class A(object):\n    pass\n", "object-base") == "class A:\n    pass\n"
     assert codemods.pyupgrade("def f(:\n", "object-base") == "def f(:\n"
