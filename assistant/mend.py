@@ -19,11 +19,11 @@ from infill.brackets import CLOSER, unmatched
 LARGEST = 300_000
 """Characters; nothing is looked for in a longer text: a parser lets nothing else run meanwhile."""
 TRIES = 240
-FAULTS = 4
-"""Errors on whose lines slips are looked for at once."""
 """Edits that are tried."""
 SLIPS = 120
 """Of those the first, which are known slips of the hand."""
+FAULTS = 4
+"""Errors on whose lines slips are looked for at once."""
 NEAR = 20_000
 """Characters on both sides in which words are looked for."""
 LINES = 8

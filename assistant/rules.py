@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from assistant.errors import CannotEditError
 from assistant.mend import Broken, Mending
 from assistant.spelling import respelt
-from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
+from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit, applied
 from infill.languages import resolve
 from infill.minimal import minimal
 
@@ -46,7 +46,7 @@ class Ruled:
         for index, (old, new) in enumerate(zip(self.asked.blocks, self.request.blocks, strict=True)):
             inside = [one for one in found.edits if one.block == index]
             before = self.asked.text[slice(*old)]
-            after = _applied(self.request.text, new, inside)
+            after = applied(self.request.text[: new[1]], inside)[new[0] :]
             gain = max((one.gain for one in inside), default=0.0)
             ruled = before != self.request.text[slice(*new)]
             changes = minimal(before, after)
@@ -133,12 +133,3 @@ def _moved(blocks: Iterable[Span], edit: Mending) -> tuple[Span, ...]:
             shift = grown if start >= edit.end else 0
             found.append((start + shift, end + shift))
     return tuple(found)
-
-
-def _applied(text: str, block: Span, edits: Sequence[TextEdit]) -> str:
-    parts: list[str] = []
-    at = block[0]
-    for one in edits:
-        parts += text[at : one.start], one.text
-        at = one.end
-    return "".join([*parts, text[at : block[1]]])

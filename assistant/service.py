@@ -21,6 +21,7 @@ from assistant.types import (
     OnDraft,
     ShouldStop,
     TextEdit,
+    applied,
 )
 from infill.batcher import together
 from infill.contexts import LIMIT_BYTES
@@ -205,16 +206,6 @@ def edited(request: EditRequest, found: Sequence[Edit], ms: float) -> EditResult
     edits = sorted((one for edits in blocks for one in edits), key=lambda one: one.start)
     passes, tokens = sum(one.passes for one in found), sum(one.tokens for one in found)
     return EditResult(tuple(edits), tuple(reasons), passes, tokens, ms)
-
-
-def applied(text: str, edits: Sequence[TextEdit]) -> str:
-    """The buffer with the edits made."""
-    parts: list[str] = []
-    at = 0
-    for one in edits:
-        parts += text[at : one.start], one.text
-        at = one.end
-    return "".join([*parts, text[at:]])
 
 
 def open_infiller(settings: Settings, *, cache_bytes: int = LIMIT_BYTES) -> Infiller:

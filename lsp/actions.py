@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from assistant.errors import RequestError
-from assistant.types import CompletionRequest, CompletionResult, EditRequest, EditResult
+from assistant.types import CompletionRequest, CompletionResult, EditRequest, EditResult, applied
 from lsp.convert import split
 from lsp.documents import difference
 from lsp.history import Span
@@ -236,9 +236,7 @@ class FixSyntax:
             place.text, "fix", ((start, end),), filename=place.filename or None, language=LANGUAGE, budget_ms=EDIT_MS
         )
         found = (await work.edit(request)).edits
-        text = place.text
-        for one in reversed(found):
-            text = text[: one.start] + one.text + text[one.end :]
+        text = applied(place.text, found)
         if not found or not await asyncio.to_thread(broken.improves, 0, len(place.text), text):
             return ()
         return tuple(Edit(one.start, one.end, one.text, self.title.lower()) for one in found)

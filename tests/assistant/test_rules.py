@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from assistant.errors import CannotEditError, ModelError
 from assistant.mend import Broken
 from assistant.rules import ERROR_LEFT, NO_MODEL, Ruling, by_rule
-from assistant.service import applied
 from assistant.slips import is_near
-from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
+from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit, applied
 
 SLIPS = {
     "a keyword misspelt": ("def f(total):\n    retrun total\n", "def f(total):\n    return total\n"),

@@ -13,8 +13,8 @@ from assistant.errors import PositionError, RequestError
 from assistant.metrics import Metrics
 from assistant.runtime import Endpoint
 from assistant.server import create_app
-from assistant.service import Assistant, applied
-from assistant.types import Caller, EditRequest, EditResult
+from assistant.service import Assistant
+from assistant.types import Caller, EditRequest, EditResult, applied
 from assistant.worker import Worker
 from infill.engine import Infiller
 from tests.mender import Mender

@@ -18,9 +18,9 @@ from assistant.daemon import command
 from assistant.errors import ModelError, RequestError
 from assistant.metrics import Metrics
 from assistant.server import create_app
-from assistant.service import Assistant, applied
+from assistant.service import Assistant
 from assistant.status import counters
-from assistant.types import Caller, CompletionRequest, EditRequest
+from assistant.types import Caller, CompletionRequest, EditRequest, applied
 from assistant.worker import Beside, Limits, Worker
 from infill.engine import Infiller
 from model.checkpoint import save_model
