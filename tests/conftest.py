@@ -1,11 +1,15 @@
-"""Fixtures for every test: hypothesis profiles, and torch on one thread so that timings and seeds are steady."""
+"""For every test: hypothesis profiles, torch on one thread for steady timings and seeds, interrupts that work."""
 
 import os
+import signal
 
 import torch
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
+# A shell's background job ignores interrupts, and so would every program that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "hone", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
