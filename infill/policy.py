@@ -1,8 +1,9 @@
 """Policies: which places of the canvas are written in a step. Small tensor functions over a whole batch.
 
 A policy gets a ``Proposal`` (what one forward pass says) and answers [K, N] which places of the hole are committed when
-the step is over. It always commits at least the schedule's share of the open places, so every loop ends. A new idea is
-a new function in ``POLICIES``. Shapes: K rows, N places, V ordinary tokens (special ones are never proposed).
+the step is over. It always commits at least the schedule's share of the open places, and the schedule's last share is
+all of them, so every loop ends. A new idea is a new function in ``POLICIES``. Shapes: K rows, N places, V ordinary
+tokens (special ones are never proposed).
 """
 
 from collections.abc import Callable
@@ -38,7 +39,7 @@ class Proposal:
     first: int
     """Id of the first ordinary token: logits[..., i] belongs to token first + i."""
     share: Tensor
-    """[K]: how many open places the schedule wants written in this step; 0 only for a row that is done."""
+    """[K]: how many open places the schedule wants written in this step; it may be none."""
     left: float
     """Share of the steps that follows this one, 0 at the last."""
     generator: torch.Generator

@@ -1,10 +1,10 @@
 """The one denoising loop and its step, and the causal head's loop beside it.
 
-Four things are kept apart: the schedule (how many places), the policy (which, ``infill.policy``), the step (one forward
-pass, one commit) and the loop (until settled, out of budget or cancelled). Shapes: K rows, N places, V vocabulary.
+Four things are kept apart: the schedule (how many places, ``infill.schedule``), the policy (which, ``infill.policy``),
+the step (one forward pass, one commit) and the loop (until settled, out of budget or cancelled). Shapes: K rows, N
+places, V vocabulary.
 """
 
-import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,20 +15,13 @@ from torch import Tensor
 from infill.canvas import Canvas
 from infill.passes import denoise, score
 from infill.policy import JUDGED, POLICIES, REVISES, Proposal
+from infill.schedule import SCHEDULES, Moment
 from infill.types import Denoiser, ShouldStop, State
-from model.schedule import open_share
 from model.tokenizer import Tokenizer
 
 Report = Callable[[Canvas], None]
 Narrow = Callable[[Canvas], Sequence[int]]
 """Which rows are worth further steps, given the canvas with all that is open as the first step would write it."""
-
-SCHEDULES: dict[str, Callable[[int, int], float]] = {
-    "linear": open_share,
-    "cosine": lambda step, steps: math.cos((step + 1) / steps * math.pi / 2),
-}
-"""Share of the places that are still open after step ``step`` (0-based) of ``steps``. Cosine begins with few places
-(MaskGIT, arXiv 2202.04200)."""
 
 
 class Cancelled(Exception):  # noqa: N818 (nothing went wrong)
@@ -144,9 +137,7 @@ async def step(
     if plan.policy in JUDGED:
         judged = await score(state, torch.where(canvas.open, tokens, canvas.ids))
         pace.passes += 1
-    target = (opened * SCHEDULES[plan.schedule](index, plan.steps) + 1e-4).floor().int()
-    now = canvas.open.sum(1)
-    share = torch.minimum((now - target).clamp_min(1), now)
+    share = SCHEDULES[plan.schedule](Moment(opened, canvas.open.sum(1), index, plan.steps))
     proposal = Proposal(canvas, logits, asked, tokens, first, share, 1 - (index + 1) / plan.steps, generator, judged)
     keep = POLICIES[plan.policy](proposal)
     written = canvas.commit(keep & canvas.open, tokens, proposal.confidence)
