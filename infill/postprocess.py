@@ -18,6 +18,19 @@ _NOT_TEXT = " \t\r\f\v)]}:;,"
 _CLOSING = (")", "]", "}", "</", "end", "fi", "done", "esac")
 _CODE = {row.name for row in languages.LANGUAGES} - {"html", "css", "json", "yaml", "toml", "markdown"}
 """Languages whose blocks are code; data and documents step back and forth freely."""
+_SEMICOLONS = {"c", "cpp", "csharp", "css", "java", "php", "rust"}
+"""Languages whose lines are complete with a semicolon only."""
+_CONTINUES = re.compile(r"[.?:+=|&]|(?:and|or)\b")
+_UNFINISHED = re.compile(r"(?:[-+*/%&|^<>=.,\\?]|\b(?:and|or|not))$")
+_DECLARES = re.compile(r"(?:const|let|var)\b")
+_BLOCK = re.compile(
+    r"""^(?:\}\s*)?(?:def|class|module|if|unless|elif|elsif|else|while|until|for|foreach|case|when|switch|begin|rescue
+    |ensure|try|catch|finally|do|repeat|select|match|with)\b
+    |\b(?:then|do|else|in|begin)$ | \bfunction\b[^()]*\([^()]*\)$ | [|)]$""",
+    re.VERBOSE,
+)
+"""A line after which a block may begin without a bracket."""
+_LINE = 400
 _LOOP_LINES = 3
 _LOOP_WORDS = 5
 _LOOP_LENGTH = 20
@@ -99,22 +112,17 @@ def indent_signs(text: str, situation: Situation) -> str:
 
 
 def first_indent(text: str, situation: Situation) -> str:
-    """Takes off indentation that the cursor's line already has, where blocks are made by indentation.
+    """Takes off indentation that the cursor's line already has.
 
-    Only on a line that is blank up to the cursor, indented at least as far as the line before asks for, and outside
-    brackets, where continuation lines may stand anywhere.
+    Only on a line that is blank up to the cursor, stands at least as deep as the lines around it ask for, and does not
+    go on with the line above.
     """
     before = situation.line_before
-    row = situation.row
-    if not (row and row.indent_block and before and not before.strip() and text[:1] in (" ", "\t")):
+    if not before or before.strip() or text[:1] not in (" ", "\t"):
         return text
-    near = situation.prefix[-_NEAR:].rstrip()
-    if unmatched(near, row.comment):
-        return text
-    last = near[near.rfind("\n") + 1 :]
-    opens = last.partition("#")[0].rstrip().endswith(":")
-    deep = len(before) > _indent(last) if opens else len(before) >= _indent(last)
-    return text.lstrip(" \t") if deep else text
+    bare = text.lstrip(" \t")
+    asked = None if _CONTINUES.match(bare) else _asked(situation)
+    return text if asked is None or _indent(before) < asked else bare
 
 
 def block_scope(text: str, situation: Situation) -> str:
@@ -245,6 +253,80 @@ def _comment(situation: Situation) -> str:
 def _indent(line: str) -> int:
     """Columns in front of the text; a tab reaches to the next multiple of four."""
     return len(line.expandtabs(4)) - len(line.expandtabs(4).lstrip())
+
+
+def _asked(situation: Situation) -> int | None:
+    """The columns at which the cursor's line must begin at least, as the lines around it tell; None where they do not.
+
+    Below a line that opens something it is as deep as the line behind, or simply deeper; behind a bracket with text
+    after it, under that text; below a line that is complete, as deep as that.
+    """
+    if situation.row is None or situation.language == "markdown" or _in_string(situation):
+        return None
+    comment = _comment(situation)
+    near = situation.prefix[-_NEAR:].rstrip()
+    above = near[near.rfind("\n") + 1 :].expandtabs(4)
+    deep, line = _indent(above), _without_comment(above.strip(), comment)
+    if not line:
+        return deep if above.strip() else None
+    if unmatched(line, comment) and not line.endswith(("(", "[", "{")):
+        return _aligned(above, comment)
+    if not _complete(line, situation, (unmatched(near, comment) or [""])[-1]):
+        behind = next((line for line in situation.lines_behind[:1] if not line.lstrip().startswith(_CLOSING)), "")
+        return max(_indent(behind), deep + 1) if behind and _opens(line, situation) else deep + 1
+    return deep
+
+
+def _complete(line: str, situation: Situation, closer: str) -> bool:
+    """Whether the next line stands as deep as this one, in brackets that ``closer`` closes."""
+    row, name = situation.row, situation.language
+    assert row is not None
+    if closer in (")", "]") or (closer and (row.indent_block or name == "json")):
+        return line.endswith(",")
+    if row.indent_block:
+        return not (_opens(line, situation) or line.endswith("\\"))
+    if name == "html":
+        return line.endswith(">") and not _opens(line, situation)
+    if line.endswith(","):
+        return closer == "}" and name != "css" and not _DECLARES.match(line)
+    if name in _SEMICOLONS:
+        return line.endswith((";", "}", "*/"))
+    return line.endswith((";", "}")) or not (_opens(line, situation) or _UNFINISHED.search(line))
+
+
+def _opens(line: str, situation: Situation) -> bool:
+    """Whether the lines below may stand deeper."""
+    if line.endswith(("(", "[", "{", ":")):
+        return True
+    if situation.language == "yaml":
+        return line.startswith("- ") or line.endswith(("-", "|", ">"))
+    if situation.language == "html":
+        return not ("</" in line or line.endswith(("/>", "-->")))
+    return situation.language != "python" and _BLOCK.search(line) is not None
+
+
+def _aligned(line: str, comment: str) -> int | None:
+    """The column behind the innermost bracket that ``line`` leaves open; None where that is hard to tell."""
+    if len(line) > _LINE:
+        return None
+    depths = [len(unmatched(line[:count], comment)) for count in range(len(line) + 1)]
+    return max(
+        (count for count in range(1, len(depths)) if depths[count - 1] < depths[-1] <= depths[count]), default=None
+    )
+
+
+def _without_comment(line: str, comment: str) -> str:
+    """``line`` without the comment at its end; a sign in quotes begins none."""
+    at = line.find(comment) if comment else -1
+    while at >= 0 and any(line.count(mark, 0, at) % 2 for mark in "\"'`"):
+        at = line.find(comment, at + 1)
+    return line if at < 0 else line[:at].rstrip()
+
+
+def _in_string(situation: Situation) -> bool:
+    """Whether the cursor is in a string of several lines, which may stand anywhere."""
+    marks = ('"""', "'''") if situation.language == "python" else ("`",)
+    return any(situation.prefix.count(mark) % 2 for mark in marks)
 
 
 def _unit(text: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infill.postprocess import FILTERS, Situation, one_line_mode, postprocess
+from infill.postprocess import FILTERS, Situation, first_indent, one_line_mode, postprocess
 from infill.syntax import SyntaxGate
 from tests.drawn import Case, cases
 
@@ -75,9 +75,38 @@ def test_right_answers_from_real_files_survive_filters_and_gate() -> None:
     assert refused == []
 
 
+def test_indentation_is_taken_off_where_the_line_has_it_and_nowhere_else() -> None:
+    """Lines of real files with more than their indentation, and with the cursor as deep as the line above."""
+    draw = random.Random(0)
+    mended: list[bool] = []
+    spoilt: list[str] = []
+    short = 0
+    for module in MODULES:
+        lines = stdlib(module).splitlines(keepends=True)
+        for row in draw.sample(range(1, len(lines)), 200):
+            line, above = lines[row].rstrip(), next((text for text in reversed(lines[:row]) if text.strip()), "")
+            indent, shallower = (text[: len(text) - len(text.lstrip())] for text in (line, above))
+            if not indent:
+                continue
+            before, behind = "".join(lines[:row]), "\n" + "".join(lines[row + 1 :])
+            found = first_indent("  " + line.strip(), Situation(before + indent, behind, "python"))
+            mended.append(found == line.strip())
+            if shallower and len(shallower) < len(indent):
+                answer, short = line[len(shallower) :], short + 1
+                if first_indent(answer, Situation(before + shallower, behind, "python")) != answer:
+                    spoilt.append(answer)
+    assert short > 200
+    assert len(spoilt) < 0.02 * short, spoilt
+    assert sum(mended) > 0.5 * len(mended)
+
+
+def stdlib(module: str) -> str:
+    return (Path(sysconfig.get_path("stdlib")) / f"{module}.py").read_text(encoding="utf-8")
+
+
 def real_holes(module: str, draw: random.Random, *, count: int) -> list[tuple[str, str, str]]:
     """(prefix, middle, suffix): rests of lines, whole lines with and without indentation, and 2-5 lines."""
-    text = (Path(sysconfig.get_path("stdlib")) / f"{module}.py").read_text(encoding="utf-8")
+    text = stdlib(module)
     lines = text.splitlines(keepends=True)
     starts = [0]
     for line in lines:
