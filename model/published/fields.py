@@ -31,3 +31,23 @@ def flag(config: Mapping[str, Any], name: str, *, default: bool = False) -> bool
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false, but is {value!r}")  # noqa: TRY004 (what a file holds is a value)
     return value
+
+
+def theta(config: Mapping[str, Any]) -> float:
+    """The base of plain rotations: ``rope_theta``, which transformers 5 writes into ``rope_parameters``. Rotations that
+    are stretched for longer texts, or turn only a part of a head, are refused."""
+    only(config, partial_rotary_factor={None, 1})
+    bases = [config["rope_theta"]] if config.get("rope_theta") is not None else []
+    for field in ("rope_parameters", "rope_scaling"):
+        rotation = config.get(field)
+        if rotation is None:
+            continue
+        if not isinstance(rotation, Mapping):
+            raise ValueError(f"{field} must be an object, but is {rotation!r}")  # noqa: TRY004 (the same)
+        kind = rotation.get("rope_type", rotation.get("type"))
+        if kind != "default" or rotation.get("partial_rotary_factor", 1) != 1:
+            raise ValueError(f"{field} is {dict(rotation)!r}: only whole heads and the rope_type 'default' can be used")
+        bases += [rotation["rope_theta"]] if rotation.get("rope_theta") is not None else []
+    if any(base != bases[0] for base in bases):
+        raise ValueError(f"rope_theta is said to be both {bases[0]!r} and {bases[1]!r}")
+    return number({"rope_theta": bases[0] if bases else None}, "rope_theta")

@@ -4,13 +4,14 @@ All three are Llama's layer with normed queries and keys, where a router picks a
 They differ in names, in how far heads are rotated, in the router, and in who sees whom. LLaDA2's router is that of
 DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): scores are sigmoids in float32; a bias, used for choosing only, is added;
 groups of experts are chosen by their two best; the chosen ones' scores are normed to one and scaled. Its first layer is
-dense, and every token uses one expert more.
+dense, and every token uses one expert more. Without experts the same network is Llama, Qwen2, Qwen3 or LLaDA: see
+``dense.py``.
 
 It knows ids and tensors, not files or text. Shapes: B rows, L places, M wanted places, N = B L tokens, D width,
 H heads, S head size, R rotated part of it, E experts, K chosen ones, V vocabulary.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ from model.published.fields import flag, number, only, whole
 from model.published.places import allowed, places, turned, turns
 
 Shapes = dict[str, tuple[int, ...]]
+ROWS = 4096
+"""Of two large tensors that are compared at a time."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,32 @@ class Router:
 
 
 @dataclass(frozen=True)
-class MoeSizes:
+class Names:
+    """What published tensors are called: as Llama's, unless said otherwise."""
+
+    embedding: str = "model.embed_tokens"
+    norm: str = "model.norm"
+    head: str = "lm_head"
+    layers: str = "model.layers"
+    norms: tuple[str, str] = ("input_layernorm", "post_attention_layernorm")
+    qkv: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+    """One name: there is one matrix for all three."""
+    qk_norms: tuple[str, str] = ("self_attn.q_norm", "self_attn.k_norm")
+    out: str = "self_attn.o_proj"
+    feed: tuple[str, str, str] = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+
+
+LLAMA = Names()
+LLADA2 = Names(
+    embedding="model.word_embeddings",
+    qkv=("attention.query_key_value",),
+    qk_norms=("attention.query_layernorm", "attention.key_layernorm"),
+    out="attention.dense",
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
     vocab: int
     hidden: int
     heads: int
@@ -66,21 +94,23 @@ class MoeSizes:
     """Places that it was trained with."""
     dense: tuple[int, ...]
     """For each layer the width of its one feed-forward; 0 where it has experts."""
-    expert: int
-    shared: int
+    expert: int = 0
+    shared: int = 0
     """Width of the feed-forward that every token uses besides; 0: there is none."""
-    router: Router
-    fused: bool
-    """Names of LLaDA2, with one matrix for query, key and value; else those of Llama."""
+    router: Router | None = None
+    """None: no layer has experts."""
+    names: Names = LLAMA
     qk_norm: bool = True
     qkv_bias: bool = False
     out_bias: bool = False
     tied: bool = False
     block: int = 0
     """Places that see each other, and all blocks before them; 0: all see all."""
+    turned_wide: bool = False
+    """Heads are rotated in float32, whatever the network's own type."""
 
     def __post_init__(self) -> None:
-        for name in ("vocab", "hidden", "heads", "kv_heads", "head_dim", "positions", "expert"):
+        for name in ("vocab", "hidden", "heads", "kv_heads", "head_dim", "positions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.heads % self.kv_heads:
@@ -89,11 +119,13 @@ class MoeSizes:
             raise ValueError(f"{self.rotary} rotated numbers are not an even part of a head's {self.head_dim}")
         if not self.dense:
             raise ValueError("num_hidden_layers must be at least 1")
+        if 0 in self.dense and (self.router is None or self.expert < 1):
+            raise ValueError(f"{self.dense.count(0)} layers have experts, but of the width {self.expert}")
         if self.theta <= 0 or self.eps <= 0:
             raise ValueError(f"rope_theta {self.theta} and rms_norm_eps {self.eps} must be above 0")
 
 
-def llada2(config: Mapping[str, Any], block: int = 32) -> MoeSizes:
+def llada2(config: Mapping[str, Any], block: int = 32) -> Sizes:
     """Of the ``config.json`` of LLaDA2.0 and 2.1. Raises ValueError, naming the field."""
     only(
         config,
@@ -116,7 +148,7 @@ def llada2(config: Mapping[str, Any], block: int = 32) -> MoeSizes:
         raise ValueError(f"rotary_dim {config['rotary_dim']} contradicts partial_rotary_factor, which gives {rotary}")
     expert = whole(config, "moe_intermediate_size")
     dense = whole(config, "intermediate_size") if first else 0
-    return MoeSizes(
+    return Sizes(
         vocab=whole(config, "vocab_size"),
         hidden=hidden,
         heads=heads,
@@ -139,7 +171,7 @@ def llada2(config: Mapping[str, Any], block: int = 32) -> MoeSizes:
             normed=whole(config, "num_experts_per_tok") > 1,
             scale=number(config, "routed_scaling_factor"),
         ),
-        fused=True,
+        names=LLADA2,
         qkv_bias=flag(config, "use_qkv_bias"),
         out_bias=flag(config, "use_bias"),
         tied=flag(config, "tie_word_embeddings"),
@@ -147,7 +179,7 @@ def llada2(config: Mapping[str, Any], block: int = 32) -> MoeSizes:
     )
 
 
-def llada_moe(config: Mapping[str, Any]) -> MoeSizes:
+def llada_moe(config: Mapping[str, Any]) -> Sizes:
     """Of LLaDA-MoE's ``config.json``. Raises ValueError, naming the field."""
     only(
         config,
@@ -170,7 +202,7 @@ def llada_moe(config: Mapping[str, Any]) -> MoeSizes:
         raise ValueError(f"moe_layer_freq must be {layers} times 0 or 1, but is {sparse!r}")
     dense = 0 if all(sparse) else whole(config, "dense_intermediate_size")
     head_dim = whole(config, "head_dim", whole(config, "hidden_size") // heads)
-    return MoeSizes(
+    return Sizes(
         vocab=whole(config, "vocab_size"),
         hidden=whole(config, "hidden_size"),
         heads=heads,
@@ -184,13 +216,12 @@ def llada_moe(config: Mapping[str, Any]) -> MoeSizes:
         expert=whole(config, "expert_intermediate_size"),
         shared=0,
         router=Router(experts=whole(config, "num_experts"), chosen=whole(config, "num_experts_per_tok")),
-        fused=False,
         qk_norm=flag(config, "qk_layernorm", default=True),
         tied=flag(config, "tie_word_embeddings"),
     )
 
 
-def qwen3_moe(config: Mapping[str, Any], block: int) -> MoeSizes:
+def qwen3_moe(config: Mapping[str, Any], block: int) -> Sizes:
     """Of the ``config.json`` of SDAR's models with experts: Qwen3-MoE's fields. Raises ValueError, naming the field."""
     only(
         config, hidden_act={"silu"}, attention_bias={False}, rope_scaling={None}, use_sliding_window={False},
@@ -201,7 +232,7 @@ def qwen3_moe(config: Mapping[str, Any], block: int) -> MoeSizes:
     sparse = [layer not in dense and (layer + 1) % step == 0 for layer in range(layers)]
     width = 0 if all(sparse) else whole(config, "intermediate_size")
     head_dim = whole(config, "head_dim", whole(config, "hidden_size") // heads)
-    return MoeSizes(
+    return Sizes(
         vocab=whole(config, "vocab_size"),
         hidden=whole(config, "hidden_size"),
         heads=heads,
@@ -219,42 +250,24 @@ def qwen3_moe(config: Mapping[str, Any], block: int) -> MoeSizes:
             chosen=whole(config, "num_experts_per_tok"),
             normed=flag(config, "norm_topk_prob"),
         ),
-        fused=False,
         tied=flag(config, "tie_word_embeddings"),
         block=block,
     )
 
 
-def tensors(sizes: MoeSizes) -> Shapes:
+def tensors(sizes: Sizes) -> Shapes:
     """Names and shapes of all that a published file must hold."""
-    d, s = sizes.hidden, sizes.head_dim
-    embedding = "word_embeddings" if sizes.fused else "embed_tokens"
-    shapes: Shapes = {f"model.{embedding}.weight": (sizes.vocab, d), "model.norm.weight": (d,)}
-    if not sizes.tied:
-        shapes["lm_head.weight"] = (sizes.vocab, d)
-    for layer, width in enumerate(sizes.dense):
-        part = _attention(sizes) | {"input_layernorm.weight": (d,), "post_attention_layernorm.weight": (d,)}
-        if sizes.qk_norm:
-            part |= dict.fromkeys(_norms(sizes), (s,))
-        if width:
-            part |= _swiglu("mlp", d, width)
-        else:
-            part["mlp.gate.weight"] = (sizes.router.experts, d)
-            if sizes.router.sigmoid:
-                part["mlp.gate.expert_bias"] = (sizes.router.experts,)
-            for expert in range(sizes.router.experts):
-                part |= _swiglu(f"mlp.experts.{expert}", d, sizes.expert)
-            if sizes.shared:
-                part |= _swiglu("mlp.shared_experts", d, sizes.shared)
-        shapes |= {f"model.layers.{layer}.{name}": shape for name, shape in part.items()}
-    return shapes
+    with torch.device("meta"):
+        return {name: tuple(part.shape) for name, part in _destinations(Network(sizes))}
 
 
-def recomputed(sizes: MoeSizes) -> Shapes:
-    """What a file may hold besides, and is not read: tables of rotations, which are computed from the sizes."""
+def recomputed(sizes: Sizes) -> Shapes:
+    """What a file may hold besides: tables of rotations, which are not read but computed from the sizes, and the head
+    of a network whose head is the embedding (see ``build``)."""
     names = ["model.rotary_emb.inv_freq"]
-    names += [f"model.layers.{layer}.self_attn.rotary_emb.inv_freq" for layer in range(len(sizes.dense))]
-    return dict.fromkeys(names, (sizes.rotary // 2,))
+    names += [f"{sizes.names.layers}.{layer}.self_attn.rotary_emb.inv_freq" for layer in range(len(sizes.dense))]
+    head: Shapes = {f"{sizes.names.head}.weight": (sizes.vocab, sizes.hidden)} if sizes.tied else {}
+    return dict.fromkeys(names, (sizes.rotary // 2,)) | head
 
 
 class FeedForward(nn.Module):
@@ -270,9 +283,10 @@ class FeedForward(nn.Module):
 
 
 class Experts(nn.Module):
-    def __init__(self, sizes: MoeSizes) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         router, d, f = sizes.router, sizes.hidden, sizes.expert
+        assert router is not None
         self.router = router
         self.gate = nn.Parameter(torch.empty(router.experts, d))
         self.bias = nn.Parameter(torch.empty(router.experts)) if router.sigmoid else None
@@ -333,7 +347,7 @@ class Experts(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, sizes: MoeSizes, width: int) -> None:
+    def __init__(self, sizes: Sizes, width: int) -> None:
         super().__init__()
         self.sizes = sizes
         d, s, out = sizes.hidden, sizes.head_dim, sizes.heads * sizes.head_dim
@@ -360,7 +374,7 @@ class Layer(nn.Module):
         q, k, v = (part.transpose(1, 2) for part in y.split([heads, shared, shared], dim=2))
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self._norm(q, self.q_norm), self._norm(k, self.k_norm)
-        q, k = turned(q, cos, sin), turned(k, cos, sin)
+        q, k = turned(q, cos, sin).to(v.dtype), turned(k, cos, sin).to(v.dtype)
         # Repeated here: with a mask, the fused kernels take no shared heads.
         k, v = (part.repeat_interleave(heads // shared, dim=1) for part in (k, v))
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -370,10 +384,10 @@ class Layer(nn.Module):
         return _rms(x, weight, self.sizes.eps)
 
 
-class Moe(nn.Module):
+class Network(nn.Module):
     """Ids in, raw logits out: row i is about the token at place i."""
 
-    def __init__(self, sizes: MoeSizes) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = sizes
         self.embedding = nn.Parameter(torch.empty(sizes.vocab, sizes.hidden))
@@ -388,7 +402,7 @@ class Moe(nn.Module):
         valid one.
         """
         x, place = self.embedding[ids], places(ids, valid)
-        cos, sin = (part.to(x.dtype) for part in turns(place, self.sizes.rotary, self.sizes.theta))
+        cos, sin = self._turns(place, x.dtype)
         mask = allowed(place, valid, self.sizes.block)
         for layer in self.layers:
             x = layer(x, cos, sin, mask)
@@ -396,58 +410,77 @@ class Moe(nn.Module):
             x = x[wanted]
         return functional.linear(_rms(x, self.norm, self.sizes.eps), self.head).float()
 
+    def _turns(self, place: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        cos, sin = turns(place, self.sizes.rotary, self.sizes.theta)
+        return (cos, sin) if self.sizes.turned_wide else (cos.to(dtype), sin.to(dtype))
 
-def build(sizes: MoeSizes, read: Callable[[str], Tensor], *, device: torch.device | str, dtype: torch.dtype) -> Moe:
-    """The network with the weights that ``read`` gives for each name of ``tensors``.
 
-    Each tensor is read once and copied straight into its place, so that besides the network itself only one tensor is
-    held. A float32 router stays float32.
+def build(sizes: Sizes, read: Callable[[str], Tensor], *, device: torch.device | str, dtype: torch.dtype) -> Network:
+    """The network with the weights that ``read`` gives for each name of ``tensors``; a KeyError says: it is not there.
+
+    Each tensor is copied straight into its place, so that besides the network itself only one tensor is held. A float32
+    router stays float32. Raises ValueError: the head is the embedding, but the file has another one besides.
     """
+    if sizes.tied:
+        _same_head(sizes, read)
     with torch.device("meta"):
-        network = Moe(sizes)
+        network = Network(sizes)
     network.requires_grad_(requires_grad=False)
+    wide = sizes.router is not None and sizes.router.sigmoid
     for name, p in list(network.named_parameters()):
-        kind = torch.float32 if sizes.router.sigmoid and name.endswith(("feed.gate", "feed.bias")) else dtype
+        kind = torch.float32 if wide and name.endswith(("feed.gate", "feed.bias")) else dtype
         _put(network, name, nn.Parameter(torch.empty(p.shape, device=device, dtype=kind), requires_grad=False))
     if sizes.tied:
         network.head = network.embedding
-    for name, part in _destinations(network, sizes):
+    for name, part in _destinations(network):
         part.copy_(read(name))
     return network.eval()
 
 
-def _destinations(network: Moe, sizes: MoeSizes) -> list[tuple[str, Tensor]]:
+def _same_head(sizes: Sizes, read: Callable[[str], Tensor]) -> None:
+    """Some files hold a tied head a second time. Some rows are compared at a time: both are large."""
+    name, embedding = f"{sizes.names.head}.weight", f"{sizes.names.embedding}.weight"
+    try:
+        head = read(name)
+    except KeyError:
+        return
+    pairs = zip(head.split(ROWS), read(embedding).split(ROWS), strict=True)
+    if not all(torch.equal(one.float(), other.float()) for one, other in pairs):
+        raise ValueError(f"{name!r} is not {embedding!r}, though the config says that they are one")
+
+
+def _destinations(network: Network) -> list[tuple[str, Tensor]]:
     """Each published name, and the part of a parameter that it fills."""
-    embedding = "word_embeddings" if sizes.fused else "embed_tokens"
-    parts = [(f"model.{embedding}.weight", network.embedding.data), ("model.norm.weight", network.norm.data)]
+    sizes, names = network.sizes, network.sizes.names
+    parts = [(f"{names.embedding}.weight", network.embedding.data), (f"{names.norm}.weight", network.norm.data)]
     if not sizes.tied:
-        parts.append(("lm_head.weight", network.head.data))
+        parts.append((f"{names.head}.weight", network.head.data))
     for index, layer in enumerate(network.layers):
         assert isinstance(layer, Layer)
-        mine = [("input_layernorm.weight", layer.norm1.data), ("post_attention_layernorm.weight", layer.norm2.data)]
+        norms = (layer.norm1.data, layer.norm2.data)
+        mine = [(f"{name}.weight", norm) for name, norm in zip(names.norms, norms, strict=True)]
         mine += _attention_parts(layer, sizes)
         if isinstance(layer.feed, FeedForward):
-            mine += _swiglu_parts("mlp", layer.feed.gate_up.data, layer.feed.down.data)
+            mine += _swiglu_parts(names.feed, layer.feed.gate_up.data, layer.feed.down.data)
         else:
             mine += _expert_parts(layer.feed)
-        parts += [(f"model.layers.{index}.{name}", part) for name, part in mine]
+        parts += [(f"{names.layers}.{index}.{name}", part) for name, part in mine]
     return parts
 
 
-def _attention_parts(layer: Layer, sizes: MoeSizes) -> list[tuple[str, Tensor]]:
-    out = "attention.dense" if sizes.fused else "self_attn.o_proj"
-    parts = [(f"{out}.weight", layer.out.data)]
+def _attention_parts(layer: Layer, sizes: Sizes) -> list[tuple[str, Tensor]]:
+    names = sizes.names
+    rows = [heads * sizes.head_dim for heads in (sizes.heads, sizes.kv_heads, sizes.kv_heads)]
+    parts = [(f"{names.out}.weight", layer.out.data)]
     if layer.out_bias is not None:
-        parts.append((f"{out}.bias", layer.out_bias.data))
+        parts.append((f"{names.out}.bias", layer.out_bias.data))
     for kind, qkv in (("weight", layer.qkv), ("bias", layer.qkv_bias)):
-        if qkv is not None and sizes.fused:
-            parts.append((f"attention.query_key_value.{kind}", qkv.data))
-        elif qkv is not None:
-            rows = [heads * sizes.head_dim for heads in (sizes.heads, sizes.kv_heads, sizes.kv_heads)]
-            split = zip("qkv", qkv.data.split(rows), strict=True)
-            parts += [(f"self_attn.{name}_proj.{kind}", part) for name, part in split]
+        if qkv is not None:
+            split = [qkv.data] if len(names.qkv) == 1 else qkv.data.split(rows)
+            parts += [(f"{name}.{kind}", part) for name, part in zip(names.qkv, split, strict=True)]
     if layer.q_norm is not None and layer.k_norm is not None:
-        parts += zip(_norms(sizes), (layer.q_norm.data, layer.k_norm.data), strict=True)
+        norms = zip(names.qk_norms, (layer.q_norm.data, layer.k_norm.data), strict=True)
+        parts += [(f"{name}.weight", norm) for name, norm in norms]
     return parts
 
 
@@ -457,41 +490,17 @@ def _expert_parts(feed: nn.Module) -> list[tuple[str, Tensor]]:
     if feed.bias is not None:
         parts.append(("mlp.gate.expert_bias", feed.bias.data))
     for expert in range(feed.router.experts):
-        parts += _swiglu_parts(f"mlp.experts.{expert}", feed.gate_up.data[expert], feed.down.data[expert])
+        names = [f"mlp.experts.{expert}.{name}_proj" for name in ("gate", "up", "down")]
+        parts += _swiglu_parts(names, feed.gate_up.data[expert], feed.down.data[expert])
     if feed.shared is not None:
-        parts += _swiglu_parts("mlp.shared_experts", feed.shared.gate_up.data, feed.shared.down.data)
+        names = [f"mlp.shared_experts.{name}_proj" for name in ("gate", "up", "down")]
+        parts += _swiglu_parts(names, feed.shared.gate_up.data, feed.shared.down.data)
     return parts
 
 
-def _swiglu_parts(prefix: str, gate_up: Tensor, down: Tensor) -> list[tuple[str, Tensor]]:
-    gate, up = gate_up.chunk(2)
-    return [(f"{prefix}.{n}_proj.weight", part) for n, part in (("gate", gate), ("up", up), ("down", down))]
-
-
-def _swiglu(prefix: str, hidden: int, width: int) -> Shapes:
-    shapes: Shapes = {"gate": (width, hidden), "up": (width, hidden), "down": (hidden, width)}
-    return {f"{prefix}.{name}_proj.weight": shape for name, shape in shapes.items()}
-
-
-def _attention(sizes: MoeSizes) -> Shapes:
-    d, q, kv = sizes.hidden, sizes.heads * sizes.head_dim, sizes.kv_heads * sizes.head_dim
-    if sizes.fused:
-        ins, out = {"attention.query_key_value": q + 2 * kv}, "attention.dense"
-    else:
-        ins, out = {"self_attn.q_proj": q, "self_attn.k_proj": kv, "self_attn.v_proj": kv}, "self_attn.o_proj"
-    shapes: Shapes = {f"{name}.weight": (rows, d) for name, rows in ins.items()}
-    shapes[f"{out}.weight"] = (d, q)
-    if sizes.qkv_bias:
-        shapes |= {f"{name}.bias": (rows,) for name, rows in ins.items()}
-    if sizes.out_bias:
-        shapes[f"{out}.bias"] = (d,)
-    return shapes
-
-
-def _norms(sizes: MoeSizes) -> tuple[str, str]:
-    if sizes.fused:
-        return "attention.query_layernorm.weight", "attention.key_layernorm.weight"
-    return "self_attn.q_norm.weight", "self_attn.k_norm.weight"
+def _swiglu_parts(names: Sequence[str], gate_up: Tensor, down: Tensor) -> list[tuple[str, Tensor]]:
+    parts = [*gate_up.chunk(2), down]
+    return [(f"{name}.weight", part) for name, part in zip(names, parts, strict=True)]
 
 
 def _put(module: nn.Module, path: str, value: nn.Parameter) -> None:

@@ -110,11 +110,16 @@ SDAR_MOE: dict[str, Any] = {
 BLOCK = 8
 
 
-def llada2(**changed: Any) -> moe.MoeSizes:
+def llada2(**changed: Any) -> moe.Sizes:
     return moe.llada2(LLADA2 | changed, BLOCK)
 
 
-FAMILIES: dict[str, Callable[[], moe.MoeSizes]] = {
+def routing(sizes: moe.Sizes) -> moe.Router:
+    assert sizes.router is not None
+    return sizes.router
+
+
+FAMILIES: dict[str, Callable[[], moe.Sizes]] = {
     "llada2": llada2,
     "llada-moe": lambda: moe.llada_moe(LLADA_MOE),
     "sdar-moe": lambda: moe.qwen3_moe(SDAR_MOE, BLOCK),
@@ -122,11 +127,11 @@ FAMILIES: dict[str, Callable[[], moe.MoeSizes]] = {
 
 
 @pytest.fixture(params=FAMILIES)
-def sizes(request: pytest.FixtureRequest) -> moe.MoeSizes:
+def sizes(request: pytest.FixtureRequest) -> moe.Sizes:
     return FAMILIES[request.param]()
 
 
-def weights(sizes: moe.MoeSizes, seed: int = 1) -> Tensors:
+def weights(sizes: moe.Sizes, seed: int = 1) -> Tensors:
     """Of a size that makes every part matter: routers choose, norms scale."""
     generator = torch.Generator().manual_seed(seed)
     made = {}
@@ -141,7 +146,7 @@ def weights(sizes: moe.MoeSizes, seed: int = 1) -> Tensors:
     return made
 
 
-def build(sizes: moe.MoeSizes, tensors: Tensors, dtype: torch.dtype = torch.float32) -> moe.Moe:
+def build(sizes: moe.Sizes, tensors: Tensors, dtype: torch.dtype = torch.float32) -> moe.Network:
     return moe.build(sizes, tensors.__getitem__, device="cpu", dtype=dtype)
 
 
@@ -159,11 +164,11 @@ def seen(length: int, block: int) -> Tensor:
 # The equations, token by token and head by head; nothing is shared with the network.
 
 
-def equations(sizes: moe.MoeSizes, tensors: Tensors, ids: Tensor) -> Tensor:
+def equations(sizes: moe.Sizes, tensors: Tensors, ids: Tensor) -> Tensor:
     return torch.stack([_one(sizes, {name: t.double() for name, t in tensors.items()}, row) for row in ids])
 
 
-def _one(sizes: moe.MoeSizes, w: Tensors, ids: Tensor) -> Tensor:
+def _one(sizes: moe.Sizes, w: Tensors, ids: Tensor) -> Tensor:
     fused = "model.word_embeddings.weight" in w
     x = w["model.word_embeddings.weight" if fused else "model.embed_tokens.weight"][ids]
     mask = seen(len(ids), sizes.block)
@@ -180,7 +185,7 @@ def _rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt() * weight
 
 
-def _attention(sizes: moe.MoeSizes, w: Tensors, x: Tensor, mask: Tensor) -> Tensor:
+def _attention(sizes: moe.Sizes, w: Tensors, x: Tensor, mask: Tensor) -> Tensor:
     size, shared = sizes.head_dim, sizes.heads // sizes.kv_heads
     if "attention.query_key_value.weight" in w:
         widths = [size * n for n in (sizes.heads, sizes.kv_heads, sizes.kv_heads)]
@@ -203,7 +208,7 @@ def _linear(w: Tensors, name: str, x: Tensor) -> Tensor:
     return x @ w[f"{name}.weight"].T + w.get(f"{name}.bias", torch.zeros(1))
 
 
-def _turned(sizes: moe.MoeSizes, x: Tensor) -> Tensor:
+def _turned(sizes: moe.Sizes, x: Tensor) -> Tensor:
     """x [L, S]: number i and number i + R / 2 turn together, by place * theta ^ (-2 i / R)."""
     half, turned = sizes.rotary // 2, x.clone()
     for place in range(x.shape[0]):
@@ -220,8 +225,8 @@ def _swiglu(w: Tensors, prefix: str, x: Tensor) -> Tensor:
     return (gate * torch.sigmoid(gate) * up) @ w[f"{prefix}.down_proj.weight"].T
 
 
-def _experts(sizes: moe.MoeSizes, w: Tensors, x: Tensor) -> Tensor:
-    router, logits = sizes.router, w["mlp.gate.weight"] @ x
+def _experts(sizes: moe.Sizes, w: Tensors, x: Tensor) -> Tensor:
+    router, logits = routing(sizes), w["mlp.gate.weight"] @ x
     scores = torch.sigmoid(logits) if router.sigmoid else torch.softmax(logits, 0)
     bias = w.get("mlp.gate.expert_bias", torch.zeros_like(scores))
     size = router.experts // router.groups
@@ -237,7 +242,7 @@ def _experts(sizes: moe.MoeSizes, w: Tensors, x: Tensor) -> Tensor:
     return out + _swiglu(w, "mlp.shared_experts", x) if sizes.shared else out
 
 
-def test_logits_are_those_of_the_equations(sizes: moe.MoeSizes) -> None:
+def test_logits_are_those_of_the_equations(sizes: moe.Sizes) -> None:
     tensors, ids = weights(sizes), tokens()
     expected = equations(sizes, tensors, ids)
     got = build(sizes, tensors)(ids)
@@ -261,9 +266,9 @@ def bias(length: int, block: int) -> Tensor:
     return torch.zeros(1, 1, length, length).masked_fill(~seen(length, block), -math.inf)
 
 
-def glm4_moe(sizes: moe.MoeSizes, tensors: Tensors) -> Glm4MoeForCausalLM:
+def glm4_moe(sizes: moe.Sizes, tensors: Tensors) -> Glm4MoeForCausalLM:
     """GLM-4.5 is LLaDA2 under other names: half rotary, normed queries and keys, the same router."""
-    router = sizes.router
+    router = routing(sizes)
     settings: dict[str, Any] = {
         "vocab_size": sizes.vocab,
         "hidden_size": sizes.hidden,
@@ -306,7 +311,7 @@ def glm4_moe(sizes: moe.MoeSizes, tensors: Tensors) -> Glm4MoeForCausalLM:
     return model
 
 
-def qwen3_moe(sizes: moe.MoeSizes, tensors: Tensors) -> Qwen3MoeForCausalLM:
+def qwen3_moe(sizes: moe.Sizes, tensors: Tensors) -> Qwen3MoeForCausalLM:
     settings: dict[str, Any] = {
         "vocab_size": sizes.vocab,
         "hidden_size": sizes.hidden,
@@ -317,9 +322,9 @@ def qwen3_moe(sizes: moe.MoeSizes, tensors: Tensors) -> Qwen3MoeForCausalLM:
         "head_dim": sizes.head_dim,
         "rms_norm_eps": sizes.eps,
         "moe_intermediate_size": sizes.expert,
-        "num_experts_per_tok": sizes.router.chosen,
-        "num_experts": sizes.router.experts,
-        "norm_topk_prob": sizes.router.normed,
+        "num_experts_per_tok": routing(sizes).chosen,
+        "num_experts": routing(sizes).experts,
+        "norm_topk_prob": routing(sizes).normed,
         "mlp_only_layers": [layer for layer, width in enumerate(sizes.dense) if width],
         "rope_parameters": {"rope_type": "default", "rope_theta": sizes.theta},
     }
@@ -329,13 +334,13 @@ def qwen3_moe(sizes: moe.MoeSizes, tensors: Tensors) -> Qwen3MoeForCausalLM:
     return model
 
 
-def stacked(tensors: Tensors, sizes: moe.MoeSizes) -> Tensors:
+def stacked(tensors: Tensors, sizes: moe.Sizes) -> Tensors:
     """Experts as transformers keeps them in memory: one tensor for all."""
     state = {name: t for name, t in tensors.items() if ".experts." not in name}
     for layer, width in enumerate(sizes.dense):
         if not width:
             prefix = f"model.layers.{layer}.mlp.experts"
-            each = range(sizes.router.experts)
+            each = range(routing(sizes).experts)
             gate, up, down = (
                 torch.stack([tensors[f"{prefix}.{e}.{n}_proj.weight"] for e in each]) for n in ("gate", "up", "down")
             )
@@ -343,17 +348,17 @@ def stacked(tensors: Tensors, sizes: moe.MoeSizes) -> Tensors:
     return state
 
 
-def test_logits_are_those_of_transformers_own_class(sizes: moe.MoeSizes) -> None:
+def test_logits_are_those_of_transformers_own_class(sizes: moe.Sizes) -> None:
     tensors, ids = weights(sizes), tokens()
-    reference = glm4_moe(sizes, tensors) if sizes.fused else qwen3_moe(sizes, tensors)
+    reference = glm4_moe(sizes, tensors) if len(sizes.names.qkv) == 1 else qwen3_moe(sizes, tensors)
     with torch.no_grad():
         expected = reference(ids, attention_mask=bias(ids.shape[1], sizes.block), use_cache=False).logits
     assert (build(sizes, tensors)(ids) - expected).abs().max() < 1e-4
 
 
-def test_bf16_is_within_rounding_of_transformers_bf16(sizes: moe.MoeSizes) -> None:
+def test_bf16_is_within_rounding_of_transformers_bf16(sizes: moe.Sizes) -> None:
     tensors, ids = weights(sizes), tokens()
-    reference = glm4_moe(sizes, tensors) if sizes.fused else qwen3_moe(sizes, tensors)
+    reference = glm4_moe(sizes, tensors) if len(sizes.names.qkv) == 1 else qwen3_moe(sizes, tensors)
     reference.bfloat16()
     with torch.no_grad():
         mask = bias(ids.shape[1], sizes.block).to(torch.bfloat16)
@@ -368,7 +373,7 @@ def test_bf16_is_within_rounding_of_transformers_bf16(sizes: moe.MoeSizes) -> No
     assert got.argmax(-1).eq(exact.argmax(-1)).float().mean() > 0.8
 
 
-def test_rows_with_padding_are_what_they_are_alone(sizes: moe.MoeSizes) -> None:
+def test_rows_with_padding_are_what_they_are_alone(sizes: moe.Sizes) -> None:
     network = build(sizes, weights(sizes))
     rows = [tokens(1, length, seed=length)[0] for length in (5, 17, 9)]
     alone = [network(row[None])[0] for row in rows]
@@ -382,7 +387,7 @@ def test_rows_with_padding_are_what_they_are_alone(sizes: moe.MoeSizes) -> None:
         assert (together[row][valid[row]] - expected).abs().max() < 1e-4
 
 
-def test_only_wanted_places_are_scored(sizes: moe.MoeSizes) -> None:
+def test_only_wanted_places_are_scored(sizes: moe.Sizes) -> None:
     network, ids = build(sizes, weights(sizes)), tokens()
     wanted = torch.zeros_like(ids, dtype=torch.bool)
     wanted[0, 3] = wanted[1, 20] = True
@@ -402,13 +407,13 @@ def test_blocks_do_not_see_what_comes_after_them() -> None:
     assert (before - network(inside))[:, 0].abs().max() > 1e-2
 
 
-def first_experts(network: moe.Moe) -> moe.Experts:
+def first_experts(network: moe.Network) -> moe.Experts:
     found = next(module for module in network.modules() if isinstance(module, moe.Experts))
     assert isinstance(found, moe.Experts)
     return found
 
 
-def test_an_expert_that_no_token_chose_is_not_touched(sizes: moe.MoeSizes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expert_that_no_token_chose_is_not_touched(sizes: moe.Sizes, monkeypatch: pytest.MonkeyPatch) -> None:
     experts = first_experts(build(sizes, weights(sizes)))
     x = torch.randn(2, sizes.hidden, generator=torch.Generator().manual_seed(2))
     products: list[int] = []
@@ -423,28 +428,28 @@ def test_an_expert_that_no_token_chose_is_not_touched(sizes: moe.MoeSizes, monke
     experts(x)
     shared = [2] if sizes.shared else []
     assert len(products) == len(chosen.unique()) + len(shared)
-    assert sum(products) == 2 * sizes.router.chosen + sum(shared)
+    assert sum(products) == 2 * routing(sizes).chosen + sum(shared)
 
 
-def test_experts_fed_at_once_give_what_they_give_one_by_one(sizes: moe.MoeSizes) -> None:
+def test_experts_fed_at_once_give_what_they_give_one_by_one(sizes: moe.Sizes) -> None:
     """The path of a GPU, as far as it runs without one; with experts that no token chose."""
     experts = first_experts(build(sizes, weights(sizes), torch.bfloat16))
     assert experts.can_group()
     x = torch.randn(12, sizes.hidden, generator=torch.Generator().manual_seed(4)).bfloat16()
-    counts = torch.zeros(sizes.router.experts, dtype=torch.long)
+    counts = torch.zeros(routing(sizes).experts, dtype=torch.long)
     counts[[1, 2, 5]] = torch.tensor([3, 8, 1])
     one_by_one, at_once = (experts.feed(x, counts, grouped=grouped) for grouped in (False, True))
     assert (one_by_one - at_once).abs().max() <= 0.02 * one_by_one.abs().max()
     assert not first_experts(build(sizes, weights(sizes))).can_group()
 
 
-def test_ties_go_to_the_first_expert(sizes: moe.MoeSizes) -> None:
+def test_ties_go_to_the_first_expert(sizes: moe.Sizes) -> None:
     experts = first_experts(build(sizes, weights(sizes)))
     experts.gate.zero_()
     if experts.bias is not None:
         experts.bias.zero_()
     chosen, scores = experts.route(torch.ones(3, sizes.hidden))
-    assert chosen.tolist() == [list(range(sizes.router.chosen))] * 3
+    assert chosen.tolist() == [list(range(routing(sizes).chosen))] * 3
     assert scores.std() < 1e-6
 
 
@@ -463,7 +468,7 @@ def test_the_bias_chooses_and_does_not_weigh() -> None:
     assert torch.allclose(scores, 2.5 * expected / expected.sum(-1, keepdim=True))
 
 
-def test_a_tensor_is_read_once_and_copied_straight_into_its_place(sizes: moe.MoeSizes) -> None:
+def test_a_tensor_is_read_once_and_copied_straight_into_its_place(sizes: moe.Sizes) -> None:
     tensors, read = weights(sizes), []
 
     def once(name: str) -> Tensor:
