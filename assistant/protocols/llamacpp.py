@@ -81,6 +81,11 @@ class InfillBody(Options):
     prompt: str | None = None
     input_extra: list[Any] | None = None
 
+    @property
+    def warm_up(self) -> bool:
+        """llama.vim's first versions warm up with one token, and even an empty file has a line break."""
+        return super().warm_up or not (self.input_prefix or self.prompt or self.input_suffix)
+
 
 class CompletionBody(Options):
     prompt: str | list[Any] = ""
@@ -198,7 +203,10 @@ def _settings(info: ModelInfo, body: Options) -> Json:
 
 
 def _timings(result: CompletionResult) -> Json:
-    """A diffusion model writes many tokens per pass, so "per token" is a mean over all of them."""
+    """A diffusion model writes many tokens per pass, so "per token" is a mean over all of them.
+
+    Nothing divided by nothing is 0: llama.vim prints the speeds as floats, and older versions of it stop at null.
+    """
     prompt_ms = result.timing_ms.get("context", 0.0)
     predicted_ms = max(result.timing_ms.get("total", 0.0) - prompt_ms, 0.0)
     prompt_n = max(result.context_tokens - result.known_tokens, 0)
@@ -207,12 +215,12 @@ def _timings(result: CompletionResult) -> Json:
         "cache_n": result.known_tokens,
         "prompt_n": prompt_n,
         "prompt_ms": prompt_ms,
-        "prompt_per_token_ms": prompt_ms / prompt_n if prompt_n else None,
-        "prompt_per_second": 1000 * prompt_n / prompt_ms if prompt_ms else None,
+        "prompt_per_token_ms": prompt_ms / prompt_n if prompt_n else 0.0,
+        "prompt_per_second": 1000 * prompt_n / prompt_ms if prompt_ms else 0.0,
         "predicted_n": predicted_n,
         "predicted_ms": predicted_ms,
-        "predicted_per_token_ms": predicted_ms / predicted_n if predicted_n else None,
-        "predicted_per_second": 1000 * predicted_n / predicted_ms if predicted_ms else None,
+        "predicted_per_token_ms": predicted_ms / predicted_n if predicted_n else 0.0,
+        "predicted_per_second": 1000 * predicted_n / predicted_ms if predicted_ms else 0.0,
     }
 
 
