@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from assistant import __version__
 from assistant.config import Settings, load_settings
 from assistant.errors import CannotEditError, DaemonError, HoneError, ModelError, RequestError, SourceError
+from assistant.modelcommand import add_model
 from assistant.models import CANNOT_EDIT, can_edit, edit_folder, for_edits, main_folder, name_of
 from assistant.refactor.arguments import add_fix, add_refactor
 from assistant.source import Source, check_offset, offset_at, position_at, read_source, take_marker, write_source
@@ -108,6 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_lsp(commands)
     _add_context(commands)
     _add_demo(commands)
+    _add_model(commands)
     _add_doctor(commands)
     _add_stats(commands)
     for name, (_, summary) in FORWARDED.items():
@@ -212,11 +214,13 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the model")
-    group.add_argument("--model", metavar="FOLDER", help="a checkpoint (the embedded model)")
+    group.add_argument(
+        "--model", metavar="NAME", help="an installed model, a checkpoint's folder, or embedded (the embedded model)"
+    )
     group.add_argument(
         "--edit-model",
-        metavar="FOLDER",
-        help="a checkpoint for edits (the model, or the embedded one for edits where that cannot)",
+        metavar="NAME",
+        help="the same for edits (the model, or the embedded one for edits where that cannot)",
     )
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps (auto)")
     group.add_argument("--dtype", metavar="NAME", help="auto, bfloat16 or float32 (auto)")
@@ -647,7 +651,7 @@ def _add_context(commands: Commands) -> None:
     parser.add_argument("--source", metavar="NAME", action="append", help="only this source; may be repeated")
     parser.add_argument("--forget", metavar="FOLDER", help="remove the index of this workspace instead")
     _add_exclude_option(parser)
-    parser.add_argument("--model", metavar="FOLDER", help="the checkpoint that would read it (the embedded model)")
+    parser.add_argument("--model", metavar="NAME", help="the checkpoint that would read it (the embedded model)")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
@@ -748,6 +752,18 @@ def _demo(options: argparse.Namespace) -> int:
     shown = [Shown(Path(file), "your hole") for file in options.files] or SHOWN
     answered = run_demo(assistant, shown, console)
     return ANSWER if answered == len(shown) else NONE
+
+
+# --- model
+
+
+def _add_model(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "model",
+        help="published models: list, pull, use, info, remove",
+        description="Models on this machine and on the hub of Hugging Face.",
+    )
+    add_model(parser)
 
 
 # --- doctor

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from assistant import store
 from assistant.errors import SettingError
 
 
@@ -23,7 +24,7 @@ class Settings:
     """
 
     model: Path | None = None
-    """A checkpoint folder; None for the embedded model."""
+    """A checkpoint's folder; None for the embedded model. Outside, an installed model's name, or "embedded"."""
     edit_model: Path | None = None
     """A checkpoint folder for edits; None: the model, and where that cannot edit, the embedded one for edits."""
     device: str = "auto"
@@ -192,16 +193,24 @@ def device(value: object) -> str:
     return name(value)
 
 
-def folder(value: object) -> Path:
-    path = (value if isinstance(value, Path) else Path(name(value))).expanduser()
+EMBEDDED = "embedded"
+
+
+def checkpoint(value: object) -> Path | None:
+    """A folder, or the name of an installed model, which comes first: ``./NAME`` is the folder of that name."""
+    if value == EMBEDDED:
+        return None
+    path = (value if isinstance(value, Path) else store.find(name(value)) or Path(name(value))).expanduser()
     if not path.is_dir():
-        raise ValueError("must be the folder of a checkpoint that exists")
+        raise ValueError(
+            "must be the folder of a checkpoint that exists, or the name of an installed model (`hone model list`)"
+        )
     return path
 
 
 READERS: dict[str, Callable[[object], Any]] = {
-    "model": folder,
-    "edit_model": folder,
+    "model": checkpoint,
+    "edit_model": checkpoint,
     "device": device,
     "dtype": choice("auto", "bfloat16", "float32"),
     "threads": whole(1, 1024),
