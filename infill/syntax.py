@@ -20,22 +20,23 @@ enough, together with brackets that match inside the answer. The empty answer ch
 That is the least. With ``clean`` the verdict is stricter: the new buffer has no error at all. ``can_be_clean`` says
 whether that can be asked for, because the buffer is broken at the hole only; ``foo(|`` then takes ``a, b)``.
 
+Python has a word of its own: where a buffer would be a program with something else in the hole, an answer with which
+Python's compiler refuses it (``f(a=1, a=2)``) is refused too, though the grammar takes it (``infill.program``).
+
 The buffer is parsed once. Each answer is spliced in as an edit of that tree and parsed incrementally; since an
 incremental parse can differ from one from scratch, a verdict "accepted" is confirmed by the latter for buffers up to
 ``CONFIRM_BYTES``. Inside, all offsets are UTF-8 bytes; callers see code points.
 """
 
-import ast
 import re
 import time
-import warnings
 from bisect import bisect_right
 from functools import cached_property
 from typing import NamedTuple
 
 from tree_sitter import Point, Tree
 
-from infill import languages
+from infill import languages, program
 from infill.brackets import split_due, unmatched
 
 CONFIRM_BYTES = 256 * 1024
@@ -94,6 +95,8 @@ class SyntaxGate:
         self._gaps = {error.start for error in self._old if error.missing}
         self._starts = [error.start for error in self._cover]
         self._mendable: bool | None = None
+        self._python = row is not None and row.name == "python"
+        self._fine: dict[tuple[int, int], bool] = {}
         row_number = self._left.count(b"\n")
         self._point = Point(row_number, len(self._left) - (self._left.rfind(b"\n") + 1))
 
@@ -177,14 +180,41 @@ class SyntaxGate:
         too_deep = self._depth and self._depth + _yaml_depth(middle) + middle.count("\n") > YAML_DEPTH
         if "\0" in middle or too_deep:
             return everything
-        found = self._find(text, incremental=True)
-        if found is None:
-            return everything
-        wrong = self._wrong(found, middle, len(text)) or (found if clean else [])
-        if not wrong and len(self._left) + len(self._right) <= CONFIRM_BYTES:
-            found = self._find(text, incremental=False)
-            wrong = everything if found is None else self._wrong(found, middle, len(text)) or (found if clean else [])
-        return wrong
+        small = len(self._left) + len(self._right) <= CONFIRM_BYTES
+        tree = None
+        for incremental in (True, False) if small else (True,):
+            tree = self._splice(text, incremental=incremental)
+            if tree is None:
+                return everything
+            found = _errors(tree)
+            if wrong := self._wrong(found, middle, len(text)) or (found if clean else []):
+                return wrong
+        assert tree is not None
+        return self._no_program(tree, middle, len(text)) if self._python else []
+
+    def _no_program(self, tree: Tree, middle: str, size: int) -> list[Error]:
+        """The part of the answer with which Python refuses the buffer, or what of it can be judged by itself."""
+        hole, behind = len(self._left), len(self._left) + size
+        part = program.part(tree, hole, behind, size + hole + len(self._right), whole=not tree.root_node.has_error)
+        if part is None:
+            return []
+        tail = self._right[: part.end - behind]
+        head, rest = part.opening + _decode(self._left[part.start :]), _decode(tail)
+        refused = program.refusal(head, middle, rest)
+        if refused is None or program.newer(tree, hole, behind) or not self._would_be(part.start, head, rest):
+            return []
+        start, end = (hole + len(_encode(middle[: max(at - len(head), 0)])) for at in (refused.start, refused.end))
+        return [Error(start, end) if start < end else Error(hole, behind)]
+
+    def _would_be(self, start: int, head: str, tail: str) -> bool:
+        """Whether with something simple in the hole Python takes ``head`` and ``tail`` for a program."""
+        place = (start, len(tail))
+        if place not in self._fine:
+            closers = "".join(reversed(unmatched(self._prefix.rsplit("\n", 1)[-1], self._comment)))
+            ends = dict.fromkeys(("", ":", closers, closers + ":"))
+            fillers = ["", "pass", *(word + end for word in ("x", "") for end in ends if word + end)]
+            self._fine[place] = any(program.refusal(head, filler, tail) is None for filler in fillers)
+        return self._fine[place]
 
     def _wrong(self, found: list[Error], middle: str, size: int) -> list[Error]:
         if not found:
@@ -267,6 +297,11 @@ class SyntaxGate:
 
     def _find(self, text: bytes, *, incremental: bool) -> list[Error] | None:
         """Errors of the buffer with ``text`` in the hole; None when parsing took too long."""
+        tree = self._splice(text, incremental=incremental)
+        return None if tree is None else _errors(tree)
+
+    def _splice(self, text: bytes, *, incremental: bool) -> Tree | None:
+        """The tree of the buffer with ``text`` in the hole; None when parsing took too long."""
         old = None
         if incremental and self._tree is not None:
             old = self._tree.copy()
@@ -274,8 +309,7 @@ class SyntaxGate:
             lines = text.count(b"\n")
             column = len(text) - (text.rfind(b"\n") + 1) + (0 if lines else self._point.column)
             old.edit(hole, hole, hole + len(text), self._point, self._point, Point(self._point.row + lines, column))
-        tree = self._parse(text, old)
-        return None if tree is None else _errors(tree)
+        return self._parse(text, old)
 
     def _parse(self, text: bytes, old: Tree | None) -> Tree | None:
         return self._parse_parts((self._left, text, self._right), old)
@@ -318,23 +352,18 @@ def worse(old: str, new: str, language: str | None) -> bool:
     for text in (old, new):
         data = _encode(text)
         counts.append(len(_errors(parser.parse(data.translate(_ASCII) if row.ascii_only else data))))
-    return counts[1] > counts[0] or (language == "python" and compiles(old) and not compiles(new))
-
-
-def compiles(text: str) -> bool:
-    """Whether Python takes the text for a program: the grammar of tree-sitter is more generous."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(text.removeprefix("\ufeff"))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+    if counts[1] > counts[0] or row.name != "python":
+        return counts[1] > counts[0]
+    return any(takes(old) and not takes(new) for takes in (program.parses, program.compiles))
 
 
 def _encode(text: str) -> bytes:
     # A lone surrogate (an editor cut a pair in half) becomes bytes that no grammar likes: an error, not an exception.
     return text.encode("utf-8", "surrogatepass")
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogatepass")
 
 
 def _errors(tree: Tree) -> list[Error]:

@@ -14,7 +14,8 @@ from itertools import pairwise
 from assistant.refactor.files import Original
 from assistant.refactor.select import Block
 from assistant.types import TextEdit
-from infill.syntax import compiles, worse
+from infill.program import parses
+from infill.syntax import worse
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 Lines = tuple[int, int]
@@ -139,7 +140,7 @@ def wrong(change: Change) -> str | None:
         return None
     if worse(old, new, change.language):
         return "would not parse"
-    if change.language == "python" and compiles(old):
+    if change.language == "python" and parses(old):
         before, after = _spans(old, change.changed)
         try:
             if outside(old, before) != outside(new, after):

@@ -92,7 +92,8 @@ def test_what_breaks_the_file_is_not_returned() -> None:
 def test_an_edit_is_worse_where_it_breaks_the_file() -> None:
     assert not worse("x = 1\n", "y = 2\n", "python")
     assert worse("x = 1\n", "x = = 1\n", "python")
-    assert worse("def f():\n    return 1\n", "return 1\n\ndef f():\n    return 1\n", "python") is False
+    assert worse("def f():\n    return 1\n", "return 1\n\ndef f():\n    return 1\n", "python")
+    assert not worse("return 1\n", "return 2\n", "python")
     assert worse("x = 1\n", "break\nx = [1\n", "python")
 
 
