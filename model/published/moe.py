@@ -7,12 +7,12 @@ groups of experts are chosen by their two best; the chosen ones' scores are norm
 dense, and every token uses one expert more. Without experts the same network is Llama, Qwen2, Qwen3 or LLaDA: see
 ``dense.py``.
 
-It knows ids and tensors, not files or text. Shapes: B rows, L places, M wanted places, N = B L tokens, D width,
-H heads, S head size, R rotated part of it, E experts, K chosen ones, V vocabulary.
+It knows ids and tensors, not files or text. Shapes: B rows, L places, M wanted places, W places of a window, N = B L
+tokens, D width, H heads, kvH heads of keys, S head size, R rotated part of it, E experts, K chosen ones, V vocabulary.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -346,6 +346,27 @@ class Experts(nn.Module):
         return mixed
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a pass over whole rows leaves for ``Network.window``: keys and values [B, kvH, L, S] of each layer."""
+
+    layers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Around:
+    """A layer's keys and values of whole rows, while only the places ``columns`` [B, W] are computed anew."""
+
+    keys: Tensor
+    values: Tensor
+    columns: Tensor
+
+    def filled(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """k and v [B, kvH, W, S] of these places among those of the others: [B, kvH, L, S]."""
+        at = self.columns[:, None, :, None].expand_as(k)
+        return self.keys.scatter(2, at, k), self.values.scatter(2, at, v)
+
+
 class Layer(nn.Module):
     def __init__(self, sizes: Sizes, width: int) -> None:
         super().__init__()
@@ -361,20 +382,37 @@ class Layer(nn.Module):
         self.k_norm = nn.Parameter(torch.empty(s)) if sizes.qk_norm else None
         self.feed = FeedForward(d, width) if width else Experts(sizes)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
-        """x [B, L, D], cos and sin [B, L, R / 2], mask [B, 1, L, L] or None -> [B, L, D]."""
-        x = x + functional.linear(self._attend(self._norm(x, self.norm1), cos, sin, mask), self.out, self.out_bias)
+    def forward(
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        mask: Tensor | None,
+        *,
+        keep: Kept | None = None,
+        around: Around | None = None,
+    ) -> Tensor:
+        """x [B, L, D], cos and sin [B, L, R / 2], mask [B, 1, L, L] or None -> [B, L, D]; with ``around`` all but the
+        last of the mask are of W places."""
+        mixed = self._attend(self._norm(x, self.norm1), cos, sin, mask, keep, around)
+        x = x + functional.linear(mixed, self.out, self.out_bias)
         y = self._norm(x, self.norm2)
         fed: Tensor = self.feed(y.flatten(0, 1))
         return x + fed.view_as(x)
 
-    def _attend(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+    def _attend(
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, keep: Kept | None, around: Around | None
+    ) -> Tensor:
         heads, shared = self.sizes.heads, self.sizes.kv_heads
         y = functional.linear(x, self.qkv, self.qkv_bias).unflatten(-1, (-1, self.sizes.head_dim))
         q, k, v = (part.transpose(1, 2) for part in y.split([heads, shared, shared], dim=2))
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self._norm(q, self.q_norm), self._norm(k, self.k_norm)
         q, k = turned(q, cos, sin).to(v.dtype), turned(k, cos, sin).to(v.dtype)
+        if around is not None:
+            k, v = around.filled(k, v)
+        if keep is not None:
+            keep.layers.append((k, v.contiguous()))
         # Repeated here: with a mask, the fused kernels take no shared heads.
         k, v = (part.repeat_interleave(heads // shared, dim=1) for part in (k, v))
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -395,19 +433,39 @@ class Network(nn.Module):
         self.norm = nn.Parameter(torch.empty(sizes.hidden))
         self.head = self.embedding if sizes.tied else nn.Parameter(torch.empty(sizes.vocab, sizes.hidden))
 
-    def forward(self, ids: Tensor, valid: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, valid: Tensor | None = None, wanted: Tensor | None = None, *, keep: Kept | None = None
+    ) -> Tensor:
         """ids [B, L] -> float32 logits [B, L, V], or [M, V] of the ``wanted`` [B, L] places.
 
         ``valid`` [B, L]: False is padding, on either side; places are counted, and blocks laid out, from a row's first
-        valid one.
+        valid one. An empty ``keep`` is filled.
         """
         x, place = self.embedding[ids], places(ids, valid)
         cos, sin = self._turns(place, x.dtype)
         mask = allowed(place, valid, self.sizes.block)
         for layer in self.layers:
-            x = layer(x, cos, sin, mask)
-        if wanted is not None:
-            x = x[wanted]
+            x = layer(x, cos, sin, mask, keep=keep)
+        return self._logits(x if wanted is None else x[wanted])
+
+    def window(self, ids: Tensor, start: Tensor, kept: Kept, valid: Tensor | None = None) -> Tensor:
+        """Some places of rows, all others taken as ``kept`` found them: ids [B, W], which stand in columns ``start``
+        [B] and after -> float32 logits [B, W, V]. Fast-dLLM's dual cache (Wu et al., arXiv 2505.22618).
+
+        An approximation where tokens have changed since: what other places make of the change is left out. It is exact
+        if nothing has, and where blocks are whole, since those before a block do not see it and those after it are not
+        seen. ``valid`` [B, L] is as it was when ``kept`` was filled, which stays as it is.
+        """
+        columns = start[:, None] + torch.arange(ids.shape[1], device=ids.device)
+        place = places(kept.layers[0][0][:, 0, :, 0], valid)
+        x = self.embedding[ids]
+        cos, sin = self._turns(place.gather(1, columns), x.dtype)
+        mask = allowed(place, valid, self.sizes.block, columns)
+        for layer, (keys, values) in zip(self.layers, kept.layers, strict=True):
+            x = layer(x, cos, sin, mask, around=Around(keys, values, columns))
+        return self._logits(x)
+
+    def _logits(self, x: Tensor) -> Tensor:
         return functional.linear(_rms(x, self.norm, self.sizes.eps), self.head).float()
 
     def _turns(self, place: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

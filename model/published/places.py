@@ -14,17 +14,19 @@ def places(ids: Tensor, valid: Tensor | None) -> Tensor:
     return (valid.cumsum(1) - 1).clamp_min(0)
 
 
-def allowed(place: Tensor, valid: Tensor | None, block: int) -> Tensor | None:
+def allowed(place: Tensor, valid: Tensor | None, block: int, columns: Tensor | None = None) -> Tensor | None:
     """[B, 1, L, L]: which places a place attends to; None where all see all. Padding sees itself, so that it stays a
-    number."""
+    number. Of ``columns`` [B, W] only, if they are given: [B, 1, W, L]."""
     if valid is None and not block:
         return None
+    asking = place if columns is None else place.gather(1, columns)
     seen = torch.ones_like(place, dtype=torch.bool) if valid is None else valid
-    mask = seen[:, None, :].expand(-1, place.shape[1], -1)
+    mask = seen[:, None, :].expand(-1, asking.shape[1], -1)
     if block:
-        mask = mask & (place[:, None, :] // block <= place[:, :, None] // block)
+        mask = mask & (place[:, None, :] // block <= asking[:, :, None] // block)
     if valid is not None:
-        mask = mask | torch.eye(place.shape[1], dtype=torch.bool, device=place.device)
+        every = torch.arange(place.shape[1], device=place.device)
+        mask = mask | ((every if columns is None else columns)[..., None] == every)
     return mask[:, None]
 
 

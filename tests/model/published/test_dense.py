@@ -22,10 +22,11 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from model.published import dense
 from model.published.folder import open_folder
-from model.published.moe import Network, Sizes
+from model.published.moe import Kept, Network, Sizes
 
 Config = dict[str, Any]
 Tensors = dict[str, Tensor]
@@ -361,26 +362,18 @@ def test_llada_has_the_published_names_and_number_of_weights() -> None:
     assert round(sum(math.prod(shape) for shape in shapes.values()) / 1e9, 2) == 8.02
 
 
-def test_llada_in_bf16_rotates_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_llada_in_bf16_rotates_in_float32() -> None:
     """As its own code does where ``rope_full_precision`` says so."""
     tensors, ids = weights(dense.llada(LLADA)), tokens(1, 60)
-    keys: list[Tensor] = []
-    real = functional.scaled_dot_product_attention
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None) -> Tensor:
-        keys.append(k)
-        return real(q, k, v, attn_mask=attn_mask)
-
-    monkeypatch.setattr(functional, "scaled_dot_product_attention", attend)
     p = {name.split("blocks.0.")[-1]: t.bfloat16() for name, t in tensors.items()}
     x = _rms(p["model.transformer.wte.weight"][ids[0]], p["attn_norm.weight"], LLADA["rms_norm_eps"])
     heads = functional.linear(x, p["k_proj.weight"]).split(8, -1)
     expected = torch.stack([_turned(head, LLADA["rope_theta"]) for head in heads])
     same = []
     for full in (True, False):
-        sizes = dense.llada(LLADA | {"rope_full_precision": full, "n_layers": 1})
-        dense.build(sizes, tensors.__getitem__, device="cpu", dtype=torch.bfloat16)(ids)
-        same.append(float((keys.pop()[0] == expected).float().mean()))
+        sizes, kept = dense.llada(LLADA | {"rope_full_precision": full}), Kept()
+        dense.build(sizes, tensors.__getitem__, device="cpu", dtype=torch.bfloat16)(ids, keep=kept)
+        same.append(float((kept.layers[0][0][0] == expected).float().mean()))
     assert same[0] > 0.99
     assert same[1] < 0.9
 
@@ -421,6 +414,107 @@ def test_a_place_sees_what_comes_after_it_in_its_block_or_everywhere(tmp_path: P
     assert moved[20] > 1e-3
     assert bool(moved[:20].min() > 1e-3) == (network.sizes.block == 0)
     assert bool(moved[:20].max() < CLOSE) == (network.sizes.block > 0)
+
+
+# A window of places, all others taken as a pass over whole rows found them.
+
+START, WIDE = torch.tensor([9, 4]), 5
+
+
+def padded() -> tuple[Tensor, Tensor]:
+    """Rows of 21 places, one with padding before it, one with padding behind it."""
+    valid = torch.ones(2, 21, dtype=torch.bool)
+    valid[0, :3] = valid[1, 18:] = False
+    return tokens(), valid
+
+
+def columns() -> Tensor:
+    return START[:, None] + torch.arange(WIDE)
+
+
+def of_window(logits: Tensor) -> Tensor:
+    return torch.stack([row[start : start + WIDE] for row, start in zip(logits, START.tolist(), strict=True)])
+
+
+def changed_in_window(ids: Tensor) -> Tensor:
+    return ids.scatter(1, columns(), (ids.gather(1, columns()) + 7) % VOCAB)
+
+
+def test_a_window_of_unchanged_rows_gives_what_the_whole_rows_give(tmp_path: Path, family: Family) -> None:
+    network, (ids, valid), kept = made(tmp_path, family), padded(), Kept()
+    whole = network(ids, valid, keep=kept)
+    sizes = network.sizes
+    assert torch.equal(whole, network(ids, valid))
+    assert [part.shape for layer in kept.layers for part in layer] == 6 * [(2, sizes.kv_heads, 21, sizes.head_dim)]
+    assert largest(network.window(ids.gather(1, columns()), START, kept, valid), of_window(whole)) < CLOSE
+
+
+def test_a_window_without_padding_needs_no_mask_of_it(tmp_path: Path, family: Family) -> None:
+    network, ids, kept = made(tmp_path, family), tokens(), Kept()
+    whole = network(ids, keep=kept)
+    assert largest(network.window(ids.gather(1, columns()), START, kept), of_window(whole)) < CLOSE
+
+
+def test_in_a_changed_window_other_keys_and_values_are_frozen(
+    tmp_path: Path, family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference: transformers' class over the changed rows, whose attention takes the keys and values of all
+    places outside the window from its own pass over the unchanged ones."""
+    network, ids = made(tmp_path, family), tokens()
+    changed, kept = changed_in_window(ids), Kept()
+    network(ids, keep=kept)
+    got = network.window(changed.gather(1, columns()), START, kept)
+    reference = transformers_own(tmp_path, family)
+    mask = torch.zeros(1, 1, 21, 21).masked_fill(~seen(21, network.sizes.block), -math.inf)
+    outside = torch.ones(2, 21, dtype=torch.bool).scatter(1, columns(), False)[:, None, :, None]
+    frozen: list[tuple[Tensor, Tensor]] = []
+    freezing = False
+
+    def attend(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **_: Any) -> tuple[Tensor, None]:
+        if freezing:
+            then_k, then_v = frozen[module.layer_idx]
+            k, v = torch.where(outside, then_k, k), torch.where(outside, then_v, v)
+        else:
+            frozen.append((k, v))
+        k, v = (part.repeat_interleave(q.shape[1] // part.shape[1], 1) for part in (k, v))
+        scores = q @ k.transpose(2, 3) * module.scaling
+        return ((scores + mask).softmax(-1) @ v).transpose(1, 2), None
+
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "frozen", attend)
+    reference.config._attn_implementation = "frozen"
+    with torch.no_grad():
+        reference(ids, attention_mask=mask, use_cache=False)
+        freezing = True
+        expected = of_window(reference(changed, attention_mask=mask, use_cache=False).logits)
+    assert len(frozen) == 3
+    assert largest(got, expected) < CLOSE
+    assert largest(got, of_window(network(changed))) > 1e-3
+
+
+def test_what_was_kept_stays_as_it_is(tmp_path: Path, family: Family) -> None:
+    network, ids, kept = made(tmp_path, family), tokens(), Kept()
+    network(ids, keep=kept)
+    before = [part.clone() for layer in kept.layers for part in layer]
+    network.window(changed_in_window(ids).gather(1, columns()), START, kept)
+    after = [part for layer in kept.layers for part in layer]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_a_window_of_a_whole_block_is_exact_though_it_changed(tmp_path: Path) -> None:
+    network, ids, kept = made(tmp_path, FAMILIES["sdar, blocks"]), tokens(), Kept()
+    network(ids, keep=kept)
+    changed = ids.clone()
+    changed[:, 2 * BLOCK : 3 * BLOCK] = 3
+    start = torch.full((2,), 2 * BLOCK)
+    got = network.window(changed[:, 2 * BLOCK : 3 * BLOCK], start, kept)
+    assert largest(got, network(changed)[:, 2 * BLOCK : 3 * BLOCK]) < CLOSE
+
+
+def test_llada_has_windows_too(tmp_path: Path) -> None:
+    network = load(write(tmp_path, LLADA, weights(dense.llada(LLADA))), dense.llada)
+    (ids, valid), kept = padded(), Kept()
+    whole = network(ids, valid, keep=kept)
+    assert largest(network.window(ids.gather(1, columns()), START, kept, valid), of_window(whole)) < CLOSE
 
 
 # A head that is the embedding.

@@ -394,6 +394,13 @@ def test_only_wanted_places_are_scored(sizes: moe.Sizes) -> None:
     assert torch.allclose(network(ids, wanted=wanted), network(ids)[wanted], atol=1e-5)
 
 
+def test_a_window_of_unchanged_rows_gives_what_the_whole_rows_give(sizes: moe.Sizes) -> None:
+    network, ids, kept = build(sizes, weights(sizes)), tokens(), moe.Kept()
+    whole = network(ids, keep=kept)
+    window = network.window(torch.stack([ids[0, 9:14], ids[1, 4:9]]), torch.tensor([9, 4]), kept)
+    assert (window - torch.stack([whole[0, 9:14], whole[1, 4:9]])).abs().max() < 1e-4
+
+
 def test_blocks_do_not_see_what_comes_after_them() -> None:
     network, ids = build(llada2(), weights(llada2())), tokens()
     changed = ids.clone()
