@@ -31,6 +31,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.forced import OpenGate
 from benchmarks.run import hardware
 from infill import report
 from infill.engine import Infiller
@@ -87,28 +88,6 @@ class Bound(NamedTuple):
     nats: float
     variance: float
     """Of ``nats`` as an estimate."""
-
-
-class OpenGate:
-    """Lets everything pass, so that no canvas mends what the causal head wrote."""
-
-    checked = False
-    can_be_clean = False
-
-    def __init__(self, _prefix: str, _suffix: str, _language: str | None) -> None:
-        pass
-
-    def accepts(self, _middle: str, *, clean: bool = False) -> bool:  # noqa: ARG002
-        return True
-
-    def errors(self, _middle: str, *, clean: bool = False) -> list[tuple[int, int]]:  # noqa: ARG002
-        return []
-
-    def longest_valid(self, middle: str, *, clean: bool = False) -> str:  # noqa: ARG002
-        return middle
-
-    def closed(self, middle: str) -> str:
-        return middle
 
 
 @dataclass(frozen=True)
