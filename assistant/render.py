@@ -1,5 +1,6 @@
 """Drawing on a terminal: an answer in its place in the file, a draft while it sharpens. Knows rich and plain values."""
 
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Self
 
@@ -19,6 +20,28 @@ AROUND = 6
 SHADES = ((0.95, "bold green"), (0.8, "green"), (0.5, "yellow"), (0.0, "red"))
 """Colour of a draft's token by the probability it had when it was committed."""
 HIDDEN = "░"
+BREAK = "⏎"
+ORIGINS = {
+    "canvas": "denoised on a canvas",
+    "repair": "denoised on a canvas, again where it was wrong",
+    "causal": "written by the causal head",
+    "copy": "copied from elsewhere",
+    "word": "only the end of the word",
+    "closed": "a draft with its brackets closed",
+    "trimmed": "the valid beginning of a draft",
+}
+"""What is said of a completion's origin."""
+BREAK = "⏎"
+ORIGINS = {
+    "canvas": "denoised on a canvas",
+    "repair": "denoised on a canvas, twice where it was wrong",
+    "causal": "written by the causal head",
+    "copy": "copied from elsewhere",
+    "word": "the end of a word",
+    "closed": "a draft with its brackets closed",
+    "trimmed": "the beginning of a draft",
+}
+"""What is said of a completion's origin."""
 
 
 def in_place(text: str, completion: Completion, *, filename: str, colour: bool) -> RenderableType:
@@ -37,13 +60,30 @@ def in_place(text: str, completion: Completion, *, filename: str, colour: bool) 
 
 
 def summary(result: CompletionResult) -> str:
-    """One line: time, work, what came of it."""
-    parts = [f"{result.timing_ms.get('total', 0.0):.0f} ms", f"{result.steps} steps in {result.passes} passes"]
+    """One line: time, how the answer was made, what came of it."""
+    passes = _counted(result.passes, "pass", "passes")
+    parts = [f"{result.timing_ms.get('total', 0.0):.0f} ms"]
     if result.completions:
         best = result.completions[0]
         checked = "syntax checked" if best.verdict == "valid" else "syntax not checked: no grammar"
-        parts += [f"{best.tokens} tokens", f"confidence {best.confidence:.2f}", checked]
+        parts += [f"{_made(best.origin, result.steps)} ({passes})", _counted(best.tokens, "token", "tokens")]
+        parts += [f"confidence {best.confidence:.2f}", checked]
+    else:
+        parts += [_counted(result.steps, "denoising step", "denoising steps"), passes]
     return ", ".join(parts)
+
+
+def _made(origin: str, steps: int) -> str:
+    made, taken = ORIGINS.get(origin, origin), _counted(steps, "step", "steps")
+    if origin in ("canvas", "repair"):
+        return f"{made} in {taken}"
+    if steps == 0:
+        return f"{made} without a canvas"
+    return f"{made}, {'chosen over' if origin in ('causal', 'copy', 'word') else 'from'} a canvas of {taken}"
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def draft_text(draft: Draft) -> Text:
@@ -55,6 +95,16 @@ def draft_text(draft: Draft) -> Text:
         else:
             text.append(token, style=next(style for least, style in SHADES if confidence >= least))
     return text
+
+
+def stages(drafts: Sequence[Draft], console: Console) -> None:
+    """The steps of a canvas, a line for each, as far as the line goes."""
+    for draft in drafts:
+        line = Text(f"{draft.index:4} ", style="dim")
+        for part in draft_text(draft).split("\n", include_separator=False):
+            line.append_text(part if len(line) == 5 else Text(BREAK, style="dim") + part)
+        line.truncate(console.width, overflow="ellipsis")
+        console.print(line, no_wrap=True)
 
 
 class Sharpening:

@@ -7,6 +7,7 @@ from rich.console import Console
 from assistant.cli import main
 from assistant.demo import MARKER, SHOWN, Shown, run_demo
 from assistant.errors import PositionError
+from assistant.render import HIDDEN
 from assistant.service import Assistant
 from infill.engine import Infiller
 from tests.assistant.conftest import KnowAnswer
@@ -29,7 +30,8 @@ def test_the_answer_is_shown_in_its_place(tmp_path: Path) -> None:
     assert "  2     return ⟦self.values[index]⟧" in screen
     assert "a hole  a.py:2:12" in screen
     assert " ms, " in screen
-    assert " steps in " in screen
+    assert "denoised on a canvas in 2 steps (" in screen
+    assert "the surest canvas, step by step:\n   1 self.values░░░\n   2 self.values[index]" in screen
 
 
 def test_other_answers_give_another_picture(tmp_path: Path) -> None:
@@ -83,3 +85,5 @@ def test_the_embedded_model_fills_every_example(capsys: pytest.CaptureFixture[st
     assert main(["demo"]) == 0
     screen = capsys.readouterr().out
     assert screen.count("syntax checked") == len(SHOWN)
+    assert screen.count("the surest canvas, step by step:") >= 2
+    assert screen.count(HIDDEN) > 2

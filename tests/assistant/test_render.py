@@ -1,9 +1,10 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from assistant.render import Sharpening, draft_text, in_place, summary
+from assistant.render import Sharpening, draft_text, in_place, stages, summary
 from assistant.types import Completion, CompletionResult, Draft
 
 DRAFTS = (
@@ -68,5 +69,31 @@ def test_every_draft_is_shown(terminal: bool) -> None:
 def test_the_summary_says_what_it_took_and_what_came_of_it() -> None:
     timing = {"total": 12.3}
     full = CompletionResult((completion("x", 0),), steps=4, passes=7, timing_ms=timing)
-    assert summary(full) == "12 ms, 4 steps in 7 passes, 3 tokens, confidence 0.50, syntax checked"
-    assert summary(CompletionResult((), 1, 2, timing, "empty")) == "12 ms, 1 steps in 2 passes"
+    assert summary(full) == (
+        "12 ms, denoised on a canvas in 4 steps (7 passes), 3 tokens, confidence 0.50, syntax checked"
+    )
+    assert summary(CompletionResult((), 1, 2, timing, "empty")) == "12 ms, 1 denoising step, 2 passes"
+
+
+@pytest.mark.parametrize(
+    ("origin", "steps", "said"),
+    [
+        ("causal", 0, "written by the causal head without a canvas (3 passes)"),
+        ("causal", 1, "written by the causal head, chosen over a canvas of 1 step (3 passes)"),
+        ("copy", 4, "copied from elsewhere, chosen over a canvas of 4 steps (3 passes)"),
+        ("repair", 6, "denoised on a canvas, again where it was wrong in 6 steps (3 passes)"),
+    ],
+)
+def test_the_summary_says_who_wrote_the_answer(origin: str, steps: int, said: str) -> None:
+    made = replace(completion("x", 0), origin=origin, tokens=1)
+    assert summary(CompletionResult((made,), steps, 3, {})) == f"0 ms, {said}, 1 token, confidence 0.50, syntax checked"
+
+
+def test_stages_are_a_line_each() -> None:
+    screen = io.StringIO()
+    drafts = (
+        replace(DRAFTS[0], tokens=("if x:\n    ", None, None)),
+        replace(DRAFTS[1], tokens=("long " * 20, ".", "y")),
+    )
+    stages(drafts, Console(file=screen, width=30, color_system=None))
+    assert screen.getvalue() == "   1 if x:⏎    ░░\n   2 long long long long long…\n"
