@@ -21,6 +21,7 @@ SHADES = ((0.95, "bold green"), (0.8, "green"), (0.5, "yellow"), (0.0, "red"))
 """Colour of a draft's token by the probability it had when it was committed."""
 HIDDEN = "░"
 BREAK = "⏎"
+"""Stands for a line break where a draft is shown in one line."""
 ORIGINS = {
     "canvas": "denoised on a canvas",
     "repair": "denoised on a canvas, again where it was wrong",
@@ -29,17 +30,6 @@ ORIGINS = {
     "word": "only the end of the word",
     "closed": "a draft with its brackets closed",
     "trimmed": "the valid beginning of a draft",
-}
-"""What is said of a completion's origin."""
-BREAK = "⏎"
-ORIGINS = {
-    "canvas": "denoised on a canvas",
-    "repair": "denoised on a canvas, twice where it was wrong",
-    "causal": "written by the causal head",
-    "copy": "copied from elsewhere",
-    "word": "the end of a word",
-    "closed": "a draft with its brackets closed",
-    "trimmed": "the beginning of a draft",
 }
 """What is said of a completion's origin."""
 
