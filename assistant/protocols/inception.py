@@ -9,9 +9,10 @@ Editing, applying and chatting need a model that follows instructions. None can 
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from assistant.api import caller_of, until_disconnect
 from assistant.errors import HoneError, RequestError
@@ -92,7 +93,22 @@ async def apply(request: Request) -> Response:
 
 @router.post("/v1/chat/completions")
 async def chat(request: Request) -> Response:
-    raise RequestError(await _refusal(request, "chat"))
+    """llama.vim, known by its slot, reads ``choices`` and no status: without any it offers an empty text to replace the
+    selected lines. It is told the reason where it looks; others must not take that for an answer."""
+    refusal = await _refusal(request, "chat")
+    if not await _has_slot(request):
+        raise RequestError(refusal)
+    error = error_body(request.url.path, 400, refusal)
+    choice = {"index": 0, "message": {"role": "assistant", "content": refusal}, "finish_reason": "stop"}
+    return JSONResponse(cast(Json, error) | {"choices": [choice]}, 400)
+
+
+async def _has_slot(request: Request) -> bool:
+    try:
+        body = await request.json()
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(body, dict) and "id_slot" in body
 
 
 async def _refusal(request: Request, what: str) -> str:

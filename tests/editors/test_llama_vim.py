@@ -98,10 +98,10 @@ Knows = Callable[..., tuple[str, Served]]
 
 @pytest.fixture
 def knows(serve: Serve, listen: Listen, asked: list[Asked]) -> Knows:
-    """knows(prefix, answer): the address of a server whose model knows the answer, and what it stands on."""
+    """knows(prefix, answer, **of the denoiser): the address of a server that knows the answer, and the server."""
 
-    def start(prefix: str, answer: str) -> tuple[str, Served]:
-        served = serve(prefix, answer)
+    def start(prefix: str, answer: str, **denoiser: Any) -> tuple[str, Served]:
+        served = serve(prefix, answer, **denoiser)
         served.app.add_middleware(Listening, asked=asked)
         return listen(served), served
 
@@ -179,7 +179,7 @@ def test_several_lines(open_: Open, knows: Knows) -> None:
 
 def test_a_key_does_what_it_did_where_there_is_no_answer(open_: Open, knows: Knows, asked: list[Asked]) -> None:
     """And the line about speeds, which the plugin writes even then, is no error."""
-    address, _ = knows("def add(a, b):\n    return ", "a + b")
+    address, _ = knows("def add(a, b):\n    return ", "a + b", on_call=lambda name: time.sleep(0.4))
     editor = open_(ADD, address, "let g:llama_config.t_max_prompt_ms = 0 | let g:llama_config.t_max_predict_ms = 0.001")
     editor.type("jA ")
     until(lambda: asked, "a request")
