@@ -70,6 +70,14 @@ class Canvas:
             confidence=self.confidence.masked_fill(where, 0.0),
         )
 
+    def within(self, begin: int, end: int) -> "Canvas":
+        """The same canvas with a hole only from place ``begin`` to before ``end``."""
+        if begin <= 0 and end >= self.ids.shape[1]:
+            return self
+        places = torch.arange(self.ids.shape[1], device=self.ids.device)
+        here = (places >= begin) & (places < end)
+        return replace(self, hole=self.hole & here, open=self.open & here)
+
     def take(self, rows: Sequence[int]) -> "Canvas":
         """These rows only, in this order."""
         chosen = torch.tensor(rows, dtype=torch.int64, device=self.ids.device)

@@ -18,11 +18,26 @@ from infill.canvas import Canvas
 CONFIDENCE_THRESHOLD = 0.9
 """Fast-dLLM's default."""
 ENTROPY_BOUND = 0.35
-"""In nats; SDAR's default."""
+"""In nats; the default (``eb_threshold``) of engines that serve SDAR, such as JetEngine's descendants. SDAR's own
+``generate.py`` bounds no entropy."""
+EDIT_THRESHOLD = 0.9
+"""LLaDA2.1's default: least probability of a token that replaces a written one."""
 CHOICE_TEMPERATURE = 1.0
 """MaskGIT's noise on the log confidence at the first step; its 4.5 is for images and drowns a language model."""
 ACCEPT = 0.3
 """Least probability under the causal head for a drafted token to be accepted."""
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What a policy may be told."""
+
+    threshold: float = CONFIDENCE_THRESHOLD
+    """Probability from which a token is written, however few the schedule wants."""
+    edit: float = EDIT_THRESHOLD
+    """Probability above which a token replaces a written one."""
+    noise: float = 0.0
+    """Temperature at which places are drawn in proportion to their score (Dream's ``alg_temp``); 0: the highest win."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,8 @@ class Proposal:
 
     canvas: Canvas
     logits: Tensor
-    """[M, V] float32, without the special tokens, for the M places that were asked about."""
+    """[M, V] float32, without the special tokens, for the M places that were asked about; float64, or what a filter
+    left of them, where the sampler ranks by that (``infill.rules``)."""
     asked: Tensor
     """[K, N] bool: these places, M in all; the open ones, and for policies that revise the whole hole."""
     tokens: Tensor
@@ -45,6 +61,9 @@ class Proposal:
     generator: torch.Generator
     judged: Tensor | None = None
     """[K, N]: log p of the proposed (where open) and present tokens under the causal head; for ``verify`` only."""
+    rate: float = 1.0
+    """Probability with which the schedule wants an open place written, for policies that draw each by itself."""
+    knobs: Knobs = Knobs()
 
     @cached_property
     def log_z(self) -> Tensor:
@@ -52,7 +71,9 @@ class Proposal:
 
     def spread(self, values: Tensor) -> Tensor:
         """One value per place that was asked about [M] -> [K, N], 0 elsewhere."""
-        return torch.zeros(self.asked.shape, device=values.device).masked_scatter(self.asked, values)
+        return torch.zeros(self.asked.shape, device=values.device, dtype=values.dtype).masked_scatter(
+            self.asked, values
+        )
 
     @cached_property
     def log_p(self) -> Tensor:
@@ -61,7 +82,14 @@ class Proposal:
 
     @cached_property
     def confidence(self) -> Tensor:
-        return self.log_p.exp()
+        return self.log_p.exp().float()
+
+    @cached_property
+    def chance(self) -> Tensor:
+        """[K, N]: probability of each proposed token, by the softmax itself: published samplers rank by this number,
+        which knows fewer differences than the logarithm."""
+        picked = (self.tokens[self.asked] - self.first)[:, None]
+        return self.spread(self.logits.softmax(-1).gather(-1, picked).squeeze(-1))
 
     @cached_property
     def present(self) -> Tensor:
@@ -79,7 +107,7 @@ Policy = Callable[[Proposal], Tensor]
 
 def confidence(p: Proposal) -> Tensor:
     """Every place above a threshold (Fast-dLLM, arXiv 2505.22618)."""
-    return p.canvas.committed | (p.canvas.open & (p.confidence >= CONFIDENCE_THRESHOLD)) | _top(p.log_p, p)
+    return p.canvas.committed | (p.canvas.open & (p.confidence >= p.knobs.threshold)) | _top(p.log_p, p)
 
 
 def entropy(p: Proposal) -> Tensor:
@@ -117,7 +145,7 @@ def random(p: Proposal) -> Tensor:
 def remask(p: Proposal) -> Tensor:
     """All places of the hole are ranked anew by what the model thinks of them now, and the lowest go back to masks,
     committed ones too (P2, arXiv 2502.03540; ReMDM-conf, arXiv 2503.00307)."""
-    return _first(p.present, p.canvas.hole, p.canvas.committed.sum(1) + p.share)
+    return highest(p.present, p.canvas.hole, p.canvas.committed.sum(1) + p.share)
 
 
 def verify(p: Proposal) -> Tensor:
@@ -149,10 +177,10 @@ JUDGED = frozenset({"verify"})
 
 def _top(score: Tensor, p: Proposal) -> Tensor:
     """[K, N]: the schedule's share of the open places, highest score first."""
-    return _first(score, p.canvas.open, p.share)
+    return highest(score, p.canvas.open, p.share)
 
 
-def _first(score: Tensor, among: Tensor, count: Tensor) -> Tensor:
+def highest(score: Tensor, among: Tensor, count: Tensor) -> Tensor:
     """[K, N]: the ``count`` [K] places with the highest score in each row; the leftmost of equals."""
     order = score.masked_fill(~among, -torch.inf).argsort(dim=1, descending=True, stable=True)
     rank = torch.empty_like(order).scatter(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))

@@ -5,6 +5,7 @@ the step (one forward pass, one commit) and the loop (until settled, out of budg
 places, V vocabulary.
 """
 
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,15 @@ from torch import Tensor
 
 from infill.canvas import Canvas
 from infill.passes import denoise, score
-from infill.policy import JUDGED, POLICIES, REVISES, Proposal
-from infill.schedule import SCHEDULES, Moment
+from infill.policy import JUDGED, POLICIES, REVISES, Knobs, Proposal
+from infill.rules import DRAWS, EDITS, EXACT, REVISING, RULES, Taste
+from infill.schedule import RATES, SCHEDULES, Moment
 from infill.types import Denoiser, ShouldStop, State
 from model.tokenizer import Tokenizer
 
 Report = Callable[[Canvas], None]
+CHOICES = POLICIES | RULES
+
 Narrow = Callable[[Canvas], Sequence[int]]
 """Which rows are worth further steps, given the canvas with all that is open as the first step would write it."""
 
@@ -37,12 +41,25 @@ class Plan:
     """How to denoise."""
 
     steps: int
+    """With blocks: of each."""
     policy: str = "confidence"
+    """A name in ``POLICIES`` or ``RULES``."""
     schedule: str = "linear"
     temperature: float = 0.0
     top_p: float = 1.0
     banned: Tensor | None = None
     """[n] ids that may not be written, besides the special ones: line breaks where the answer is one line."""
+    draw: str | None = None
+    """A name in ``DRAWS``: how a published sampler draws tokens; None: ``choose``."""
+    top_k: int = 0
+    """0: all. Only where ``draw`` says how."""
+    knobs: Knobs = field(default_factory=Knobs)
+    block: int | None = None
+    """Places that are filled before those to their right; None: all at once."""
+    post: int = 0
+    """Steps that may follow when nothing is open, as long as they change something."""
+    settles: bool = False
+    """The last step takes the likeliest tokens, whatever the temperature."""
 
 
 @dataclass
@@ -83,31 +100,46 @@ async def refine(
     report: Report | None = None,
     narrow: Narrow | None = None,
 ) -> Canvas:
-    """Denoises until no place is open. At least one step is run; when the budget does not hold another step and the
-    judge after it, all that is open is written at once from what the last step proposed. Rows that ``narrow`` does not
-    name after the first of several steps are left behind (``Canvas.names`` says which are there).
+    """Denoises until no place is open, block after block where the plan has blocks. At least one step is run; when the
+    budget does not hold another step and the judge after it, all that is open is written at once from what the last
+    step proposed. Rows that ``narrow`` does not name after the first of several steps are left behind (``Canvas.names``
+    says which are there).
 
     Raises:
         Cancelled: ``pace.should_stop`` said yes.
     """
-    start = canvas
-    opened = canvas.open.sum(1)
-    for index in range(plan.steps):
-        pace.check()
-        began = pace.elapsed_ms()
-        canvas, proposal = await step(tokenizer, state, canvas, opened, index, plan, generator, pace)
-        settled = index + 1 == plan.steps or not canvas.open.any()
-        if not settled and pace.tight(2 * (pace.elapsed_ms() - began)):
-            canvas = canvas.commit(canvas.open, proposal.tokens, proposal.confidence)
-            settled = True
-        if not settled and index == 0 and narrow is not None:
-            rows = narrow(canvas.commit(canvas.open, proposal.tokens, proposal.confidence))
-            if len(rows) < len(opened):
-                canvas, opened = canvas.take(rows), opened[list(rows)]
-        if report is not None:
-            report(canvas)
-        if settled:
-            break
+    start, width = canvas, canvas.ids.shape[1]
+    size = plan.block or max(width, 1)
+    spent = False
+    for begin in range(0, width, size):
+        end = min(begin + size, width)
+        opened = canvas.within(begin, end).open.sum(1)
+        settled = size < width and not opened.any()
+        closed, extra = settled, 0
+        for index in itertools.count():
+            if settled or spent:
+                break
+            pace.check()
+            began = pace.elapsed_ms()
+            block = canvas.within(begin, end)
+            moment = Moment(opened, block.open.sum(1), min(index, plan.steps - 1), plan.steps, end - begin)
+            share = SCHEDULES[plan.schedule](moment)
+            if plan.policy in EXACT and not moment.last and not share.any():
+                continue
+            extra += closed
+            was_closed, before = closed, canvas
+            canvas, proposal = await step(tokenizer, state, canvas, block, moment, share, plan, generator, pace)
+            closed = moment.last or not canvas.within(begin, end).open.any()
+            settled = closed and (extra == plan.post or (was_closed and torch.equal(before.ids, canvas.ids)))
+            spent = not (settled and end == width) and pace.tight(2 * (pace.elapsed_ms() - began))
+            if spent:
+                canvas = canvas.commit(canvas.open, proposal.tokens, proposal.confidence)
+            elif not settled and begin == index == 0 and narrow is not None:
+                rows = narrow(canvas.commit(canvas.open, proposal.tokens, proposal.confidence))
+                if len(rows) < len(opened):
+                    canvas, opened = canvas.take(rows), opened[list(rows)]
+            if report is not None:
+                report(canvas)
     begun = start if len(canvas.names) == len(start.names) else start.take(canvas.names)
     assert canvas.agrees(begun), "a fixed place was written"
     return canvas
@@ -117,31 +149,42 @@ async def step(
     tokenizer: Tokenizer,
     state: State,
     canvas: Canvas,
-    opened: Tensor,
-    index: int,
+    block: Canvas,
+    moment: Moment,
+    share: Tensor,
     plan: Plan,
     generator: torch.Generator,
     pace: Pace,
 ) -> tuple[Canvas, Proposal]:
-    """One forward pass and one commit. ``opened`` [K]: how many places were open at the first step."""
+    """One forward pass and one commit. ``block`` is the canvas with nothing but the places that may change now."""
     first = tokenizer.n_special
-    asked = canvas.hole if plan.policy in REVISES else canvas.open
+    asked = block.hole | canvas.open if plan.policy in REVISES | REVISING else canvas.open
     logits = (await denoise(state, canvas.ids, asked))[:, first:]
     if plan.banned is not None:
         logits.index_fill_(-1, plan.banned - first, -torch.inf)
     pace.steps += 1
     pace.passes += 1
-    chosen = choose(logits, plan.temperature, plan.top_p, generator) + first
-    tokens = canvas.ids.masked_scatter(asked, chosen)
+    temperature = 0.0 if plan.settles and moment.last else plan.temperature
+    if plan.draw is None:
+        chosen = choose(logits, temperature, plan.top_p, generator)
+    else:
+        chosen, logits = DRAWS[plan.draw](logits, Taste(temperature, plan.top_p, plan.top_k), generator)
+    tokens = canvas.ids.masked_scatter(asked, chosen + first)
     judged = None
     if plan.policy in JUDGED:
         judged = await score(state, torch.where(canvas.open, tokens, canvas.ids))
         pace.passes += 1
-    share = SCHEDULES[plan.schedule](Moment(opened, canvas.open.sum(1), index, plan.steps))
-    proposal = Proposal(canvas, logits, asked, tokens, first, share, 1 - (index + 1) / plan.steps, generator, judged)
-    keep = POLICIES[plan.policy](proposal)
-    written = canvas.commit(keep & canvas.open, tokens, proposal.confidence)
-    return written.remask(canvas.committed & ~keep), proposal
+    rate = (
+        RATES[plan.schedule](moment.step, moment.steps) if plan.schedule in RATES else 1 / (moment.steps - moment.step)
+    )
+    left = 1 - (moment.step + 1) / moment.steps
+    proposal = Proposal(block, logits, asked, tokens, first, share, left, generator, judged, rate, plan.knobs)
+    keep = CHOICES[plan.policy](proposal)
+    write = keep & block.open
+    if plan.policy in EDITS:
+        write = write | EDITS[plan.policy](proposal)
+    written = canvas.commit(write, tokens, proposal.confidence)
+    return written.remask(block.committed & ~keep), proposal
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> Tensor:

@@ -16,6 +16,8 @@ from model.schedule import open_share
 
 DREAM_EPS = 1e-3
 """Where Dream's time ends, as published."""
+MDLM_EPS = 1e-5
+"""Where MDLM's time ends, as published."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,12 @@ class Moment:
     step: int
     """0-based."""
     steps: int
+    width: int = 0
+    """Places of the block, written ones too."""
 
     @property
     def last(self) -> bool:
-        return self.step + 1 == self.steps
+        return self.step + 1 >= self.steps
 
 
 Schedule = Callable[[Moment], Tensor]
@@ -51,8 +55,17 @@ def falling(share: Callable[[int, int], float]) -> Schedule:
 def even(m: Moment) -> Tensor:
     """The same number in every step, and one more in each of the first steps where it does not divide (LLaDA,
     ``generate.py: get_num_transfer_tokens``). None once there are more steps than places."""
-    count = m.opened // m.steps + (m.step < m.opened % m.steps)
-    return m.now if m.last else torch.minimum(count, m.now)
+    return _at_most_open(m, m.opened // m.steps + (m.step < m.opened % m.steps))
+
+
+def block(m: Moment) -> Tensor:
+    """As ``even``, but parts of the whole block's length, however much of it is written already (SDAR and LLaDA2)."""
+    return _at_most_open(m, torch.full_like(m.now, m.width // m.steps + (m.step < m.width % m.steps)))
+
+
+def one(m: Moment) -> Tensor:
+    """One, as long as there are steps."""
+    return _at_most_open(m, torch.ones_like(m.now))
 
 
 def rounded(m: Moment) -> Tensor:
@@ -61,23 +74,57 @@ def rounded(m: Moment) -> Tensor:
     left = m.steps - m.step
     masked = 1 - (1 - torch.tensor([(left - 1) / m.steps, left / m.steps]))
     passing = 1 - (masked[0] / masked[1]).item()
-    return m.now if m.last else (m.now.double() * passing).round().long()
+    return _at_most_open(m, (m.now.double() * passing).round().long())
 
 
-def dream(m: Moment) -> Tensor:
-    """What is open, times how much of the time left goes by in this step, rounded down, so that many steps may pass
-    without a word; all that is left in the last one (Dream, ``generation_utils.py: _sample``). Time goes evenly from 1
-    to ``DREAM_EPS``. Dream counts the average row of a batch; here each row counts for itself."""
-    times = torch.linspace(1, DREAM_EPS, m.steps + 1)
-    passing = 1 - times[m.step + 1] / times[m.step]
-    return m.now if m.last else (m.now.float() * passing.to(m.now.device)).long()
+def replanned(m: Moment) -> Tensor:
+    """As many as it takes to have a linear share of all places open afterwards, rounded down; it may be none (P2 in
+    Open-dLLM, which counts from the beginning and not from what is open)."""
+    target = (m.opened.float() * (1 - (m.step + 1) / m.steps)).long()
+    return _at_most_open(m, m.now - target)
 
+
+def passing(eps: float) -> Callable[[int, int], float]:
+    """How much of the time left goes by in a step, where time goes evenly from 1 to ``eps``; all in the last step."""
+
+    def rate(step: int, steps: int) -> float:
+        times = torch.linspace(1, eps, steps + 1)
+        return 1.0 if step + 1 >= steps else (1 - times[step + 1] / times[step]).item()
+
+    return rate
+
+
+def ancestral(step: int, steps: int) -> float:
+    """MDLM's log-linear noise: all steps but the last go evenly from 1 to ``MDLM_EPS``, and a place that is masked at t
+    is not at s with probability (t - s) / t; the last step writes what is left (``noise_removal``)."""
+    if step + 1 >= steps:
+        return 1.0
+    t = torch.linspace(1, MDLM_EPS, steps)[step]
+    s = t - (1 - MDLM_EPS) / (steps - 1)
+    return ((t - s) / t).item()
+
+
+def expected(rate: Callable[[int, int], float]) -> Schedule:
+    """What is open times the step's rate, rounded down, so that many steps may pass without a word (Dream,
+    ``generation_utils.py: _sample``). Dream counts the average row of a batch; here each row counts for itself."""
+    return lambda m: _at_most_open(m, (m.now.float() * rate(m.step, m.steps)).long())
+
+
+RATES: dict[str, Callable[[int, int], float]] = {"dream": passing(DREAM_EPS), "mdlm": ancestral}
+"""(step, steps) -> probability with which an open place is written, for policies that draw each place by itself."""
 
 SCHEDULES: dict[str, Schedule] = {
     "linear": falling(open_share),
     "cosine": falling(lambda step, steps: math.cos((step + 1) / steps * math.pi / 2)),
     "even": even,
+    "block": block,
+    "one": one,
     "rounded": rounded,
-    "dream": dream,
+    "p2": replanned,
+    **{name: expected(rate) for name, rate in RATES.items()},
 }
 """Cosine begins with few places (MaskGIT, arXiv 2202.04200)."""
+
+
+def _at_most_open(m: Moment, count: Tensor) -> Tensor:
+    return m.now if m.last else torch.minimum(count, m.now)

@@ -9,7 +9,8 @@ import torch
 from infill.canvas import Canvas
 from infill.passes import drive
 from infill.policy import JUDGED, POLICIES
-from infill.sampler import SCHEDULES, Cancelled, Pace, Plan, choose, decode, refine
+from infill.sampler import Cancelled, Pace, Plan, choose, decode, refine
+from infill.schedule import SCHEDULES
 from tests.fakes import FakeState, ScriptedDenoiser, byte_tokenizer, byte_tokens
 
 ANSWER = "return self.values[index]"
