@@ -27,6 +27,7 @@ from infill.batcher import together
 from infill.contexts import LIMIT_BYTES
 from infill.edit import Edit, EditCalibration, EditOptions, Editor, EditPrompt
 from infill.engine import Infiller
+from infill.inplace import InPlace, in_place
 from infill.judge import Calibration
 from infill.languages import resolve
 from infill.passes import drive
@@ -36,6 +37,7 @@ from model.checkpoint import CheckpointError, load_denoiser
 from model.damage.kinds import KINDS
 from model.damage.types import GROUPS
 from model.denoiser import NetworkDenoiser
+from model.published.load import Published, is_published, open_published
 from model.tokenizer import Tokenizer
 
 
@@ -218,6 +220,9 @@ def open_infiller(settings: Settings, *, cache_bytes: int = LIMIT_BYTES) -> Infi
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     try:
+        if is_published(folder):
+            published = open_published(folder, device=settings.device, dtype=settings.dtype or "auto")
+            return Infiller(published, calibration=in_place(folder), cache_bytes=cache_bytes, requests=InPlace)
         denoiser = load_denoiser(folder, device=settings.device, dtype=settings.dtype or "auto")
         return Infiller(
             denoiser,
@@ -232,8 +237,8 @@ def open_infiller(settings: Settings, *, cache_bytes: int = LIMIT_BYTES) -> Infi
 def describe(infiller: Infiller, name: str) -> ModelInfo:
     """What there is to know of an open model."""
     denoiser = infiller.denoiser
-    network = denoiser.network if isinstance(denoiser, NetworkDenoiser) else None
-    parameters = sum(p.numel() for p in network.parameters()) if network else 0
+    known = denoiser if isinstance(denoiser, NetworkDenoiser | Published) else None
+    parameters = sum(p.numel() for p in known.network.parameters()) if known else 0
     return ModelInfo(
         name=name,
         parameters=parameters,
@@ -241,9 +246,10 @@ def describe(infiller: Infiller, name: str) -> ModelInfo:
         max_hole=denoiser.max_hole,
         vocabulary=denoiser.tokenizer.vocab_size,
         device=str(denoiser.device),
-        dtype=str(denoiser.dtype).removeprefix("torch.") if isinstance(denoiser, NetworkDenoiser) else "float32",
+        dtype=str(known.dtype).removeprefix("torch.") if known else "float32",
         loaded=True,
         edits=denoiser.inserts > 0,
+        instruct=isinstance(denoiser, Published) and denoiser.family.chat is not None,
     )
 
 

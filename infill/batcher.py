@@ -46,9 +46,10 @@ class Task(Generic[T]):
 class Batcher:
     """Not for use by several threads at once: one thread owns the model, and calls everything here."""
 
-    def __init__(self, denoiser: Denoiser[Any], *, most_tokens: int = MOST_TOKENS) -> None:
+    def __init__(self, denoiser: Denoiser[Any], *, most_tokens: int | None = None) -> None:
+        """``most_tokens``: of one pass; None: what the denoiser says, else ``MOST_TOKENS``."""
         self.denoiser = denoiser
-        self.most_tokens = most_tokens
+        self.most_tokens: int = getattr(denoiser, "pass_tokens", MOST_TOKENS) if most_tokens is None else most_tokens
         self.tasks: list[Task[Any]] = []
         self.widths: deque[int] = deque(maxlen=WIDTHS)
         """Requests in each of the last passes."""

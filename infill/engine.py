@@ -76,8 +76,11 @@ class Infiller:
         clock: Callable[[], float] = time.perf_counter,
         cache_bytes: int = LIMIT_BYTES,
         edits: EditCalibration | None = None,
+        requests: "type[Request] | None" = None,
     ) -> None:
-        """``gate`` is replaced only to measure what the syntax gate is worth; ``clock`` gives seconds."""
+        """``gate`` is replaced only to measure what the syntax gate is worth; ``clock`` gives seconds. ``requests`` is
+        the way of a request, where it is not the one here (``infill.inplace``)."""
+        self.requests = requests or Request
         self.denoiser = denoiser
         self.calibration = calibration or Calibration()
         self.edits = edits or EditCalibration()
@@ -114,7 +117,7 @@ class Infiller:
         """``fill``, a forward pass at a time; to be driven in inference mode. ``Cancelled`` and ``Late`` may be thrown
         into it."""
         pace = Pace(options.budget_ms, should_stop, self.clock)
-        request = _Request(self, prompt, options, pace, on_step)
+        request = self.requests(self, prompt, options, pace, on_step)
         try:
             candidates = await request.answer()
         except Cancelled:
@@ -130,7 +133,7 @@ class Infiller:
     def drafts(self, prompt: Prompt, options: InfillOptions = InfillOptions()) -> list[tuple[Draft, str]]:  # noqa: B008
         """Every draft with its cleaned text, best first, before the gate: what a calibration is fitted on. Different
         drafts of the same text are all there, since a calibration may do without some kinds of them."""
-        request = _Request(self, prompt, options, Pace(options.budget_ms, None, self.clock), None)
+        request = self.requests(self, prompt, options, Pace(options.budget_ms, None, self.clock), None)
         with torch.inference_mode():
             try:
                 return list(request.texts(drive(request.drafts(), self.denoiser)))
@@ -148,7 +151,7 @@ class Given(NamedTuple):
 
 
 @dataclass
-class _Request:
+class Request:
     """One call of ``fill``: its settings, the context it stands on, and what it has cost."""
 
     infiller: Infiller

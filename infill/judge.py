@@ -94,6 +94,9 @@ class Calibration:
     """Where that candidate has at most so many tokens, it and copies are all there is."""
     sure: float = 0.5
     """The same where it has at least this geometric mean probability: no canvas would win against it."""
+    length_slope: float = 0.0
+    """For models without a head for lengths (``infill.inplace``): how much surer they are of a hole for each e-fold of
+    its length, whatever belongs there."""
     chance: Mapping[str, float] = field(default_factory=dict[str, float])
     """Weights of the signs of ``infill.chance`` by name, all of them; empty: nobody says what is likely right."""
 

@@ -69,8 +69,9 @@ def tokens(call: Call) -> int:
     match call:
         case Encode(ids, past):
             return len(ids) - (0 if past is None else common(past.ids, ids))
-        case Denoise(canvas=canvas):
-            return canvas.numel()
+        case Denoise(state, canvas):
+            beside: int = getattr(state, "beside", 0)  # a state without keys and values is computed again for each row
+            return canvas.numel() + len(canvas) * beside
         case Score(tokens=rows):
             return rows.numel()
         case Inspect(block=block, glue=glue):

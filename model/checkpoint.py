@@ -101,10 +101,7 @@ def load_denoiser(
         CheckpointError: see ``load_model``; also a device that is not there.
     """
     place = choose_device(device)
-    kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32, "auto": best_dtype(place)}
-    if dtype not in kinds:
-        raise CheckpointError(f"dtype {dtype!r} is unknown: choose one of {', '.join(kinds)}")
-    network, tokenizer = load_model(folder or DEFAULT_WEIGHTS, device=place, dtype=kinds[dtype])
+    network, tokenizer = load_model(folder or DEFAULT_WEIGHTS, device=place, dtype=choose_dtype(dtype, place))
     return NetworkDenoiser(network, tokenizer, graphs=graphs and place.type == "cuda")
 
 
@@ -124,6 +121,18 @@ def choose_device(name: str = "auto") -> torch.device:
     if not there.get(device.type, False):
         raise CheckpointError(f"device {name!r} is not available here: choose auto or cpu")
     return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number format of that name; auto: the device's fastest.
+
+    Raises:
+        CheckpointError: it is unknown.
+    """
+    kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32, "auto": best_dtype(device)}
+    if name not in kinds:
+        raise CheckpointError(f"dtype {name!r} is unknown: choose one of {', '.join(kinds)}")
+    return kinds[name]
 
 
 def best_dtype(device: torch.device) -> torch.dtype:

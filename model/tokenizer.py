@@ -95,7 +95,7 @@ class Tokenizer:
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             special_tokens=SPECIALS,
-            initial_alphabet=sorted(_BYTE_OF),
+            initial_alphabet=sorted(BYTE_OF),
             show_progress=False,
         )
         encoder.train_from_iterator(texts, trainer)
@@ -157,7 +157,8 @@ def _byte_alphabet() -> dict[str, int]:
     return table | {chr(256 + i): byte for i, byte in enumerate(shifted)}
 
 
-_BYTE_OF = _byte_alphabet()
+BYTE_OF = _byte_alphabet()
+"""The byte that a character of a byte-level vocabulary stands for."""
 
 _TRANSFORMERS_CONFIG = {
     "tokenizer_class": "PreTrainedTokenizerFast",
@@ -176,7 +177,7 @@ def _token_bytes(encoder: Encoder) -> list[bytes]:
     tokens = [encoder.id_to_token(i) or "" for i in range(encoder.get_vocab_size())]
     if tokens[:N_SPECIAL] != SPECIALS:
         raise ValueError(f"not a tokenizer of Hone: ids 0..{N_SPECIAL - 1} must be {SPECIALS[0]} .. {SPECIALS[-1]}")
-    table = [b""] * N_SPECIAL + [bytes(_BYTE_OF[char] for char in token) for token in tokens[N_SPECIAL:]]
+    table = [b""] * N_SPECIAL + [bytes(BYTE_OF[char] for char in token) for token in tokens[N_SPECIAL:]]
     missing = set(range(256)) - {token[0] for token in table if len(token) == 1}
     if missing:
         raise ValueError(f"not a tokenizer of Hone: no token for byte {min(missing)}")

@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+LARGEST = 1 << 26
+COUNTED = {"num_hidden_layers": 1024, "n_layers": 1024, "n_blocks": 1024, "num_experts": 4096}
+"""Most of what is counted out, tensor by tensor, before any file is looked at."""
+
 
 def only(config: Mapping[str, Any], **known: set[Any]) -> None:
     """Refuses a field that says something which the network here does not do."""
@@ -14,8 +18,9 @@ def only(config: Mapping[str, Any], **known: set[Any]) -> None:
 def whole(config: Mapping[str, Any], name: str, default: int | None = None, *, least: int = 1) -> int:
     value = config.get(name)
     value = default if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number, at least {least}, but is {value!r}")
+    most = COUNTED.get(name, LARGEST)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{name} must be a whole number, at least {least} and at most {most}, but is {value!r}")
     return value
 
 

@@ -1,0 +1,74 @@
+"""What a published model writes behind a prompt: block after block, or all of a canvas at once.
+
+Where blocks see only what is before them, one follows the other; where all see all, later blocks stand there as masks
+while one is written (LLaDA's semi-autoregressive sampling). Both end with the block in which the answer ends.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from infill.canvas import Canvas
+from infill.sampler import Pace, Plan, refine
+from model.published.load import Around, Published
+
+
+@dataclass(frozen=True)
+class Written:
+    ids: list[int]
+    confidence: list[float]
+    """Of each, when it was written."""
+    ended: bool
+    """Whether the model ended it, and not the limit or the budget."""
+
+
+async def write(
+    published: Published,
+    prompt: Sequence[int],
+    limit: int,
+    plan: Plan,
+    generator: torch.Generator,
+    pace: Pace,
+    *,
+    block: int = 0,
+    report: Callable[[Sequence[int], Canvas], None] | None = None,
+) -> Written:
+    """At most ``limit`` tokens behind ``prompt``. ``block``: places that are written together where all see all; 0: all
+    of them. ``plan.steps`` of 0: as many as a block has places. ``report`` is told what is written and the canvas.
+
+    Raises:
+        Cancelled: ``pace.should_stop`` said yes.
+        ValueError: the prompt leaves no room.
+    """
+    ids, sure = list[int](), list[float]()
+    limit = min(limit, published.positions - len(prompt))
+    if limit < 1:
+        raise ValueError(f"a prompt of {len(prompt)} tokens leaves no room: there are {published.positions} places")
+    able = hasattr(published.network, "window")
+    ends, mask = set(published.ends), published.tokenizer.mask
+    while len(ids) < limit and not (ids and pace.tight()):
+        left = limit - len(ids)
+        if published.block:
+            room, behind = published.block - (len(prompt) + len(ids)) % published.block, 0
+            if len(prompt) + len(ids) + room > published.positions:
+                break
+        else:
+            room = min(block or left, left)
+            behind = left - room
+        state = Around((*prompt, *ids), (mask,) * behind, ends=True, keep=able and behind == 0)
+        canvas = Canvas.of_lengths([room], [], published.tokenizer, published.device)
+        told = None if report is None else _telling(report, list(ids))
+        canvas = await refine(
+            published.tokenizer, state, canvas, replace(plan, steps=plan.steps or room), generator, pace, told
+        )
+        row, each = canvas.rows()[0], canvas.confidence[0].tolist()
+        stop = next((place for place, token in enumerate(row) if token in ends), None)
+        ids, sure = ids + row[:stop], sure + each[:stop]
+        if stop is not None:
+            return Written(ids[:limit], sure[:limit], ended=True)
+    return Written(ids[:limit], sure[:limit], ended=False)
+
+
+def _telling(report: Callable[[Sequence[int], Canvas], None], ids: Sequence[int]) -> Callable[[Canvas], None]:
+    return lambda canvas: report(ids, canvas)
