@@ -134,7 +134,7 @@ class InPlace(Request):
 
     def around(self, *, keep: bool = False, ends: bool = False) -> Around:
         """A state for passes; ``keep``: for one that goes on with the same rows."""
-        able = keep and hasattr(self.published.network, "window")
+        able = keep and self.published.keeps
         return Around(self.at.before, self.behind, ends, self.at.first, able)
 
     # Drafts.

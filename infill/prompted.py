@@ -45,7 +45,7 @@ async def write(
     limit = min(limit, published.positions - len(prompt))
     if limit < 1:
         raise ValueError(f"a prompt of {len(prompt)} tokens leaves no room: there are {published.positions} places")
-    able = hasattr(published.network, "window")
+    able = published.keeps
     ends, mask = set(published.ends), published.tokenizer.mask
     while len(ids) < limit and not (ids and pace.tight()):
         left = limit - len(ids)

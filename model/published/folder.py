@@ -49,6 +49,10 @@ class Folder:
     def nbytes(self) -> int:
         return sum(entry.end - entry.start for entry in self.entries.values())
 
+    @property
+    def parameters(self) -> int:
+        return sum(prod(entry.shape) for entry in self.entries.values())
+
     def check(self, needed: Mapping[str, tuple[int, ...]], recomputed: Mapping[str, tuple[int, ...]]) -> None:
         """Every needed tensor is there with its shape, and nothing besides but what is ``recomputed``. From headers."""
         missing = [name for name in needed if name not in self.entries]

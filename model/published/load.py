@@ -8,7 +8,7 @@ Shapes: K rows, N places of a canvas, M wanted places, L places of a row, V voca
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,8 @@ class Published:
         self.context = self.positions - self.max_hole
         self.pass_tokens = PASS_TOKENS if self.device.type != "cpu" else 1
         """Tokens of all rows of one pass, at most: beyond, one request more gains nothing. On a CPU one is enough."""
+        self.keeps = self.can_keep
+        """Whether keys and values of what is around a hole are kept between passes: faster, and nearly the same."""
         self.controls = controls or Controls()
         ends = [tokenizer.id_of(name) for name in family.ends]
         self.ends = tuple(token for token in ends if token is not None)
@@ -98,6 +100,10 @@ class Published:
         free = {*self.ends, *self.controls.all()} - {tokenizer.mask}
         self._closed = torch.tensor(silent, dtype=torch.int64, device=self.device)
         self._ending = torch.tensor([i for i in silent if i not in free], dtype=torch.int64, device=self.device)
+
+    @property
+    def can_keep(self) -> bool:
+        return hasattr(self.network, "window")
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """All calls in as few passes as they allow: one for those that compute whole rows, one for each that has keys
@@ -225,24 +231,66 @@ def open_published(
     """
     place = choose_device(device)
     kind = choose_dtype(dtype, place)
-    folder = open_folder(path)
-    found = _family(folder, family)
-    try:
-        sizes = found.layout.sizes(folder.config)
-    except ValueError as error:
-        raise ValueError(f"{path / 'config.json'}: {error}") from None
-    folder.check(found.layout.tensors(sizes), found.layout.recomputed(sizes))
-    tokenizer = load_tokenizer(path, sizes.vocab)
-    controls = _name_tokens(folder, found, tokenizer)
-    need = memory(folder, kind)
+    looked = look(path, family)
+    sizes, need = looked.sizes, memory(looked.folder.parameters, kind)
     free = available if available is not None else free_memory(place)
     if need > free:
         raise ValueError(
             f"{path} needs about {need / 2**30:.1f} GiB on {place} as {str(kind).removeprefix('torch.')}, and "
             f"{free / 2**30:.1f} GiB are free: choose another --device or --dtype"
         )
-    network = found.layout.build(sizes, folder.read, device=place, dtype=kind)
-    return Published(network, found, tokenizer, positions=sizes.positions, block=sizes.block, controls=controls)
+    network = looked.family.layout.build(sizes, looked.folder.read, device=place, dtype=kind)
+    return Published(
+        network,
+        looked.family,
+        looked.tokenizer,
+        positions=sizes.positions,
+        block=sizes.block,
+        controls=looked.controls,
+    )
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A folder of which everything is known but its tensors."""
+
+    folder: Folder
+    family: Family
+    sizes: Any
+    tokenizer: PublishedTokenizer
+    controls: Controls
+
+
+def look(path: Path, family: str | None = None) -> Looked:
+    """A folder whose headers, configuration and tokenizer are what its family needs. No tensor is read.
+
+    Raises:
+        ValueError: as ``open_published``, but for the memory.
+    """
+    folder = open_folder(path)
+    found, sizes = expected(path / "config.json", path.resolve().name, family, folder.config)
+    folder.check(found.layout.tensors(sizes), found.layout.recomputed(sizes))
+    tokenizer, controls = tokens(path, found, sizes.vocab)
+    return Looked(folder, found, sizes, tokenizer, controls)
+
+
+def expected(
+    file: Path, name: str, family: str | None = None, config: Mapping[str, Any] | None = None
+) -> tuple[Family, Any]:
+    """The family and the sizes that a ``config.json`` promises, whether there are weights or not. ``name``: of the
+    folder in which they lie.
+
+    Raises:
+        ValueError: it cannot be read, is unknown, or has a field that cannot be used.
+    """
+    config = read_json(file) if config is None else config
+    if family is not None and family not in FAMILIES:
+        raise ValueError(f"family {family!r} is unknown: choose one of {', '.join(FAMILIES)}")
+    found = FAMILIES[family] if family is not None else family_of(config, name=name)
+    try:
+        return found, found.layout.sizes(config)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def is_published(path: Path) -> bool:
@@ -254,10 +302,9 @@ def is_published(path: Path) -> bool:
     return isinstance(found, dict) and found.get("model_type") not in (None, "hone-canvas")
 
 
-def memory(folder: Folder, dtype: torch.dtype) -> int:
-    """Bytes that a model needs on its device, with what a pass computes."""
-    numbers = sum((entry.end - entry.start) // entry.dtype.itemsize for entry in folder.entries.values())
-    weights = numbers * dtype.itemsize
+def memory(parameters: int, dtype: torch.dtype) -> int:
+    """Bytes that a model of so many numbers needs on its device, with what a pass computes."""
+    weights = parameters * dtype.itemsize
     return int(max(weights * HEADROOM, weights + LEAST_HEADROOM))
 
 
@@ -268,44 +315,34 @@ def free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def _family(folder: Folder, name: str | None) -> Family:
-    if name is None:
-        return family_of(folder.config, name=folder.path.resolve().name)
-    if name not in FAMILIES:
-        raise ValueError(f"family {name!r} is unknown: choose one of {', '.join(FAMILIES)}")
-    return FAMILIES[name]
-
-
-def _name_tokens(folder: Folder, family: Family, tokenizer: PublishedTokenizer) -> Controls:
-    """Tells the tokenizer its mask and end; the tokens that change lengths.
+def tokens(path: Path, family: Family, vocab: int) -> tuple[PublishedTokenizer, Controls]:
+    """The tokenizer, which is told its mask and its end, and the tokens that change lengths.
 
     Raises:
-        ValueError: there is no mask token: the folder holds an autoregressive model.
+        ValueError: there is none, or it has no mask token: the folder holds an autoregressive model.
     """
-    config = folder.config
-    generation = folder.path / "generation_config.json"
-    settings = {**(read_json(generation) if generation.is_file() else {}), **config}
+    tokenizer = load_tokenizer(path, vocab)
+    generation = path / "generation_config.json"
+    settings = {**(read_json(generation) if generation.is_file() else {}), **read_json(path / "config.json")}
     mask = settings.get("mask_token_id")
     if mask is None:
         mask = next((found for name in family.masks if (found := tokenizer.id_of(name)) is not None), family.mask)
     if type(mask) is not int or not 0 <= mask < tokenizer.vocab_size:
         known = " or ".join(family.masks) or "any"
-        raise ValueError(
-            f"{folder.path} has no mask token ({known}): it is not a {family.title}, or an autoregressive model"
-        )
+        raise ValueError(f"{path} has no mask token ({known}): it is no {family.title}, or an autoregressive model")
     tokenizer.mask = mask
     ends = [found for name in family.ends if (found := tokenizer.id_of(name)) is not None]
     if not ends:
-        raise ValueError(f"{folder.path}: the tokenizer knows none of {', '.join(family.ends)}, which end a text")
+        raise ValueError(f"{path}: the tokenizer knows none of {', '.join(family.ends)}, which end a text")
     tokenizer.eot = ends[0]
     if not family.expands:
-        return Controls()
+        return tokenizer, Controls()
     expand = settings.get("expand_token_id", tokenizer.id_of("<|expand|>"))
     delete = settings.get("delete_token_id", tokenizer.eot)
     for name, token in (("expand_token_id", expand), ("delete_token_id", delete)):
         if type(token) is not int or not 0 <= token < tokenizer.vocab_size or token == mask:
-            raise ValueError(f"{folder.path}: {name} is {token!r}, which is no token of its own")
-    return Controls(expand, delete)
+            raise ValueError(f"{path}: {name} is {token!r}, which is no token of its own")
+    return tokenizer, Controls(expand, delete)
 
 
 def _ids(tokenizer: PublishedTokenizer, names: Sequence[str]) -> list[int]:
