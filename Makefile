@@ -46,6 +46,7 @@ bench: $(VENV)/.installed-dev ## benchmarks, compared with the last committed re
 docs: $(VENV)/.installed-dev ## write the pages that are made from the code
 	@$(BIN)/python docs/reference.py
 	@$(BIN)/python docs/edits.py
+	@$(BIN)/python docs/models.py
 
 clean: ## forget the installation and every cache
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,13 +3,24 @@
 Beside ``assistant.service``, which opens them, the one place where the assistant touches ``model``.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
 
 from assistant.errors import ModelError
+from assistant.store import short
+from model.published import load
 from model.published.folder import open_folder
+from model.published.registry import Family
+
+KINDS = (torch.bfloat16, torch.float32)
+OWN = "hone"
+"""The family of models that this project trains."""
 
 
 @dataclass(frozen=True)
@@ -17,20 +28,110 @@ class Facts:
     family: str
     title: str
     parameters: int
-    ignored: tuple[str, ...]
+    context: int
+    """Tokens that it sees at most."""
+    block: int = 0
+    """Tokens of a block that sees itself and what is before it; 0: every token sees all others."""
+    shift: bool = False
+    """Whether what is said at a place is about the token behind it."""
+    mask: int | None = None
+    """The id of its mask token."""
+    instruct: bool = False
+    """Whether its family is spoken to in turns."""
+    expands: bool = False
+    """Whether it finds the length of a hole itself."""
+    needs: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of memory by number format, with what a pass computes."""
+    ignored: tuple[str, ...] = ()
     """Python files beside the weights: not read, not run."""
 
     def lines(self) -> Iterator[tuple[str, str]]:
         yield "family", f"{self.family} ({self.title})"
-        yield "parameters", f"{self.parameters / 1e9:.3g} B"
+        yield "parameters", short(self.parameters)
+        yield "context", f"{self.context} tokens"
+        if self.family != OWN:
+            blocks = f"blocks of {self.block}, each sees itself and what is before it"
+            yield "attention", blocks if self.block else "every token sees all others"
+            yield "shift", "each place speaks of the token behind it" if self.shift else "none"
+            yield "mask", f"token {self.mask}"
+            yield "lengths", "found by the model itself" if self.expands else "searched"
+        for kind, count in self.needs.items():
+            yield "memory", f"{count / 2**30:.2f} GiB as {kind}"
 
 
 def look(folder: Path) -> Facts:
-    """Raises ModelError: it is no checkpoint that can be opened, and why."""
+    """What lies in ``folder``, its headers compared with what its family's network needs.
+
+    Raises:
+        ModelError: it is no checkpoint that can be opened, and why.
+    """
     try:
-        found = open_folder(folder)
+        if not load.is_published(folder):
+            return _own(folder)
+        found = load.look(folder)
     except ValueError as error:
         raise ModelError(str(error)) from error
-    kind = str(found.config.get("model_type"))
-    parameters = sum(prod(entry.shape) for entry in found.entries.values())
-    return Facts(kind, kind, parameters, found.unused)
+    facts = _facts(found.family, found.sizes, found.folder.parameters)
+    return replace(facts, mask=found.tokenizer.mask, ignored=found.folder.unused)
+
+
+def expect(config: Path, name: str) -> Facts:
+    """What a ``config.json`` promises, before there are weights. ``name``: of the folder that they will lie in.
+
+    Raises:
+        ModelError: a family that is not known, or sizes that cannot be.
+    """
+    try:
+        family, sizes = load.expected(config, name)
+        return _facts(family, sizes, sum(prod(shape) for shape in family.layout.tensors(sizes).values()))
+    except ValueError as error:
+        raise ModelError(str(error)) from error
+
+
+def check_tokens(folder: Path, name: str) -> None:
+    """Whether the tokenizer in ``folder`` has what its family needs; an autoregressive model's has no mask.
+
+    Raises:
+        ModelError: it has not.
+    """
+    try:
+        family, sizes = load.expected(folder / "config.json", name)
+        load.tokens(folder, family, sizes.vocab)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
+
+
+def memory_here() -> tuple[int, str]:
+    """Bytes of the largest memory of this machine, whether they are free or not, and whose they are."""
+    found = [(int(psutil.virtual_memory().total), "this machine")]
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            found.append((int(properties.total_memory), str(properties.name)))
+    return max(found)
+
+
+def _facts(family: Family, sizes: Any, parameters: int) -> Facts:
+    return Facts(
+        family=family.name,
+        title=family.title,
+        parameters=parameters,
+        context=min(sizes.positions, family.context or sizes.positions),
+        block=sizes.block,
+        shift=family.shift,
+        instruct=family.chat is not None,
+        expands=family.expands,
+        needs=_needs(parameters),
+    )
+
+
+def _own(folder: Path) -> Facts:
+    found = open_folder(folder)
+    context = found.config.get("context")
+    if type(context) is not int:
+        raise ModelError(f"{folder / 'config.json'} names no model_type, and has no context as a model of Hone has")
+    return Facts(OWN, "Hone's own", found.parameters, context, needs=_needs(found.parameters))
+
+
+def _needs(parameters: int) -> dict[str, int]:
+    return {str(kind).removeprefix("torch."): load.memory(parameters, kind) for kind in KINDS}

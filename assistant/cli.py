@@ -627,7 +627,7 @@ def _add_lsp(commands: Commands) -> None:
 
 
 def _lsp(options: argparse.Namespace) -> int:
-    from lsp.start import serve
+    from lsp.server import serve
 
     return serve(load_settings(vars(options)), options.tcp)
 
@@ -760,7 +760,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _add_model(commands: Commands) -> None:
     parser = commands.add_parser(
         "model",
-        help="published models: list, pull, use, info, remove",
+        help="published models: list, pull, use, info, remove, bench",
         description="Models on this machine and on the hub of Hugging Face.",
     )
     add_model(parser)

@@ -190,12 +190,13 @@ def check_model(settings: Settings) -> Iterator[Check]:
     """Open the model and let it answer once: that is what everything above is for."""
     fix = "git checkout -- model/weights"
     if settings.model is not None:
-        fix = f"see that {settings.model} is a complete checkpoint, or leave --model out for the embedded one"
+        fix = f"see that {settings.model} is a complete checkpoint, or take the embedded one: `hone model use embedded`"
     try:
         from assistant.service import Assistant, open_infiller
     except ImportError as error:
         yield Check("model", "broken", f"the engine does not import: {error}", "make install")
         return
+    yield from check_published(settings)
     assistant = Assistant(lambda: open_infiller(settings))
     try:
         started = time.perf_counter()
@@ -213,6 +214,28 @@ def check_model(settings: Settings) -> Iterator[Check]:
     else:
         yield Check("answer", "warning", f"none in {spent}: {result.reason}", "is this model trained? See `hone eval`")
     yield check_edits(settings)
+
+
+def check_published(settings: Settings) -> Iterator[Check]:
+    """What a published model is and needs; of one that cannot be opened, opening says why."""
+    from assistant import checkpoints, store
+
+    if settings.model is None:
+        return
+    try:
+        facts = checkpoints.look(settings.model)
+        record = store.read_record(settings.model) if store.name_in_store(settings.model) else None
+    except HoneError:
+        return
+    if facts.family == checkpoints.OWN:
+        return
+    needs = " or ".join(f"{_size(count)} as {kind}" for kind, count in facts.needs.items())
+    found = f"{facts.title}, {store.short(facts.parameters)} parameters, needs {needs}"
+    if record is not None:
+        found += f"; {record.repo}@{record.revision[:7]}, licence {record.licence or 'not named'}"
+    if facts.ignored:
+        found += f"; {', '.join(facts.ignored)} beside it: never run"
+    yield Check("weights", "ok", found)
 
 
 def check_edits(settings: Settings) -> Check:

@@ -20,9 +20,11 @@ Commands = Any  # argparse keeps the type of add_subparsers() private
 def add_model(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_list(commands)
+    _add_pull(commands)
     _add_use(commands)
     _add_info(commands)
     _add_remove(commands)
+    _add_bench(commands)
 
 
 def _add_name(parser: argparse.ArgumentParser, help: str, **rest: Any) -> None:  # noqa: A002 (argparse's word)
@@ -75,12 +77,11 @@ def _rows() -> Iterator[dict[str, Any]]:
         yield _row(used, True, None, None, None, None, None)
     for one in here:
         record = one.record
-        size = record.parameters / 1e9
         yield _row(
             one.name,
             one.name == used,
             record.family,
-            size,
+            record.parameters,
             record.licence,
             one.nbytes,
             f"{record.repo}@{record.revision}",
@@ -88,7 +89,7 @@ def _rows() -> Iterator[dict[str, Any]]:
     have = {one.record.repo for one in here}
     for known in KNOWN.values():
         if known.repo not in have:
-            row = _row(known.name, False, known.family, known.parameters, known.licence, None, known.repo)
+            row = _row(known.name, False, known.family, round(known.parameters * 1e9), known.licence, None, known.repo)
             yield row | {"installed": False}
 
 
@@ -96,7 +97,7 @@ def _row(
     name: str,
     used: bool,
     family: str | None,
-    billions: float | None,
+    parameters: int | None,
     licence: str | None,
     nbytes: int | None,
     origin: str | None,
@@ -106,7 +107,7 @@ def _row(
         "in_use": used,
         "installed": True,
         "family": family,
-        "parameters_b": None if billions is None else round(billions, 3),
+        "parameters": parameters,
         "licence": licence,
         "bytes": nbytes,
         "from": origin,
@@ -118,7 +119,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         "*" if row["in_use"] else " ",
         row["name"],
-        "" if row["parameters_b"] is None else f"{row['parameters_b']:.3g} B",
+        "" if row["parameters"] is None else store.short(row["parameters"]),
         "" if row["bytes"] is None else gib(row["bytes"]),
         row["licence"] or "",
         f"{origin}@{commit[:7]}" if commit else origin,
@@ -142,6 +143,41 @@ def in_use() -> tuple[str, Settings]:
 
 def gib(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+# --- pull
+
+
+def _add_pull(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "pull",
+        help="fetch a published model, check it and install it",
+        description="Fetch a model from the hub of Hugging Face: weights in safetensors, configuration and texts, "
+        "never Python files or pickles. A pull that was stopped goes on where it was. Nothing is installed before all "
+        "of it is there, every checksum is right, and its headers are those of its family. "
+        "Exit codes: 0 it is there, 1 its licence was not accepted, 2 an error.",
+    )
+    parser.set_defaults(run=_pull)
+    _add_name(parser, "a short name (`hone model list`), or OWNER/REPO")
+    parser.add_argument("--revision", metavar="REV", help="a commit, tag or branch (the newest commit)")
+    parser.add_argument("--name", dest="save_as", metavar="NAME", help="its name here (the short one, or REPO)")
+    parser.add_argument("--accept-licence", action="store_true", help="accept a licence that is not a free one")
+    parser.add_argument("--anyway", action="store_true", help="fetch it even where this machine has too little memory")
+
+
+def _pull(options: argparse.Namespace) -> int:
+    import os
+
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the hub's client is loaded
+    from assistant.pull import pull, wish
+
+    asked = wish(options.name, options.save_as, options.revision, accepts=options.accept_licence, anyway=options.anyway)
+    path = pull(asked, agreed=_agreed, say=_note)
+    if path is None:
+        _note("not accepted, and not fetched")
+        return NONE
+    _say(f"{path.name} is installed: `hone model use {path.name}`, or --model {path.name}")
+    return ANSWER
 
 
 # --- use
@@ -170,7 +206,7 @@ def _use(options: argparse.Namespace) -> int:
 
         facts = look(folder)
         path = write_setting("model", name or str(folder.resolve()))
-        _say(f"{name or folder} is used: {facts.title}, {facts.parameters / 1e9:.2g} B parameters ({path})")
+        _say(f"{name or folder} is used: {facts.title}, {store.short(facts.parameters)} parameters ({path})")
     _tell_others()
     return ANSWER
 
@@ -309,6 +345,42 @@ def _refuse_if_used(folder: Path) -> None:
             where = f"HONE_{key.upper()}" if os.environ.get(f"HONE_{key.upper()}") else str(config_path(os.environ))
             how = "`hone model use embedded` first" if key == "model" else f"take `{key}` out first"
             raise ModelError(f"{folder.name} is in use ({key}, {where}): {how}")
+
+
+# --- bench
+
+
+def _add_bench(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="how long a model takes on this machine",
+        description="Open a model, fill the holes of `hone demo` and say how long each took, in how many passes, with "
+        "keys and values of what is around the hole kept between passes, and without. "
+        "Exit codes: 0 measured, 1 no hole was filled, 2 an error.",
+    )
+    parser.set_defaults(run=_bench)
+    _add_name(parser, "an installed model, a folder, or embedded (the one in use)", nargs="?")
+    parser.add_argument("--rounds", metavar="N", default="3", help="medians of so many (3)")
+    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps (auto)")
+    parser.add_argument("--dtype", metavar="NAME", help="auto, bfloat16 or float32 (auto)")
+    parser.add_argument("--threads", metavar="N", help="processor threads (one per core)")
+    parser.add_argument("--json", action="store_true", help="one JSON object per measurement and line")
+
+
+def _bench(options: argparse.Namespace) -> int:
+    rounds = options.rounds
+    if not (rounds.isascii() and rounds.isdecimal()) or not 1 <= int(rounds[:4]) <= 1000 or len(rounds) > 4:
+        raise RequestError(f"--rounds must be a whole number from 1 to 1000, not {rounds!r}")
+    flags = vars(options)
+    if options.name is not None and options.name != EMBEDDED:
+        flags = flags | {"model": chosen(options.name)[0]}
+    elif options.name is not None:
+        flags = flags | {"model": EMBEDDED}
+    settings = load_settings(flags)
+    from assistant.modelbench import run
+
+    answered = run(settings, int(rounds), as_json=options.json, say=_say)
+    return ANSWER if answered else NONE
 
 
 def _agreed(question: str, otherwise: str) -> bool:

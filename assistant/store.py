@@ -70,6 +70,14 @@ class Installed:
         return sum(piece.size for piece in self.record.files)
 
 
+def short(count: float) -> str:
+    """A number of parameters, as people write it."""
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if count >= unit:
+            return f"{count / unit:.3g} {name}"
+    return f"{count:.0f}"
+
+
 def models_folder(env: Mapping[str, str] | None = None) -> Path:
     env = os.environ if env is None else env
     if env.get("HONE_MODELS"):
@@ -173,6 +181,13 @@ def partial(name: str) -> Path:
     except OSError as error:
         raise ModelError(f"{path} cannot be made: {error.strerror}; HONE_MODELS names another folder") from error
     return path
+
+
+def tidy(name: str) -> None:
+    """What was gathered goes where no weights are among it: they alone are worth going on with."""
+    path = models_folder() / f"{name}{PARTIAL}"
+    if path.is_dir() and not any(".safetensors" in one.name and "index" not in one.name for one in path.iterdir()):
+        _delete(path)
 
 
 def install(name: str, record: Record) -> Path:

@@ -22,7 +22,6 @@ first answer. What is not installed is left out, in one line. Ends with one line
 import argparse
 import contextlib
 import http.client
-import itertools
 import json
 import math
 import os
@@ -43,13 +42,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from infill.tasks import Task
+    from infill.timing import Ratio
     from model.tokenizer import Tokenizer
 
 # An engine runs in a process that imports nothing but what it needs, maybe by another interpreter: imports are below.
 
 ROOT = Path(__file__).parent.parent
-MEASURES = ("hone", "hone, no gate")
-"""What all are compared with: what a user waits for, and what of it the others do too."""
 PAUSE = 0.05
 """Seconds between two turns, for threads that wait actively to fall asleep."""
 NEW = 4
@@ -109,19 +107,14 @@ class Row:
     threads: int
     n: int
     ms: float
-    """Median from the request to the whole answer."""
     quartiles: tuple[float, float]
-    processor_ms: float
-    """Median of what the processor worked for it, all threads together: the measure on a machine with other work."""
     tokens_per_s: float
     context: float
     """Mean context tokens."""
     given: float
     """Mean tokens of the texts that were handed over."""
-    against: dict[str, dict[str, float]]
-    """How many times faster each of ``MEASURES`` is, with the middle 95 %."""
-    against_processor: dict[str, dict[str, float]]
-    """The same in the processor's time."""
+    against_hone: dict[str, float]
+    """How many times faster ``hone`` is, with the middle 95 %."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +253,8 @@ def server(setup: Setup, *, kind: str) -> Engine:
         written: int = ask_for("POST", "/infill", body)["tokens_predicted"]
         return Answer(written, written)
 
-    PROGRAMS.append(program)
+    PEAKS.append(lambda: peak_mib(program.pid))
+    AT_END.append(program.terminate)
     return answer
 
 
@@ -368,8 +362,9 @@ FORGETFUL = ("llada, a token a step", "llada, two a step")
 FOREIGN = ("llama.cpp", "llama-server")
 """These run by the interpreter that has llama.cpp."""
 
-PROGRAMS: list["subprocess.Popen[bytes]"] = []
-"""Programs that an engine has started: they are what is measured then, and not this process."""
+PEAKS: list[Callable[[], float]] = []
+"""Who else than this process has memory that is to be counted; then this one's is not."""
+AT_END: list[Callable[[], None]] = []
 
 
 def work() -> None:
@@ -386,26 +381,16 @@ def work() -> None:
         out.write(json.dumps({"absent": str(absent)}) + "\n")
         return
     try:
-        watched = [program.pid for program in PROGRAMS] or [os.getpid()]
         for line in sys.stdin:
             ask = Ask(**json.loads(line))
-            busy, began = sum(map(busy_s, watched)), time.perf_counter()
+            began = time.perf_counter()
             written, given = engine(ask)
             ms = 1000 * (time.perf_counter() - began)
-            processor_ms = 1000 * (sum(map(busy_s, watched)) - busy)
-            peak = sum(map(peak_mib, watched))
-            found = {"ms": ms, "processor_ms": processor_ms, "written": written, "given": given, "peak_mib": peak}
-            out.write(json.dumps(found) + "\n")
+            peak = sum(each() for each in PEAKS) if PEAKS else peak_mib(os.getpid())
+            out.write(json.dumps({"ms": ms, "written": written, "given": given, "peak_mib": peak}) + "\n")
     finally:
-        for program in PROGRAMS:
-            program.terminate()
-            program.wait()
-
-
-def busy_s(process: int) -> float:
-    """Seconds of a processor that a process's present threads have had, however many others wanted it."""
-    spent = (path.read_text(encoding="utf-8") for path in Path(f"/proc/{process}/task").glob("*/schedstat"))
-    return sum(int(line.split()[0]) for line in spent) / 1e9
+        for end in AT_END:
+            end()
 
 
 def peak_mib(process: int) -> float:
@@ -510,8 +495,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = [row for threads in options.threads for row in measured(options, setup, names, threads, tasks, log)]
     console = Console(width=None if sys.stdout.isatty() else 150)
     for threads in options.threads:
-        for processor in (False, True):
-            console.print(table([row for row in rows if row.threads == threads], starts, threads, processor=processor))
+        console.print(table([row for row in rows if row.threads == threads], starts, threads))
     found = {"rows": list(map(asdict, rows)), "starts": list(map(asdict, starts))}
     print(json.dumps({"benchmark": "rivals", "versions": versions(options), **found}))
     return 0
@@ -536,7 +520,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if unknown := [name for name in options.engines if name not in ENGINES]:
         parser.error(f"there is no engine {unknown[0]!r}; there are {'; '.join(ENGINES)}")
-    options.engines = list(dict.fromkeys([*MEASURES, *(options.engines or ENGINES)]))
+    # What all are compared with comes first.
+    options.engines = list(dict.fromkeys(["hone", *(options.engines or ENGINES)]))
     return options
 
 
@@ -690,11 +675,11 @@ def measured(
     """All engines turn about, place by place; who begins changes."""
     from rich.progress import track
 
-    taken: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    taken: dict[tuple[str, int, str], list[tuple[float, int]]] = {}
     with contextlib.ExitStack() as stack:
         workers = {name: stack.enter_context(worker(options, _for(setup, name, threads))) for name in names}
         rounds = [(i, size) for i in range(options.n + 1) for size in options.sizes]
-        for i, size in track(rounds, f"threads: {threads}", console=log):
+        for i, size in track(rounds, f"{threads} threads", console=log):
             place = tasks[size][i]
             begins = i % len(names)
             for name in [*names[begins:], *names[:begins]]:
@@ -704,33 +689,25 @@ def measured(
                 fresh = workers[name].ask(place.before)
                 cached = fresh if name in FORGETFUL else workers[name].ask(place.now)
                 if i:
-                    taken.setdefault((name, size, "fresh"), []).append(fresh)
-                    taken.setdefault((name, size, "cached"), []).append(cached)
-    for name, size, kind in itertools.product(names, options.sizes, ("fresh", "cached")):
-        answers = taken[name, size, kind]
-        times = [one["ms"] for one in answers]
-        yield Row(
-            engine=name,
-            what=f"{size} tokens, {kind}, threads {threads}",
-            threads=threads,
-            n=len(answers),
-            ms=median(times),
-            quartiles=quartiles(times),
-            processor_ms=median(one["processor_ms"] for one in answers),
-            tokens_per_s=1000 * size / median(times),
-            context=fmean(len(place.now.ids) for place in tasks[size][1:]),
-            given=fmean(one["given"] for one in answers),
-            against={one: compared(taken[one, size, kind], answers, "ms") for one in MEASURES},
-            against_processor={one: compared(taken[one, size, kind], answers, "processor_ms") for one in MEASURES},
-        )
+                    for kind, found in (("fresh", fresh), ("cached", cached)):
+                        taken.setdefault((name, size, kind), []).append((found["ms"], found["given"]))
+    for (name, size, kind), answers in taken.items():
+        context = fmean(len(place.now.ids) for place in tasks[size][1:])
+        times = [ms for ms, _ in answers]
+        given = fmean(tokens for _, tokens in answers)
+        pace = compared([ms for ms, _ in taken["hone", size, kind]], times)
+        shares = {"faster": pace.faster, "low": pace.low, "high": pace.high}
+        per_s = 1000 * size / median(times)
+        what = f"{size} tokens, {kind}, threads {threads}"
+        middle = median(times), quartiles(times)
+        yield Row(name, what, threads, len(times), *middle, per_s, context, given, shares)
 
 
-def compared(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
+def compared(ours: Sequence[float], theirs: Sequence[float]) -> "Ratio":
     """On the places that both have answered, the first ones."""
     from infill.timing import ratio
 
-    found = ratio([(one[key], other[key]) for one, other in zip(ours, theirs, strict=False)])
-    return {"faster": found.faster, "low": found.low, "high": found.high}
+    return ratio(list(zip(ours, theirs, strict=False)))
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
@@ -752,29 +729,24 @@ def versions(options: argparse.Namespace) -> dict[str, str]:
     return {name: spelt[name] for name in wanted if name in spelt}
 
 
-def table(rows: Sequence[Row], starts: Sequence[Start], threads: int, *, processor: bool) -> "Table":
+def table(rows: Sequence[Row], starts: Sequence[Start], threads: int) -> "Table":
     from rich.table import Table
 
-    what = "processor ms of an answer" if processor else "ms from a request to its answer"
-    title = f"median {what}, {threads} thread{'s' * (threads > 1)} (times as much as {'; as '.join(MEASURES)})"
+    title = f"an answer with {threads} thread{'s' * (threads > 1)}: median ms, and times faster than that hone is"
     result = Table(title=title, title_justify="left")
     kinds = list(dict.fromkeys(row.what for row in rows))
-    more = () if processor else ("tokens/s", "MiB", "start s")
-    for column in ("engine", *(kind.rpartition(",")[0] for kind in kinds), *more):
+    for column in ("engine", *(what.rpartition(",")[0] for what in kinds), "tokens/s", "MiB", "start s"):
         result.add_column(column, justify="left" if column == "engine" else "right")
     for start in starts:
         own = {row.what: row for row in rows if row.engine == start.engine}
-        cells = [_cell(own[kind], processor=processor) for kind in kinds]
+        cells = [f"{own[what].ms:.0f} ({_times(own[what])})" for what in kinds]
         fastest = max(row.tokens_per_s for row in own.values())
-        rest = (f"{fastest:.0f}", f"{start.peak_mib:.0f}", f"{start.first_answer_s:.2f}")
-        result.add_row(start.engine, *cells, *(() if processor else rest))
+        result.add_row(start.engine, *cells, f"{fastest:.0f}", f"{start.peak_mib:.0f}", f"{start.first_answer_s:.2f}")
     return result
 
 
-def _cell(row: Row, *, processor: bool) -> str:
-    ms, against = (row.processor_ms, row.against_processor) if processor else (row.ms, row.against)
-    times = "; ".join(f"{one['faster']:.1f}" for one in against.values())
-    return f"{ms:.0f} ({times})"
+def _times(row: Row) -> str:
+    return "-" if row.engine == "hone" else f"{row.against_hone['faster']:.1f}"
 
 
 if __name__ == "__main__":
