@@ -627,7 +627,7 @@ def _add_lsp(commands: Commands) -> None:
 
 
 def _lsp(options: argparse.Namespace) -> int:
-    from lsp.server import serve
+    from lsp.start import serve
 
     return serve(load_settings(vars(options)), options.tcp)
 

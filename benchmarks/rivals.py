@@ -22,6 +22,7 @@ first answer. What is not installed is left out, in one line. Ends with one line
 import argparse
 import contextlib
 import http.client
+import itertools
 import json
 import math
 import os
@@ -42,12 +43,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from infill.tasks import Task
-    from infill.timing import Ratio
     from model.tokenizer import Tokenizer
 
 # An engine runs in a process that imports nothing but what it needs, maybe by another interpreter: imports are below.
 
 ROOT = Path(__file__).parent.parent
+MEASURES = ("hone", "hone, no gate")
+"""What all are compared with: what a user waits for, and what of it the others do too."""
 PAUSE = 0.05
 """Seconds between two turns, for threads that wait actively to fall asleep."""
 NEW = 4
@@ -107,14 +109,19 @@ class Row:
     threads: int
     n: int
     ms: float
+    """Median from the request to the whole answer."""
     quartiles: tuple[float, float]
+    processor_ms: float
+    """Median of what the processor worked for it, all threads together: the measure on a machine with other work."""
     tokens_per_s: float
     context: float
     """Mean context tokens."""
     given: float
     """Mean tokens of the texts that were handed over."""
-    against_hone: dict[str, float]
-    """How many times faster ``hone`` is, with the middle 95 %."""
+    against: dict[str, dict[str, float]]
+    """How many times faster each of ``MEASURES`` is, with the middle 95 %."""
+    against_processor: dict[str, dict[str, float]]
+    """The same in the processor's time."""
 
 
 @dataclass(frozen=True)
@@ -253,8 +260,7 @@ def server(setup: Setup, *, kind: str) -> Engine:
         written: int = ask_for("POST", "/infill", body)["tokens_predicted"]
         return Answer(written, written)
 
-    PEAKS.append(lambda: peak_mib(program.pid))
-    AT_END.append(program.terminate)
+    PROGRAMS.append(program)
     return answer
 
 
@@ -362,9 +368,8 @@ FORGETFUL = ("llada, a token a step", "llada, two a step")
 FOREIGN = ("llama.cpp", "llama-server")
 """These run by the interpreter that has llama.cpp."""
 
-PEAKS: list[Callable[[], float]] = []
-"""Who else than this process has memory that is to be counted; then this one's is not."""
-AT_END: list[Callable[[], None]] = []
+PROGRAMS: list["subprocess.Popen[bytes]"] = []
+"""Programs that an engine has started: they are what is measured then, and not this process."""
 
 
 def work() -> None:
@@ -381,16 +386,26 @@ def work() -> None:
         out.write(json.dumps({"absent": str(absent)}) + "\n")
         return
     try:
+        watched = [program.pid for program in PROGRAMS] or [os.getpid()]
         for line in sys.stdin:
             ask = Ask(**json.loads(line))
-            began = time.perf_counter()
+            busy, began = sum(map(busy_s, watched)), time.perf_counter()
             written, given = engine(ask)
             ms = 1000 * (time.perf_counter() - began)
-            peak = sum(each() for each in PEAKS) if PEAKS else peak_mib(os.getpid())
-            out.write(json.dumps({"ms": ms, "written": written, "given": given, "peak_mib": peak}) + "\n")
+            processor_ms = 1000 * (sum(map(busy_s, watched)) - busy)
+            peak = sum(map(peak_mib, watched))
+            found = {"ms": ms, "processor_ms": processor_ms, "written": written, "given": given, "peak_mib": peak}
+            out.write(json.dumps(found) + "\n")
     finally:
-        for end in AT_END:
-            end()
+        for program in PROGRAMS:
+            program.terminate()
+            program.wait()
+
+
+def busy_s(process: int) -> float:
+    """Seconds of a processor that a process's present threads have had, however many others wanted it."""
+    spent = (path.read_text(encoding="utf-8") for path in Path(f"/proc/{process}/task").glob("*/schedstat"))
+    return sum(int(line.split()[0]) for line in spent) / 1e9
 
 
 def peak_mib(process: int) -> float:
@@ -495,7 +510,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = [row for threads in options.threads for row in measured(options, setup, names, threads, tasks, log)]
     console = Console(width=None if sys.stdout.isatty() else 150)
     for threads in options.threads:
-        console.print(table([row for row in rows if row.threads == threads], starts, threads))
+        for processor in (False, True):
+            console.print(table([row for row in rows if row.threads == threads], starts, threads, processor=processor))
     found = {"rows": list(map(asdict, rows)), "starts": list(map(asdict, starts))}
     print(json.dumps({"benchmark": "rivals", "versions": versions(options), **found}))
     return 0
@@ -520,8 +536,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if unknown := [name for name in options.engines if name not in ENGINES]:
         parser.error(f"there is no engine {unknown[0]!r}; there are {'; '.join(ENGINES)}")
-    # What all are compared with comes first.
-    options.engines = list(dict.fromkeys(["hone", *(options.engines or ENGINES)]))
+    options.engines = list(dict.fromkeys([*MEASURES, *(options.engines or ENGINES)]))
     return options
 
 
@@ -675,11 +690,11 @@ def measured(
     """All engines turn about, place by place; who begins changes."""
     from rich.progress import track
 
-    taken: dict[tuple[str, int, str], list[tuple[float, int]]] = {}
+    taken: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
     with contextlib.ExitStack() as stack:
         workers = {name: stack.enter_context(worker(options, _for(setup, name, threads))) for name in names}
         rounds = [(i, size) for i in range(options.n + 1) for size in options.sizes]
-        for i, size in track(rounds, f"{threads} threads", console=log):
+        for i, size in track(rounds, f"threads: {threads}", console=log):
             place = tasks[size][i]
             begins = i % len(names)
             for name in [*names[begins:], *names[:begins]]:
@@ -689,25 +704,33 @@ def measured(
                 fresh = workers[name].ask(place.before)
                 cached = fresh if name in FORGETFUL else workers[name].ask(place.now)
                 if i:
-                    for kind, found in (("fresh", fresh), ("cached", cached)):
-                        taken.setdefault((name, size, kind), []).append((found["ms"], found["given"]))
-    for (name, size, kind), answers in taken.items():
-        context = fmean(len(place.now.ids) for place in tasks[size][1:])
-        times = [ms for ms, _ in answers]
-        given = fmean(tokens for _, tokens in answers)
-        pace = compared([ms for ms, _ in taken["hone", size, kind]], times)
-        shares = {"faster": pace.faster, "low": pace.low, "high": pace.high}
-        per_s = 1000 * size / median(times)
-        what = f"{size} tokens, {kind}, threads {threads}"
-        middle = median(times), quartiles(times)
-        yield Row(name, what, threads, len(times), *middle, per_s, context, given, shares)
+                    taken.setdefault((name, size, "fresh"), []).append(fresh)
+                    taken.setdefault((name, size, "cached"), []).append(cached)
+    for name, size, kind in itertools.product(names, options.sizes, ("fresh", "cached")):
+        answers = taken[name, size, kind]
+        times = [one["ms"] for one in answers]
+        yield Row(
+            engine=name,
+            what=f"{size} tokens, {kind}, threads {threads}",
+            threads=threads,
+            n=len(answers),
+            ms=median(times),
+            quartiles=quartiles(times),
+            processor_ms=median(one["processor_ms"] for one in answers),
+            tokens_per_s=1000 * size / median(times),
+            context=fmean(len(place.now.ids) for place in tasks[size][1:]),
+            given=fmean(one["given"] for one in answers),
+            against={one: compared(taken[one, size, kind], answers, "ms") for one in MEASURES},
+            against_processor={one: compared(taken[one, size, kind], answers, "processor_ms") for one in MEASURES},
+        )
 
 
-def compared(ours: Sequence[float], theirs: Sequence[float]) -> "Ratio":
+def compared(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
     """On the places that both have answered, the first ones."""
     from infill.timing import ratio
 
-    return ratio(list(zip(ours, theirs, strict=False)))
+    found = ratio([(one[key], other[key]) for one, other in zip(ours, theirs, strict=False)])
+    return {"faster": found.faster, "low": found.low, "high": found.high}
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
@@ -729,24 +752,29 @@ def versions(options: argparse.Namespace) -> dict[str, str]:
     return {name: spelt[name] for name in wanted if name in spelt}
 
 
-def table(rows: Sequence[Row], starts: Sequence[Start], threads: int) -> "Table":
+def table(rows: Sequence[Row], starts: Sequence[Start], threads: int, *, processor: bool) -> "Table":
     from rich.table import Table
 
-    title = f"an answer with {threads} thread{'s' * (threads > 1)}: median ms, and times faster than that hone is"
+    what = "processor ms of an answer" if processor else "ms from a request to its answer"
+    title = f"median {what}, {threads} thread{'s' * (threads > 1)} (times as much as {'; as '.join(MEASURES)})"
     result = Table(title=title, title_justify="left")
     kinds = list(dict.fromkeys(row.what for row in rows))
-    for column in ("engine", *(what.rpartition(",")[0] for what in kinds), "tokens/s", "MiB", "start s"):
+    more = () if processor else ("tokens/s", "MiB", "start s")
+    for column in ("engine", *(kind.rpartition(",")[0] for kind in kinds), *more):
         result.add_column(column, justify="left" if column == "engine" else "right")
     for start in starts:
         own = {row.what: row for row in rows if row.engine == start.engine}
-        cells = [f"{own[what].ms:.0f} ({_times(own[what])})" for what in kinds]
+        cells = [_cell(own[kind], processor=processor) for kind in kinds]
         fastest = max(row.tokens_per_s for row in own.values())
-        result.add_row(start.engine, *cells, f"{fastest:.0f}", f"{start.peak_mib:.0f}", f"{start.first_answer_s:.2f}")
+        rest = (f"{fastest:.0f}", f"{start.peak_mib:.0f}", f"{start.first_answer_s:.2f}")
+        result.add_row(start.engine, *cells, *(() if processor else rest))
     return result
 
 
-def _times(row: Row) -> str:
-    return "-" if row.engine == "hone" else f"{row.against_hone['faster']:.1f}"
+def _cell(row: Row, *, processor: bool) -> str:
+    ms, against = (row.processor_ms, row.against_processor) if processor else (row.ms, row.against)
+    times = "; ".join(f"{one['faster']:.1f}" for one in against.values())
+    return f"{ms:.0f} ({times})"
 
 
 if __name__ == "__main__":

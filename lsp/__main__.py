@@ -4,7 +4,7 @@ import sys
 
 from assistant.config import load_settings
 from assistant.errors import HoneError
-from lsp.server import serve
+from lsp.start import serve
 
 if __name__ == "__main__":
     try:

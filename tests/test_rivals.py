@@ -27,7 +27,7 @@ CODE = Path(rivals.__file__).read_text(encoding="utf-8")
 
 
 def ask(size: int, cut: int = 0) -> rivals.Ask:
-    at = CODE.index("class Worker")
+    at = CODE.index("class Worker:")
     return rivals.ask_of("a.py", CODE[: at - cut], CODE[at + 200 :], Tokenizer.load(DEFAULT_WEIGHTS), 128, size)
 
 
@@ -49,7 +49,7 @@ def test_hone_writes_as_much_as_is_asked_for(size: int) -> None:
     infiller = Infiller(denoiser, calibration=Calibration.load(DEFAULT_WEIGHTS), gate=OpenGate)
     denoiser.left = size
     written: list[int] = []
-    at = CODE.index("class Worker")
+    at = CODE.index("class Worker:")
     infiller.fill(
         Prompt(CODE[:at], CODE[at + 200 :], filename="a.py"),
         InfillOptions(max_tokens=size, one_line=False, copies=0),
@@ -69,10 +69,10 @@ def test_the_causal_head_does_not_end_early() -> None:
 @pytest.mark.parametrize("name", ["hone", "hone, no gate", "hone, told the length", "hone, causal head"])
 def test_every_side_of_hone_answers(name: str) -> None:
     asked = rivals.ask_of(
-        "a.py", CODE[:9000], CODE[9100:], Tokenizer.load(DEFAULT_WEIGHTS), read_config(DEFAULT_WEIGHTS).context, 8
+        "a.py", CODE[:9000], CODE[9100:], Tokenizer.load(DEFAULT_WEIGHTS), read_config(DEFAULT_WEIGHTS).context, 24
     )
     written, given = rivals.ENGINES[name](SETUP)(asked)
-    assert written >= 8
+    assert written >= 24
     assert given <= written or name == "hone", "a text is no longer than its draft, unless it was mended"
 
 
@@ -130,8 +130,19 @@ def test_llada_computes_the_whole_row_in_every_step(at_once: int, passes: int, m
 def test_quartiles_and_what_is_compared() -> None:
     assert rivals.quartiles([3.0]) == (3.0, 3.0)
     assert rivals.quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 4.0)
-    found = rivals.compared([1.0, 2.0, 9.0], [4.0, 4.0])
-    assert (found.n, found.faster) == (2, 4.0 / 1.5)
+    found = rivals.compared([{"ms": 1.0}, {"ms": 2.0}, {"ms": 99.0}], [{"ms": 4.0}, {"ms": 4.0}], "ms")
+    assert found == {"faster": 4.0 / 1.5, "low": 2.0, "high": 4.0}, "of the places that both have answered"
+
+
+def test_the_processor_s_time_is_that_of_all_threads_and_no_sleep() -> None:
+    began = time.perf_counter(), rivals.busy_s(os.getpid())
+    total = 0
+    while rivals.busy_s(os.getpid()) - began[1] < 0.05:
+        total += sum(range(20_000))
+    time.sleep(0.3)
+    wall, busy = time.perf_counter() - began[0], rivals.busy_s(os.getpid()) - began[1]
+    assert total
+    assert 0.05 <= busy < wall - 0.2
 
 
 def test_peak_memory_is_that_of_the_program_asked() -> None:
@@ -148,17 +159,20 @@ def test_the_whole_run_without_llama_cpp(tmp_path: Path, capsys: pytest.CaptureF
     """Real processes; what is not installed costs its row and nothing else."""
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "a.py").write_text(CODE, encoding="utf-8")
-    arguments = ["--source", str(tmp_path), "--sizes", "8", "--n", "1", "--starts", "1", "--threads", "1"]
+    arguments = ["--source", str(tmp_path), "--sizes", "16", "--n", "1", "--starts", "1", "--threads", "1"]
     assert rivals.main(["llama-server q8_0", *arguments, "--llama-server", str(tmp_path / "none")]) == 0
     out, err = capsys.readouterr()
     assert "llama-server q8_0: not here" in err
     result = json.loads(out.splitlines()[-1])
-    assert [start["engine"] for start in result["starts"]] == ["hone"]
+    assert [start["engine"] for start in result["starts"]] == ["hone", "hone, no gate"]
     assert [(row["engine"], row["what"]) for row in result["rows"]] == [
-        ("hone", "8 tokens, fresh, threads 1"),
-        ("hone", "8 tokens, cached, threads 1"),
+        (engine, f"16 tokens, {kind}, threads 1")
+        for engine in ("hone", "hone, no gate")
+        for kind in ("fresh", "cached")
     ]
     for row in result["rows"]:
-        assert row["ms"] > 0
-        assert row["tokens_per_s"] == pytest.approx(8000 / row["ms"])
+        assert 0 < row["processor_ms"] < 1.5 * row["ms"]
+        assert row["tokens_per_s"] == pytest.approx(16000 / row["ms"])
+    [same] = {row["against"]["hone"]["faster"] for row in result["rows"] if row["engine"] == "hone"}
+    assert same == 1.0
     assert all(start["peak_mib"] > 50 < 1000 * start["first_answer_s"] for start in result["starts"])
