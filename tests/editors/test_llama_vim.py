@@ -177,6 +177,17 @@ def test_several_lines(open_: Open, knows: Knows) -> None:
     assert editor.messages == ""
 
 
+def test_the_first_line_alone(open_: Open, knows: Knows) -> None:
+    address, _ = knows("def add(a, b):\n", "    c = a + b\n    return c")
+    editor = open_("def add(a, b):\n\n\n\nx = 1\n", address)
+    editor.type("jA<Space><BS>")
+    editor.wait_for_ghost("    c = a + b\n    return c")
+    editor.type("<S-Tab>")
+    editor.wait_for_line(1, "    c = a + b")
+    assert "return" not in editor.save()
+    assert editor.messages == ""
+
+
 def test_a_key_does_what_it_did_where_there_is_no_answer(open_: Open, knows: Knows, asked: list[Asked]) -> None:
     """And the line about speeds, which the plugin writes even then, is no error."""
     address, _ = knows("def add(a, b):\n    return ", "a + b", on_call=lambda name: time.sleep(0.4))
