@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = ROOT / "editors" / "vscode" / "package.json"
 PAGE = ROOT / "docs" / "vscode.md"
 TABLE = re.compile(r"(?<=\n)\| setting \| default \| meaning \|\n(?:\|.*\n)+")
-OWN = ("path", "python", "languages", "confirmEdits", "trace.server")
+OWN = ("path", "python", "model", "editModel", "languages", "confirmEdits", "trace.server")
 """Of the extension itself; the rest is the server's."""
 NUMBER = re.compile(r"a (whole )?number from (\d+) to (\d+)")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assistant import daemon as real_daemon
-from tests.editors.conftest import START_S, Scripted, Start, until
+from tests.editors.conftest import START_S, Answering, Scripted, Start, until
 from tests.lsp.conftest import StartDaemon
 
 ADD = "def add(a, b):\n    return\n"
@@ -426,6 +426,19 @@ def test_bad_options_are_told_and_nothing_starts(start: Start) -> None:
     ):
         assert words in message
     assert not editor.lua("return #vim.lsp.get_clients() > 0")
+
+
+def test_models_that_are_named_are_the_servers_environment(
+    start: Start, environment: Path, answering: Answering
+) -> None:
+    program, seen = answering(("return ", "a")), environment / "seen"
+    recording = program.with_name("recording")
+    recording.write_text(f'#!/bin/sh\nenv | grep ^HONE_ >"{seen}"\nexec "{program}" "$@"\n', encoding="utf-8")
+    recording.chmod(0o755)
+    options = "model = '~/tiny', edit_model = 'edits', cmd_env = { HONE_MODEL = 'other', HONE_DEVICE = 'cpu' }"
+    start(ADD, f"require('hone').setup({{ cmd = {{ '{recording}', 'lsp' }}, {options} }})")
+    given = dict(line.split("=", 1) for line in seen.read_text(encoding="utf-8").splitlines())
+    assert (given["HONE_MODEL"], given["HONE_EDIT_MODEL"], given["HONE_DEVICE"]) == ("~/tiny", "edits", "cpu")
 
 
 def test_checkhealth(start: Start, start_daemon: StartDaemon) -> None:

@@ -16,7 +16,7 @@ import {
   ShowMessageNotification,
 } from "vscode-languageclient/node";
 import type { Kind, Target } from "./api.ts";
-import { initialOptions, type Section, serverOptions } from "./config.ts";
+import { environment, initialOptions, type Section, serverOptions } from "./config.ts";
 import { actionToBeConfirmed, isCurrent, isEmpty, STALE, toBeConfirmed } from "./edits.ts";
 import { watched } from "./inline.ts";
 import type { Hone, Missing } from "./python.ts";
@@ -135,7 +135,8 @@ export class Server {
   }
 
   #create(hone: Hone): LanguageClient {
-    const command = { command: hone.program, args: [...hone.args, "lsp"] };
+    const env = { ...process.env, ...environment(this.#host.section()) };
+    const command = { command: hone.program, args: [...hone.args, "lsp"], options: { env } };
     const client: LanguageClient = new LanguageClient(
       "hone",
       "Hone",

@@ -9,9 +9,9 @@ export interface Section {
 }
 
 /** Not the server's: it would report them as unknown. */
-const OWN = new Set(["path", "python", "languages", "confirmEdits", "trace"]);
+const OWN = new Set(["path", "python", "model", "editModel", "languages", "confirmEdits", "trace"]);
 /** What the server reads only at its start, and what decides how and for what it is started. */
-export const AT_START = ["path", "python", "languages", "completion"] as const;
+export const AT_START = ["path", "python", "model", "editModel", "languages", "completion"] as const;
 
 /** Only what was set, bad values and unknown names too: the server reports them, and knows its own defaults. */
 export function serverOptions(section: Section): Record<string, unknown> {
@@ -23,6 +23,12 @@ export function serverOptions(section: Section): Record<string, unknown> {
 export function initialOptions(section: Section): Record<string, unknown> {
   const value = section.get("completion");
   return value === "on" || value === "off" ? { completion: value } : {};
+}
+
+/** What the server finds in its environment: these it reads where every command does. */
+export function environment(section: Section): Record<string, string> {
+  const named = { HONE_MODEL: text(section.get("model")), HONE_EDIT_MODEL: text(section.get("editModel")) };
+  return Object.fromEntries(Object.entries(named).filter(([, value]) => value !== ""));
 }
 
 export interface Config {

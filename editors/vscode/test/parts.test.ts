@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { test } from "node:test";
-import { type Section, serverOptions } from "../src/config.ts";
+import { environment, type Section, serverOptions } from "../src/config.ts";
 import { isCurrent, toBeConfirmed } from "../src/edits.ts";
 import { find } from "../src/python.ts";
 import { type Drawn, Status } from "../src/status.ts";
@@ -91,6 +91,20 @@ test("the server gets what was set, and nothing of the extension's own", () => {
     isSet: (key) => key !== "enabled",
   };
   assert.deepEqual(serverOptions(section), { maxTokens: "many", new: 1 });
+});
+
+test("models that are named are the server's environment, and not its options", () => {
+  const values: Record<string, unknown> = { model: " ~/tiny ", editModel: "", budgetMs: 9 };
+  const section: Section = {
+    keys: () => Object.keys(values),
+    get: (key) => values[key],
+    isSet: () => true,
+  };
+  assert.deepEqual(environment(section), { HONE_MODEL: "~/tiny" });
+  assert.deepEqual(serverOptions(section), { budgetMs: 9 });
+  values.editModel = "edits";
+  values.model = 3;
+  assert.deepEqual(environment(section), { HONE_EDIT_MODEL: "edits" });
 });
 
 test("an edit is confirmed, and is too old for another version", () => {

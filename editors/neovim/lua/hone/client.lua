@@ -1,6 +1,8 @@
 -- The language server as a client of Neovim: its configuration, its restart, the requests of :Hone fill, fix and so on.
 -- Requests for suggestions are watched on their way: what they were asked about is needed when they are accepted.
 
+local settings = require('hone.config')
+
 local M = {}
 
 M.NAME = 'hone'
@@ -74,7 +76,7 @@ end
 function M.config(config, listener)
   return {
     cmd = function(dispatchers)
-      return watch(vim.lsp.rpc.start(config.cmd, dispatchers, { env = config.cmd_env }), listener)
+      return watch(vim.lsp.rpc.start(config.cmd, dispatchers, { env = settings.environment(config) }), listener)
     end,
     filetypes = config.filetypes,
     root_markers = config.root_markers,

@@ -11,6 +11,8 @@
 ---@class hone.Config
 ---@field cmd string[] the language server's command
 ---@field cmd_env table<string, string> environment variables for it, as { HONE_DEVICE = 'cpu' }
+---@field model string a checkpoint's folder or an installed model's name; '' for the server's choice
+---@field edit_model string the same for edits: the model of :Hone fix and edit, and of code actions
 ---@field filetypes string[] where suggestions are made
 ---@field root_markers string[] files and folders that mark a project; one language server for each project
 ---@field enabled boolean whether suggestions come while you type; :Hone toggle changes it
@@ -26,6 +28,8 @@ local M = {}
 M.defaults = {
   cmd = { 'hone', 'lsp' },
   cmd_env = {},
+  model = '',
+  edit_model = '',
   filetypes = {
     'bash', 'c', 'cpp', 'cs', 'css', 'go', 'html', 'java', 'javascript', 'javascriptreact', 'json', 'lua', 'markdown',
     'php', 'python', 'ruby', 'rust', 'sh', 'toml', 'typescript', 'typescriptreact', 'yaml',
@@ -85,6 +89,17 @@ function M.read(given)
   end
   local keys = vim.tbl_extend('force', M.defaults.keys, given.keys or {})
   return vim.tbl_extend('force', M.defaults, given, { keys = keys })
+end
+
+--- What the language server finds in its environment.
+---@param config hone.Config
+---@return table<string, string>
+function M.environment(config)
+  local env = vim.deepcopy(config.cmd_env)
+  for name, value in pairs({ HONE_MODEL = config.model, HONE_EDIT_MODEL = config.edit_model }) do
+    env[name] = value ~= '' and value or env[name]
+  end
+  return env
 end
 
 return M
