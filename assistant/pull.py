@@ -82,10 +82,11 @@ def pull(asked: Wish, *, agreed: Callable[[str, str], bool], say: Callable[[str]
         HoneError: it cannot be had, or cannot be used; nothing is installed.
     """
     old = _there(asked)
-    offer = hub.look(asked.repo, asked.revision)
-    if old is not None and old[1].revision == offer.revision:
-        say(f"{old[0].name} is {offer.repo} at {offer.revision[:7]} already")
+    offer = None if old is not None and old[1].revision == asked.revision else hub.look(asked.repo, asked.revision)
+    if old is not None and (offer is None or old[1].revision == offer.revision):
+        say(f"{old[0].name} is {asked.repo} at {old[1].revision[:7]} already")
         return old[0]
+    assert offer is not None
     say(f"{offer.repo} at {offer.revision}")
     with _alone(asked.name):
         folder = store.partial(asked.name)

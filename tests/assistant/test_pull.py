@@ -398,6 +398,13 @@ def test_what_the_hub_refuses_is_one_clear_sentence(
     assert "127.0.0.1:9 cannot be reached" in refused(REPO)
 
 
+def test_a_commit_that_is_there_needs_no_hub(server: Hub, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["model", "pull", REPO]) == 0
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert main(["model", "pull", REPO, "--revision", server.repos[REPO].commit]) == 0
+    assert main(["model", "pull", REPO]) == 2
+
+
 def test_a_token_opens_what_is_gated_and_goes_to_nobody_else(
     server: Hub, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
