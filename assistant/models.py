@@ -18,6 +18,10 @@ CANNOT_EDIT = (
     "this model was not trained to edit blocks; --edit-model (HONE_EDIT_MODEL) names one that was, and `hone doctor` "
     "shows which one is set"
 )
+CANNOT_FOLLOW = (
+    "this model follows no instruction in free words; --edit-model (HONE_EDIT_MODEL) names a published instruct "
+    "checkpoint, which `hone model pull` gets, or use one of the tasks fix, modernise, annotate, document, rename"
+)
 
 
 def main_folder(settings: Settings) -> Path:

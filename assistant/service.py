@@ -9,7 +9,7 @@ import torch
 
 from assistant.config import Settings
 from assistant.errors import CannotEditError, ModelError, PositionError, RequestError
-from assistant.models import CANNOT_EDIT, main_folder
+from assistant.models import CANNOT_EDIT, CANNOT_FOLLOW, main_folder
 from assistant.types import (
     Completion,
     CompletionRequest,
@@ -28,6 +28,7 @@ from infill.contexts import LIMIT_BYTES
 from infill.edit import Edit, EditCalibration, EditOptions, Editor, EditPrompt
 from infill.engine import Infiller
 from infill.inplace import InPlace, in_place
+from infill.instruct import Instructor, InstructPrompt
 from infill.judge import Calibration
 from infill.languages import resolve
 from infill.passes import drive
@@ -156,9 +157,12 @@ def checked_edit(request: EditRequest) -> EditRequest:
 
     Raises:
         PositionError: a block is not inside the text, or overlaps another.
-        RequestError: an unknown task, named with those that there are.
+        RequestError: an unknown task, named with those that there are; an instruction without a word.
     """
-    if request.task not in GROUPS and request.task not in KINDS:
+    if request.instruction is not None:
+        if not request.instruction.strip():
+            raise RequestError("instruction must say what is to be done")
+    elif request.task not in GROUPS and request.task not in KINDS:
         known = f"{', '.join(GROUPS)}, or a kind that docs/edits.md lists"
         raise RequestError(f"task {request.task!r} is unknown: choose one of {known}")
     end = 0
@@ -180,12 +184,18 @@ def editing(
     """One block of a ``checked_edit``, a forward pass at a time: for ``drive`` or a ``Batcher``, in inference mode.
 
     Raises:
-        CannotEditError: the model was not trained to edit.
+        CannotEditError: the model was not trained to edit, or follows no instructions.
     """
+    start, end = request.blocks[block]
+    if request.instruction is not None:
+        published = infiller.denoiser
+        if not isinstance(published, Published) or published.family.chat is None:
+            raise CannotEditError(CANNOT_FOLLOW)
+        asked = InstructPrompt(request.text, start, end, request.instruction, request.language)
+        return Instructor(published).begin(asked, budget_ms=request.budget_ms, should_stop=should_stop)
     editor = Editor(infiller.denoiser, calibration=infiller.edits)
     if not editor.able:
         raise CannotEditError(CANNOT_EDIT)
-    start, end = request.blocks[block]
     prompt = EditPrompt(request.text, start, end, request.task, request.language, request.filename)
     return editor.begin(prompt, EditOptions(budget_ms=request.budget_ms), should_stop=should_stop)
 

@@ -116,12 +116,15 @@ class EditRequest:
     text: str
     """The whole buffer, exactly as the editor has it."""
     task: str
-    """A name of ``model.damage``: a group ("fix", "modernise", "annotate", "document", "rename") or a kind of one."""
+    """A name of ``model.damage``: a group ("fix", "modernise", "annotate", "document", "rename") or a kind of one;
+    nothing where there is an instruction."""
     blocks: tuple[tuple[int, int], ...]
     """Start and end of each, in order, without overlap; all of them are edited side by side."""
     filename: str | None = None
     language: str | None = None
     budget_ms: float | None = None
+    instruction: str | None = None
+    """In free words, for published instruct models, instead of a task."""
 
 
 @dataclass(frozen=True)

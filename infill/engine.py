@@ -30,7 +30,18 @@ from infill.postprocess import Situation, one_line_mode, postprocess
 from infill.repair import blamed, doubted, starts, variants
 from infill.sampler import Cancelled, Decoded, Late, Narrow, Pace, Plan, decode, refine
 from infill.syntax import SyntaxGate
-from infill.types import Candidate, Denoiser, Infill, InfillOptions, OnStep, Prompt, ShouldStop, Step, Verdict
+from infill.types import (
+    PUBLISHED_POLICY,
+    Candidate,
+    Denoiser,
+    Infill,
+    InfillOptions,
+    OnStep,
+    Prompt,
+    ShouldStop,
+    Step,
+    Verdict,
+)
 from model.calls import common
 from model.layout import Layout, encode_context
 from model.tokenizer import Tokenizer
@@ -202,6 +213,8 @@ class Request:
         c, o = self.infiller.calibration, self.options
         banned = self.infiller.breaks if self.situation.one_line else None
         policy = o.policy or c.policy
+        if policy == PUBLISHED_POLICY:
+            raise ValueError("policy 'published' is how the authors of a published model sample it: choose another")
         return Plan(o.steps or c.steps, policy, temperature=o.temperature, top_p=o.top_p, banned=banned)
 
     @cached_property

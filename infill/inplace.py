@@ -21,8 +21,9 @@ from infill.judge import FILE, Calibration, Draft
 from infill.passes import denoise
 from infill.policy import JUDGED
 from infill.prompted import write
-from infill.sampler import refine
-from infill.types import Candidate
+from infill.published import PUBLISHED
+from infill.sampler import Plan, refine
+from infill.types import PUBLISHED_POLICY, Candidate
 from model.published.load import Around, Published
 
 BEHIND = 1 / 3
@@ -76,6 +77,12 @@ class InPlace(Request):
         if self.plan.policy == "causal" or self.plan.policy in JUDGED:
             title = self.published.family.title
             raise ValueError(f"policy {self.plan.policy!r} needs a causal head, which {title} has not: choose another")
+
+    def _plan(self) -> Plan:
+        c, o = self.infiller.calibration, self.options
+        policy = c.policy if o.policy in (None, PUBLISHED_POLICY) else o.policy
+        banned = self.infiller.breaks if self.situation.one_line else None
+        return Plan(o.steps or c.steps, policy, temperature=o.temperature, top_p=o.top_p, banned=banned)
 
     async def answer(self) -> tuple[Candidate, ...]:
         return await self.gated(self.cleaned(await self.drafts()))
@@ -195,8 +202,7 @@ class InPlace(Request):
 
     async def one_by_one(self) -> Draft:
         with self.timed("draft"):
-            plan = self.plan if self.options.steps is not None else replace(self.plan, steps=0)
-            found = await write(self.published, self.asked(), self.limit, plan, self.generator, self.pace)
+            found = await write(self.published, self.asked(), self.limit, self.plan_for, self.generator, self.pace)
         return self.as_draft(found.ids, found.confidence, ended=found.ended)
 
     def asked(self) -> list[int]:
@@ -215,12 +221,20 @@ class InPlace(Request):
         return [*self.at.before]
 
     async def refined(self, canvas: Canvas, phase: str) -> Canvas:
-        """Denoised with as many steps as it has places, unless the request says how many; a policy may need fewer."""
-        plan = self.plan
-        if self.options.steps is None:
-            plan = replace(plan, steps=int(canvas.hole.sum(1).max()))
         report = self._reporter(self.on_step, phase) if self.on_step is not None else None
+        plan = self.plan_for(int(canvas.hole.sum(1).max()))
         return await refine(self.tokenizer, self.state, canvas, plan, self.generator, self.pace, report)
+
+    def plan_for(self, places: int) -> Plan:
+        """As many steps as there are places, unless the request says how many; a policy may need fewer. With the policy
+        "published", what its authors do."""
+        o = self.options
+        if o.policy == PUBLISHED_POLICY:
+            way = PUBLISHED[self.published.family.sampler]
+            plan = way.plan(places, self.plan.banned)
+            steps = o.steps or min(plan.steps, places)
+            return replace(plan, steps=steps, block=None if self.published.block else plan.block)
+        return self.plan if o.steps is not None else replace(self.plan, steps=places)
 
     async def mended(self, rows: Sequence[list[int]]) -> list[Draft]:
         room = self.published.positions - len(self.at.before) - len(self.behind)

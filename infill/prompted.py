@@ -5,7 +5,7 @@ while one is written (LLaDA's semi-autoregressive sampling). Both end with the b
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -27,15 +27,16 @@ async def write(
     published: Published,
     prompt: Sequence[int],
     limit: int,
-    plan: Plan,
+    plan_for: Callable[[int], Plan],
     generator: torch.Generator,
     pace: Pace,
     *,
     block: int = 0,
     report: Callable[[Sequence[int], Canvas], None] | None = None,
 ) -> Written:
-    """At most ``limit`` tokens behind ``prompt``. ``block``: places that are written together where all see all; 0: all
-    of them. ``plan.steps`` of 0: as many as a block has places. ``report`` is told what is written and the canvas.
+    """At most ``limit`` tokens behind ``prompt``. ``plan_for``: how to denoise a block of so many places. ``block``:
+    places that are written together where all see all; 0: all of them. ``report`` is told what is written and the
+    canvas.
 
     Raises:
         Cancelled: ``pace.should_stop`` said yes.
@@ -59,9 +60,7 @@ async def write(
         state = Around((*prompt, *ids), (mask,) * behind, ends=True, keep=able and behind == 0)
         canvas = Canvas.of_lengths([room], [], published.tokenizer, published.device)
         told = None if report is None else _telling(report, list(ids))
-        canvas = await refine(
-            published.tokenizer, state, canvas, replace(plan, steps=plan.steps or room), generator, pace, told
-        )
+        canvas = await refine(published.tokenizer, state, canvas, plan_for(room), generator, pace, told)
         row, each = canvas.rows()[0], canvas.confidence[0].tolist()
         stop = next((place for place, token in enumerate(row) if token in ends), None)
         ids, sure = ids + row[:stop], sure + each[:stop]

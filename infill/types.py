@@ -17,6 +17,9 @@ from model.tokenizer import Tokenizer
 LEAST_TEMPERATURE = 0.001
 """Logits divided by less leave the range of a float."""
 
+PUBLISHED_POLICY = "published"
+"""The sampler that a published model's own authors use."""
+
 Verdict = Literal["valid", "unchecked"]
 
 
@@ -48,7 +51,8 @@ class InfillOptions:
     steps: int | None = None
     """Denoising steps per canvas (1, 2, 4, ...)."""
     policy: str | None = None
-    """A name in ``infill.policy.POLICIES``, or "causal" for the causal head decoding one token at a time."""
+    """A name in ``infill.policy.POLICIES``, "causal" for the causal head decoding one token at a time, or "published"
+    for a published model as its authors sample it."""
     lengths: int | None = None
     """How many hole lengths are tried side by side."""
     temperature: float = 0.0
@@ -77,8 +81,8 @@ class InfillOptions:
         _require("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1")
         _require("seed", self.seed, 0 <= self.seed < 1 << 63, "from 0 to 2**63 - 1")
         _require("budget_ms", self.budget_ms, self.budget_ms is None or self.budget_ms > 0, "above 0, or None")
-        known = self.policy is None or self.policy in (*POLICIES, "causal")
-        _require("policy", self.policy, known, f"one of {', '.join([*POLICIES, 'causal'])}")
+        policies = [*POLICIES, "causal", PUBLISHED_POLICY]
+        _require("policy", self.policy, self.policy is None or self.policy in policies, f"one of {', '.join(policies)}")
 
 
 def _require(name: str, value: object, holds: bool, allowed: str) -> None:
