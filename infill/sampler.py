@@ -22,6 +22,9 @@ from infill.types import Denoiser, ShouldStop, State
 from model.tokenizer import Tokenizer
 
 Report = Callable[[Canvas], None]
+Curb = Callable[[Tensor, Tensor], None]
+"""Changes the logits [M, V] of the places that were asked about [K, N] before anything is drawn."""
+
 CHOICES = POLICIES | RULES
 
 Narrow = Callable[[Canvas], Sequence[int]]
@@ -155,6 +158,7 @@ async def step(
     plan: Plan,
     generator: torch.Generator,
     pace: Pace,
+    curb: Curb | None = None,
 ) -> tuple[Canvas, Proposal]:
     """One forward pass and one commit. ``block`` is the canvas with nothing but the places that may change now."""
     first = tokenizer.n_special
@@ -162,6 +166,8 @@ async def step(
     logits = (await denoise(state, canvas.ids, asked))[:, first:]
     if plan.banned is not None:
         logits.index_fill_(-1, plan.banned - first, -torch.inf)
+    if curb is not None:
+        curb(logits, asked)
     pace.steps += 1
     pace.passes += 1
     temperature = 0.0 if plan.settles and moment.last else plan.temperature

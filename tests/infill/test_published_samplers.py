@@ -570,7 +570,7 @@ def test_any_rule_is_complete_when_time_is_short(policy: str) -> None:
     toy = Toy(3)
     tokenizer = cast(Tokenizer, toy.tokenizer)
     canvas = Canvas.of_rows([[MASK] * 20], [5], tokenizer, torch.device("cpu"))
-    plan = Plan(20, policy, "one", 1.0, 0.9, draw="dream", block=1, post=3)
+    plan = Plan(20, policy, "one", 1.0, 0.9, draw="dream", block=1, post=3 * (policy == "llada21.edit"))
     pace = Pace(budget_ms=30, clock=lambda: next(times))
     work = refine(tokenizer, FakeState(()), canvas, plan, torch.Generator().manual_seed(0), pace)
     with torch.inference_mode():
