@@ -76,15 +76,16 @@ async def expand(
     report: Report | None = None,
 ) -> Canvas:
     """Denoises ``rows`` of hole tokens (``tokenizer.mask`` where they are open), each followed by ``glue``, until no
-    place is open; one that comes out empty has length 0. Of the plan, policy, draw and what belongs to them count; the
-    policy is one that writes exactly as many places as it shall. When the budget of time does not hold another step,
+    place is open; one that comes out empty has length 0. The plan's schedule is "one", and its policy one that writes
+    no more than that; steps and blocks do not count. When the budget of time does not hold another step,
     what is open is written from the last one, with the likeliest word for a place that wanted to expand. It ends:
     a row takes at most as many steps as it has masks, and two more for each time that it expands.
 
     Raises:
         Cancelled: ``pace.should_stop`` said yes.
     """
-    assert plan.policy in EXACT, f"{plan.policy} does not write one place in a step"
+    assert plan.schedule == "one", "one place is written in a step"
+    assert plan.policy in EXACT, f"{plan.policy} may write more than one place in a step"
     assert tokenizer.n_special <= min(lengths.expand, lengths.delete), "special tokens are never proposed"
     allowed = lengths.longest if lengths.budget is None else lengths.budget
     held = [_Row(list(row), [float(token != tokenizer.mask) for token in row], allowed) for row in rows]
@@ -100,10 +101,9 @@ async def expand(
             logits[at_full, lengths.expand - tokenizer.n_special] = -torch.inf
 
         now = canvas.open.sum(1)
-        moment = Moment(now, now, 0, plan.steps, canvas.ids.shape[1])
-        written, proposal = await step(
-            tokenizer, state, canvas, canvas, moment, torch.ones_like(now), plan, generator, pace, curb
-        )
+        moment = Moment(now, now, 0, steps=2)  # any step but the last
+        written, proposal = await step(tokenizer, state, canvas, canvas, moment, plan, generator, pace, curb)
+        assert proposal is not None, "a place is open"
         spent = pace.tight(2 * (pace.elapsed_ms() - began))
         if spent:
             written = _all_at_once(canvas, proposal, lengths)

@@ -61,8 +61,9 @@ class Proposal:
     generator: torch.Generator
     judged: Tensor | None = None
     """[K, N]: log p of the proposed (where open) and present tokens under the causal head; for ``verify`` only."""
-    rate: float = 1.0
-    """Probability with which the schedule wants an open place written, for policies that draw each by itself."""
+    drawn: Tensor | None = None
+    """[K, N]: the open places that chance alone has chosen, each with the schedule's probability; for rules that let
+    it."""
     knobs: Knobs = Knobs()
 
     @cached_property

@@ -70,9 +70,10 @@ DRAWS: dict[str, Draw] = {"dream": dream, "sdar": sdar, "llada": llada, "mdlm": 
 
 
 def each_by_chance(p: Proposal) -> Tensor:
-    """Each open place by itself, with the schedule's probability (Dream, ``origin``; MDLM's ancestral sampling)."""
-    drawn = torch.rand(p.asked.shape, generator=p.generator, device=p.asked.device) < p.rate
-    return p.canvas.committed | (p.canvas.open & drawn)
+    """Each open place by itself, with the schedule's probability (Dream, ``origin``; MDLM's ancestral sampling). Chance
+    is asked before the network is, which need not be where it chose no place (MDLM, ``ddpm_cache``)."""
+    assert p.drawn is not None, "chance has to be asked before the pass"
+    return p.canvas.committed | p.drawn
 
 
 def likeliest(p: Proposal) -> Tensor:
@@ -154,6 +155,9 @@ RULES: dict[str, Policy] = {
     "mdlm.ancestral": each_by_chance,
     "bd3lm.first_hitting": any_order,
 }
+
+BY_CHANCE = frozenset(name for name, rule in RULES.items() if rule is each_by_chance)
+"""Rules that leave the places to chance, whatever the network says."""
 
 REVISING = frozenset({"opendllm.p2", "llada21.edit"})
 """Rules that ask about written places too."""

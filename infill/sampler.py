@@ -16,8 +16,8 @@ from torch import Tensor
 from infill.canvas import Canvas
 from infill.passes import denoise, score
 from infill.policy import JUDGED, POLICIES, REVISES, Knobs, Proposal
-from infill.rules import DRAWS, EDITS, EXACT, REVISING, RULES, Taste
-from infill.schedule import RATES, SCHEDULES, Moment
+from infill.rules import BY_CHANCE, DRAWS, EDITS, EXACT, REVISING, RULES, Taste
+from infill.schedule import SCHEDULES, Moment
 from infill.types import Denoiser, ShouldStop, State
 from model.tokenizer import Tokenizer
 
@@ -126,12 +126,11 @@ async def refine(
             began = pace.elapsed_ms()
             block = canvas.within(begin, end)
             moment = Moment(opened, block.open.sum(1), min(index, plan.steps - 1), plan.steps, end - begin)
-            share = SCHEDULES[plan.schedule](moment)
-            if plan.policy in EXACT and not moment.last and not share.any():
-                continue
-            extra += closed
             was_closed, before = closed, canvas
-            canvas, proposal = await step(tokenizer, state, canvas, block, moment, share, plan, generator, pace)
+            canvas, proposal = await step(tokenizer, state, canvas, block, moment, plan, generator, pace)
+            if proposal is None:
+                continue
+            extra += was_closed
             closed = moment.last or not canvas.within(begin, end).open.any()
             settled = closed and (extra == plan.post or (was_closed and torch.equal(before.ids, canvas.ids)))
             spent = not (settled and end == width) and pace.tight(2 * (pace.elapsed_ms() - began))
@@ -154,13 +153,21 @@ async def step(
     canvas: Canvas,
     block: Canvas,
     moment: Moment,
-    share: Tensor,
     plan: Plan,
     generator: torch.Generator,
     pace: Pace,
     curb: Curb | None = None,
-) -> tuple[Canvas, Proposal]:
-    """One forward pass and one commit. ``block`` is the canvas with nothing but the places that may change now."""
+) -> tuple[Canvas, Proposal | None]:
+    """One forward pass and one commit. ``block`` is the canvas with nothing but the places that may change now. Where
+    it is clear beforehand that nothing would be written, there is no pass and no proposal."""
+    share = SCHEDULES[plan.schedule](moment)
+    drawn = None
+    if plan.policy in BY_CHANCE:
+        drawn = block.open & (
+            torch.rand(block.open.shape, generator=generator, device=share.device) < moment.rate(plan.schedule)
+        )
+    if not moment.last and ((plan.policy in EXACT and not share.any()) or (drawn is not None and not drawn.any())):
+        return canvas, None
     first = tokenizer.n_special
     asked = block.hole | canvas.open if plan.policy in REVISES | REVISING else canvas.open
     logits = (await denoise(state, canvas.ids, asked))[:, first:]
@@ -180,11 +187,8 @@ async def step(
     if plan.policy in JUDGED:
         judged = await score(state, torch.where(canvas.open, tokens, canvas.ids))
         pace.passes += 1
-    rate = (
-        RATES[plan.schedule](moment.step, moment.steps) if plan.schedule in RATES else 1 / (moment.steps - moment.step)
-    )
     left = 1 - (moment.step + 1) / moment.steps
-    proposal = Proposal(block, logits, asked, tokens, first, share, left, generator, judged, rate, plan.knobs)
+    proposal = Proposal(block, logits, asked, tokens, first, share, left, generator, judged, drawn, plan.knobs)
     keep = CHOICES[plan.policy](proposal)
     write = keep & block.open
     if plan.policy in EDITS:

@@ -38,6 +38,11 @@ class Moment:
     def last(self) -> bool:
         return self.step + 1 >= self.steps
 
+    def rate(self, schedule: str) -> float:
+        """Probability with which the schedule wants an open place written, if each is drawn by itself: its own, or
+        an even part of the steps that are left."""
+        return RATES[schedule](self.step, self.steps) if schedule in RATES else 1 / (self.steps - self.step)
+
 
 Schedule = Callable[[Moment], Tensor]
 
@@ -111,7 +116,7 @@ def expected(rate: Callable[[int, int], float]) -> Schedule:
 
 
 RATES: dict[str, Callable[[int, int], float]] = {"dream": passing(DREAM_EPS), "mdlm": ancestral}
-"""(step, steps) -> probability with which an open place is written, for policies that draw each place by itself."""
+"""(step, steps) -> probability with which an open place is written where each is drawn by itself."""
 
 SCHEDULES: dict[str, Schedule] = {
     "linear": falling(open_share),
