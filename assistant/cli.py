@@ -700,9 +700,12 @@ def _cut(source: Source, at: int, settings: Settings) -> "Cut":
     from assistant.workspace.command import Cut
     from infill.languages import resolve
     from model.layout import encode_context
+    from model.published.load import is_published
     from model.tokenizer import Tokenizer
 
     folder = main_folder(settings)
+    if is_published(folder):
+        return _cut_by_published(folder, source, at, settings)
     try:
         tokenizer = Tokenizer.load(folder)
         sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -724,6 +727,22 @@ def _cut(source: Source, at: int, settings: Settings) -> "Cut":
     special = {tokenizer.bof, tokenizer.eof}
     shown = [tokenizer.decode([token for token in part if token not in special]) for part in (prefix, suffix)]
     return Cut(shown[0], shown[1], len(layout.ids), sizes["context"])
+
+
+def _cut_by_published(folder: Path, source: Source, at: int, settings: Settings) -> "Cut":
+    from assistant.workspace.command import Cut
+    from infill.inplace import SPARE, sides
+    from model.published.load import longest_hole, look
+
+    try:
+        looked = look(folder)
+    except ValueError as error:
+        raise ModelError(f"{error}; `hone doctor` tells more") from error
+    tokenizer, family = looked.tokenizer, looked.family
+    frame = sum(tokenizer.id_of(name) is not None for name in (*family.begin, *family.close))
+    room = looked.positions - min(settings.max_tokens, longest_hole(looked.positions)) - SPARE
+    before, behind = sides(tokenizer, source.text[:at], source.text[at:], room - frame)
+    return Cut(tokenizer.decode(before), tokenizer.decode(behind), len(before) + len(behind) + frame, room)
 
 
 # --- demo

@@ -25,6 +25,7 @@ from infill.published import PUBLISHED
 from infill.sampler import Plan, refine
 from infill.types import PUBLISHED_POLICY, Candidate
 from model.published.load import Around, Published
+from model.tokenizer import Tokenizer
 
 BEHIND = 1 / 3
 """Share of the context that is for the text behind the hole, where both sides are long."""
@@ -106,11 +107,7 @@ class InPlace(Request):
         """Ids before and behind the hole. Each side is cut at its own far end, so that the hole never moves."""
         frame = len(self.published.begin) + len(self.published.close)
         room = self.published.positions - min(self.longest, self.published.max_hole) - SPARE - frame
-        prefix, suffix = _ends(self.prompt.prefix, self.prompt.suffix, room)
-        before, behind = self.tokenizer.encode(prefix), self.tokenizer.encode(suffix)
-        least = int(room * BEHIND)
-        behind = behind[: max(least, room - len(before))]
-        before = before[max(len(before) - (room - len(behind)), 0) :]
+        before, behind = sides(self.tokenizer, self.prompt.prefix, self.prompt.suffix, room)
         begin = self.published.begin
         if not begin and not before and self.published.family.shift:
             begin = (self.tokenizer.eot,)  # what is said of a token stands at the one before it
@@ -279,6 +276,15 @@ def unfenced(text: str) -> str:
         return text
     end = fences[1] if len(fences) > 1 else len(lines)
     return "\n".join(lines[fences[0] + 1 : end])
+
+
+def sides(tokenizer: Tokenizer, prefix: str, suffix: str, room: int) -> tuple[list[int], list[int]]:
+    """Ids of the text before and behind a hole, ``room`` together at most, each cut at its own far end."""
+    prefix, suffix = _ends(prefix, suffix, room)
+    before, behind = tokenizer.encode(prefix), tokenizer.encode(suffix)
+    least = int(room * BEHIND)
+    behind = behind[: max(least, room - len(before))]
+    return before[max(len(before) - (room - len(behind)), 0) :], behind
 
 
 def _ends(prefix: str, suffix: str, room: int) -> tuple[str, str]:

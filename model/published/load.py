@@ -84,7 +84,7 @@ class Published:
         parameter = next(network.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
         self.positions = min(positions, family.context or positions)
-        self.max_hole = min(MAX_HOLE, self.positions // 4)
+        self.max_hole = longest_hole(self.positions)
         self.context = self.positions - self.max_hole
         self.pass_tokens = PASS_TOKENS if self.device.type != "cpu" else 1
         """Tokens of all rows of one pass, at most: beyond, one request more gains nothing. On a CPU one is enough."""
@@ -260,6 +260,11 @@ class Looked:
     tokenizer: PublishedTokenizer
     controls: Controls
 
+    @property
+    def positions(self) -> int:
+        known: int = self.sizes.positions
+        return min(known, self.family.context or known)
+
 
 def look(path: Path, family: str | None = None) -> Looked:
     """A folder whose headers, configuration and tokenizer are what its family needs. No tensor is read.
@@ -291,6 +296,11 @@ def expected(
         return found, found.layout.sizes(config)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
+
+
+def longest_hole(positions: int) -> int:
+    """Places of a hole at most, where there are so many for all of the text."""
+    return min(MAX_HOLE, positions // 4)
 
 
 def is_published(path: Path) -> bool:

@@ -8,8 +8,11 @@ import pytest
 
 from assistant import cli
 from assistant.cli import main
+from assistant.config import Settings
+from assistant.service import Assistant, open_infiller
 from assistant.types import Completion, CompletionRequest, CompletionResult
 from assistant.workspace.index import folder
+from tests.published import make
 
 MAIN = "from shop import price_of\n\n\ndef total(basket):\n    price_of(basket)\n    return \n"
 SHOP = 'def price_of(article: str) -> float:\n    """What an article costs."""\n    return 1.0\n'
@@ -52,6 +55,25 @@ def test_a_long_file_is_shown_as_it_is_cut(project: Path, capsys: pytest.Capture
     assert "value_499" in found["prefix"]
     assert "value_0 " not in found["prefix"]
     assert found["tokens"] <= found["context"]
+
+
+@pytest.mark.parametrize("family", ["dreamon", "a2d-qwen2"])
+def test_a_published_model_is_shown_what_its_engine_reads(
+    project: Path, tmp_path: Path, family: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make(tmp_path, family)
+    long = "".join(f"value_{number} = {number}\n" for number in range(500))
+    (project / "main.py").write_text(long + MAIN + long)
+    found = as_object(capsys, "main.py", "--at", "506:12", "--model", str(model))
+    text = (project / "main.py").read_text()
+    at = len(long) + MAIN.index("return ") + len("return ")
+    assert text[:at].endswith(found["prefix"])
+    assert text[at:].startswith(found["suffix"])
+    assert "value_0 " not in found["prefix"]
+    assert found["tokens"] <= found["context"]
+    assistant = Assistant(lambda: open_infiller(Settings(model=model, dtype="float32")))
+    answer = assistant.complete(CompletionRequest(text, at, language="python", budget_ms=1, steps=1))
+    assert answer.context_tokens == found["tokens"]
 
 
 def test_it_is_readable(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
