@@ -44,7 +44,7 @@ def sdar(logits: Tensor, taste: Taste, generator: torch.Generator) -> tuple[Tens
 def llada(logits: Tensor, taste: Taste, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Gumbel noise in float64, raised to the temperature; judged by the logits as they were, in float64 too (LLaDA,
     ``add_gumbel_noise``). It has no top-p and no top-k."""
-    exact = logits.double()
+    exact = logits.double() if logits.device.type != "mps" else logits  # which has no float64; LLaDA does so, too
     if taste.temperature == 0:
         return exact.argmax(-1), exact
     uniform = torch.rand(exact.shape, generator=generator, device=exact.device, dtype=exact.dtype)

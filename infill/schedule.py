@@ -79,7 +79,7 @@ def rounded(m: Moment) -> Tensor:
     left = m.steps - m.step
     masked = 1 - (1 - torch.tensor([(left - 1) / m.steps, left / m.steps]))
     passing = 1 - (masked[0] / masked[1]).item()
-    return _at_most_open(m, (m.now.double() * passing).round().long())
+    return _at_most_open(m, (m.now.cpu().double() * passing).round().long().to(m.now.device))
 
 
 def replanned(m: Moment) -> Tensor:

@@ -185,6 +185,7 @@ def dream_loop(alg: str) -> Loop:
             count = len(open_places) if last else int(torch.tensor(float(len(open_places))) * part)
             if not open_places or (alg != "origin" and count == 0):
                 continue
+            chosen: list[int] = []
             if alg == "origin":
                 u = torch.rand(1, len(row), generator=g)[0]
                 chosen = [place for place in open_places if last or u[place] < part]
