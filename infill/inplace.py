@@ -17,6 +17,7 @@ import torch
 
 from infill.canvas import Canvas
 from infill.engine import Request
+from infill.expand import Lengths, expand
 from infill.judge import FILE, Calibration, Draft
 from infill.passes import denoise
 from infill.policy import JUDGED
@@ -33,8 +34,8 @@ SPARE = 8
 """Places that are left free besides those of the longest hole: what was dropped, and what a repair adds."""
 CHARACTERS = 12
 """Characters of a long text that are looked at for each token that there is room for."""
-FIRST = 8
-"""Masks with which a model that finds lengths itself begins."""
+FIRST = 4
+"""Masks with which a model that finds lengths itself begins, as DreamOn is published."""
 
 CALIBRATION = Calibration(alpha=1.0, beta=0.0, gamma=0.0, copies=0, others=0, lengths=10, steps=1)
 """A draft's score is the mean log confidence with which it was written. ``lengths``: how many are tried."""
@@ -94,6 +95,8 @@ class InPlace(Request):
             self.surround()
         if self.published.block:
             found = await self.blocks()
+        elif self.published.family.expands and self.options.hole_length is None:
+            found = await self.expanded()
         else:
             found = await self.searched()
         return sorted(found, key=self.score, reverse=True)
@@ -165,7 +168,7 @@ class InPlace(Request):
         most = min(self.limit + 1, self.published.max_hole)
         count = min(self.options.lengths or self.infiller.calibration.lengths, most)
         if count == 1:
-            return [min(FIRST, most)]
+            return [most]
         return sorted({round(most ** (i / (count - 1))) for i in range(count)})
 
     async def first_step(self, canvas: Canvas, cut: Cut) -> Canvas:
@@ -191,6 +194,27 @@ class InPlace(Request):
         sizes, slope = guess.hole.sum(1).tolist(), self.infiller.calibration.length_slope
         sure = guess.mean_log_confidence().tolist()
         return [one - slope * math.log(size) for one, size in zip(sure, sizes, strict=True)]
+
+    async def expanded(self) -> list[Draft]:
+        """The model makes the hole longer or shorter while it fills it; who wants alternatives gets them from holes
+        that begin shorter and longer."""
+        controls, device = self.published.controls, self.published.device
+        assert controls.expand is not None
+        assert controls.delete is not None
+        most = min(self.limit, self.published.max_hole)
+        starts = sorted({min(most, FIRST << i) for i in range(self.options.n)})
+        plan = PUBLISHED[self.published.family.sampler].plan(most, self.plan.banned)
+        if self.options.policy != PUBLISHED_POLICY:
+            plan = replace(plan, temperature=self.options.temperature, top_p=self.options.top_p)
+        report = self._reporter(self.on_step, "draft") if self.on_step is not None else None
+        with self.timed("draft"):
+            lengths = Lengths(controls.expand, controls.delete, longest=most)
+            rows = [[self.tokenizer.mask] * start for start in starts]
+            state = self.around(ends=True)
+            canvas = await expand(
+                self.tokenizer, state, rows, [], plan, lengths, device, self.generator, self.pace, report
+            )
+        return self.as_drafts(canvas)
 
     async def blocks(self) -> list[Draft]:
         """Block after block behind a prompt, until one of them ends the answer."""

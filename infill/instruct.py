@@ -73,7 +73,7 @@ class Instructor:
         start, end = line_start(prompt.text, prompt.start), line_end(prompt.text, prompt.end)
         block = prompt.text[start:end]
         tokens = len(self.published.tokenizer.encode(block))
-        changes, reason = tuple[Change, ...](), "cancelled"
+        changes, sure, reason = tuple[Change, ...](), 0.0, "cancelled"
         try:
             new, sure, reason = await self._rewritten(prompt, block, tokens, pace, seed)
         except Cancelled:

@@ -158,7 +158,8 @@ def learn(published: Published, text: str, *, steps: int = 300, seed: int = 0) -
     """Teaches the network one text by heart: holes anywhere in it, masked in whole or in part, as it was published to
     be trained."""
     generator = torch.Generator().manual_seed(seed)
-    ids = torch.tensor(published.tokenizer.encode(text))
+    framed = [*published.begin, *published.tokenizer.encode(text), *published.close]
+    ids = torch.tensor(framed)
     network, mask = published.network.train().requires_grad_(requires_grad=True), published.tokenizer.mask
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
     for _ in range(steps):

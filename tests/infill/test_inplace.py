@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -10,10 +10,11 @@ import torch
 from infill import policy
 from infill.batcher import together
 from infill.engine import Infiller
-from infill.inplace import CALIBRATION, InPlace, unfenced
+from infill.inplace import CALIBRATION, Cut, InPlace, unfenced
 from infill.types import Infill, InfillOptions, Prompt, Step
 from model.calls import Call, Denoise
 from model.published.load import Around, Published, open_published
+from model.published.moe import Network
 from tests.published import TEXT, learn, make
 
 HOLES = ["width * height", "if width < 0 or height < 0:", "height", ' "negative"', "names, key=len"]
@@ -149,6 +150,55 @@ def test_a_passes_cost_is_that_of_a_search_and_the_steps(learnt: Published) -> N
     found = engine(learnt).fill(prompt("width * height"), InfillOptions(max_tokens=8, repair_rounds=0))
     assert found.passes == found.steps
     assert found.passes >= 2
+
+
+# A model that finds lengths itself.
+
+
+def expanded_by_hand(published: Published, before: Sequence[int], behind: Sequence[int], most: int) -> list[int]:
+    """DreamOn's loop over plain rows: the place of least entropy is written, an expand token becomes two masks, a
+    delete token goes and takes the masks to its right along."""
+    tokenizer, controls = published.tokenizer, published.controls
+    closed = sorted({*tokenizer.silent(), tokenizer.mask} - {*published.ends, controls.expand, controls.delete})
+    hole, budget = [tokenizer.mask] * 4, most
+    while tokenizer.mask in hole:
+        logits = published.network(torch.tensor([[*before, *hole, *behind]]))[0, len(before) - 1 :][: len(hole)]
+        logits[:, closed] = -torch.inf
+        if len(hole) >= most or budget == 0:
+            logits[:, controls.expand] = -torch.inf
+        p = logits.softmax(-1)
+        entropy = -(p * (p + 1e-10).log()).sum(-1)
+        place = min((i for i, token in enumerate(hole) if token == tokenizer.mask), key=lambda i: float(entropy[i]))
+        token = int(p[place].argmax())
+        if token == controls.expand:
+            hole[place : place + 1] = [tokenizer.mask] * 2
+            budget -= 1
+        elif token == controls.delete:
+            hole = hole[:place] + [one for one in hole[place + 1 :] if one != tokenizer.mask]
+        else:
+            hole[place] = token
+    return hole
+
+
+def test_a_hole_grows_and_shrinks_as_in_a_plain_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InPlace, "cuts", lambda _, before: [Cut(tuple(before))])
+    asked, lengths = prompt("width * height"), set[int]()
+    # Random networks seldom ask for more room or less; these do, and end with 9, 12, 0, 3 and 1 tokens.
+    for seed in (0, 4, 9, 10, 11):
+        (tmp_path / str(seed)).mkdir()
+        published = open_published(make(tmp_path / str(seed), "dreamon", seed=seed), device="cpu", dtype="float32")
+        network = cast(Network, published.network)
+        network.head.data[published.controls.expand or 0] *= 4
+        network.head.data[published.controls.delete or 0] *= 2
+        encode = published.tokenizer.encode
+        before, behind = [*published.begin, *encode(asked.prefix)], [*encode(asked.suffix), *published.close]
+        expected = expanded_by_hand(published, before, behind, 12)
+        drafts = engine(published).drafts
+        monkeypatch.setattr(InPlace, "texts", lambda _, found: [(draft, "") for draft in found])
+        [(draft, _)] = drafts(asked, InfillOptions(max_tokens=12))
+        assert list(draft.ids) == expected
+        lengths.add(len(expected))
+    assert min(lengths) < 4 < max(lengths), "some grew and some shrank"
 
 
 # Blocks that see only what is before them.
