@@ -80,6 +80,11 @@ class InPlace(Request):
             title = self.published.family.title
             raise ValueError(f"policy {self.plan.policy!r} needs a causal head, which {title} has not: choose another")
 
+    @property
+    def prompted(self) -> bool:
+        """Whether the text behind the hole stands in the prompt, since no place sees what follows it."""
+        return self.published.block > 0 or self.published.family.uniform
+
     def _plan(self) -> Plan:
         c, o = self.infiller.calibration, self.options
         policy = c.policy if o.policy in (None, PUBLISHED_POLICY) else o.policy
@@ -93,7 +98,7 @@ class InPlace(Request):
         self.pace.check()
         with self.timed("context"):
             self.surround()
-        if self.published.block:
+        if self.prompted:
             found = await self.blocks()
         elif self.published.family.expands and self.options.hole_length is None:
             found = await self.expanded()
@@ -124,7 +129,7 @@ class InPlace(Request):
         cut there (token healing, as in guidance): before its last token, and before the word of several tokens in which
         the cursor stands. As it is, where the length of the hole is given."""
         plain = [Cut(tuple(before))]
-        if self.options.hole_length is not None or self.published.block or not before:
+        if self.options.hole_length is not None or self.prompted or not before:
             return plain
         found: list[Cut] = []
         word = self.infiller.words.last(self.prompt.prefix, before)
@@ -260,7 +265,7 @@ class InPlace(Request):
     async def mended(self, rows: Sequence[list[int]]) -> list[Draft]:
         room = self.published.positions - len(self.at.before) - len(self.behind)
         rows = [row for row in rows if len(row) <= room]
-        if self.published.block or not rows:
+        if self.prompted or not rows:
             return []
         with self.timed("repair"):
             self.state = self.around()
@@ -280,7 +285,7 @@ class InPlace(Request):
 
     def text(self, draft: Draft) -> str | None:
         text = super().text(draft)
-        if text is None or not self.published.block:
+        if text is None or not self.prompted:
             return self.without_dropped(text)
         return unfenced(text) if self.published.family.fim is None else text
 

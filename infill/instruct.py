@@ -96,14 +96,15 @@ class Instructor:
         limit = int(GROWTH * tokens) + ROOM
         if len(asked) + limit > published.positions:
             return None, 0.0, "long"
-        way = PUBLISHED[published.family.sampler]
+        way = PUBLISHED.get(published.family.sampler)
 
         def plan_for(places: int) -> Plan:
+            assert way is not None, "a model with masks has a published way of filling them"
             plan = way.plan(places)
             return replace(plan, steps=min(plan.steps, places), block=None)
 
         generator = torch.Generator(published.device).manual_seed(seed)
-        found = await write(published, asked, limit, plan_for, generator, pace, block=way.block or 0)
+        found = await write(published, asked, limit, plan_for, generator, pace, block=(way and way.block) or 0)
         if not found.ended:
             return None, 0.0, "budget" if pace.tight() else "long"
         answer = unfenced(published.tokenizer.decode(found.ids))

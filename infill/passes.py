@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 from torch import Tensor
 
 from infill.types import Denoiser, State
-from model.calls import Call, Denoise, Encode, Inspect, Score
+from model.calls import Call, Denoise, Encode, Inspect, Score, Think
 
 T = TypeVar("T")
 
@@ -46,6 +46,11 @@ def score(state: State, tokens: Tensor) -> Awaitable[Tensor]:
 def inspect(state: State, block: Sequence[int], glue: Sequence[int]) -> Awaitable[tuple[Tensor, Tensor]]:
     """block [N] -> log odds [N] of "wrong", log p [N + 1, inserts + 2] of what is missing before a token or the end."""
     return _Asked(Inspect(state, block, glue))
+
+
+def think(state: State, canvas: Tensor, thoughts: Tensor | None) -> Awaitable[Tensor]:
+    """Canvas [B, C] and the logits of the step before -> logits [B, C, V]."""
+    return _Asked(Think(state, canvas, thoughts))
 
 
 def drive(work: Work[T], denoiser: Denoiser[Any]) -> T:

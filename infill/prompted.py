@@ -6,10 +6,14 @@ while one is written (LLaDA's semi-autoregressive sampling). Both end with the b
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from infill.canvas import Canvas
+from infill.passes import encode, think
+from infill.renoise import RenoiseOptions, renoise
 from infill.sampler import Pace, Plan, refine
 from model.published.load import Around, Published
 
@@ -42,6 +46,8 @@ async def write(
         Cancelled: ``pace.should_stop`` said yes.
         ValueError: the prompt leaves no room.
     """
+    if published.family.uniform:
+        return await _composed(published, prompt, limit, generator, pace)
     ids, sure = list[int](), list[float]()
     limit = min(limit, published.positions - len(prompt))
     if limit < 1:
@@ -67,6 +73,32 @@ async def write(
         if stop is not None:
             return Written(ids[:limit], sure[:limit], ended=True)
     return Written(ids[:limit], sure[:limit], ended=False)
+
+
+async def _composed(
+    published: Published, prompt: Sequence[int], limit: int, generator: torch.Generator, pace: Pace
+) -> Written:
+    """Canvas after canvas of random tokens, each denoised until it stays as it is. How sure each is, nobody knows."""
+    length = published.canvas_length
+    ids = list[int]()
+    while len(ids) < limit and not (ids and pace.tight()):
+        state = await encode([*prompt, *ids], None)
+        pace.passes += 1
+
+        async def denoise(canvas: Tensor, thoughts: Tensor | None, state: Any = state) -> Tensor:
+            pace.check()
+            pace.steps += 1
+            pace.passes += 1
+            return await think(state, canvas, thoughts)
+
+        shape, vocab = (1, length), published.tokenizer.vocab_size
+        canvas = await renoise(denoise, shape, vocab, RenoiseOptions(), generator=generator, should_stop=pace.tight)
+        row = canvas[0].tolist()
+        stop = next((place for place, token in enumerate(row) if token in set(published.ends)), None)
+        ids += row[:stop]
+        if stop is not None:
+            return Written(ids[:limit], [1.0] * len(ids[:limit]), ended=True)
+    return Written(ids[:limit], [1.0] * len(ids[:limit]), ended=False)
 
 
 def _telling(report: Callable[[Sequence[int], Canvas], None], ids: Sequence[int]) -> Callable[[Canvas], None]:

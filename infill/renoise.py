@@ -8,7 +8,7 @@ Nothing is masked and nothing is ever fixed: a place that was kept may be noise 
 Shapes: B rows, C places of the canvas, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import torch
@@ -53,8 +53,8 @@ def kept(logits: Tensor, bound: float) -> Tensor:
     return torch.zeros_like(enough).scatter(-1, order, enough)
 
 
-def renoise(
-    denoise: Callable[[Tensor, Tensor | None], Tensor],
+async def renoise(
+    denoise: Callable[[Tensor, Tensor | None], Awaitable[Tensor]],
     shape: tuple[int, int],
     vocab: int,
     options: RenoiseOptions,
@@ -76,7 +76,7 @@ def renoise(
     for left in range(options.steps, 0, -1):
         if left < options.steps and should_stop():
             break
-        logits = denoise(canvas, thoughts) / options.temperature(left)
+        logits = await denoise(canvas, thoughts) / options.temperature(left)
         drawn = torch.multinomial(logits.softmax(-1).flatten(0, 1), 1, generator=generator).view(shape)
         fresh = torch.where(kept(logits, options.entropy_bound), drawn, _noise(shape, vocab, generator))
         likeliest = logits.argmax(-1)

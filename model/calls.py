@@ -42,7 +42,17 @@ class Inspect:
     glue: Sequence[int]
 
 
-Call = Encode | Denoise | Score | Inspect
+@dataclass(frozen=True)
+class Think:
+    """-> logits [B, C, V] (float32) of ``canvas`` [B, C], told ``thoughts`` [B, C, V]: the logits of the step before,
+    None in the first. For models whose noise is uniform."""
+
+    state: Any
+    canvas: Tensor
+    thoughts: Tensor | None
+
+
+Call = Encode | Denoise | Score | Inspect | Think
 
 
 def one_by_one(denoiser: Any, calls: Sequence[Call]) -> list[Any]:
@@ -62,6 +72,8 @@ def _answer(denoiser: Any, call: Call) -> Any:
             return denoiser.score(state, tokens)
         case Inspect(state, block, glue):
             return denoiser.inspect(state, block, glue)
+        case Think():
+            raise ValueError("only a model whose noise is uniform is told its own thoughts")
 
 
 def tokens(call: Call) -> int:
@@ -76,6 +88,8 @@ def tokens(call: Call) -> int:
             return rows.numel()
         case Inspect(block=block, glue=glue):
             return len(block) + len(glue)
+        case Think(canvas=canvas):
+            return canvas.numel()
 
 
 def common(a: Sequence[int], b: Sequence[int]) -> int:

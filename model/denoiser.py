@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.calls import Call, Denoise, Encode, Inspect, Score, common
+from model.calls import Call, Denoise, Encode, Inspect, Score, Think, common
 from model.graphs import Graphs
 from model.inference import Cache, Group, Inference, Tokens
 from model.network import Network
@@ -233,6 +233,8 @@ class NetworkDenoiser:
 
     def _check(self, calls: Sequence[Call]) -> None:
         for call in calls:
+            if isinstance(call, Think):
+                raise ValueError("this model's noise is masks, not random tokens")  # noqa: TRY004 (the call is wrong)
             if isinstance(call, Encode):
                 if not 0 < len(call.ids) <= self.capacity:
                     raise ValueError(f"a context has 1 to {self.capacity} tokens, not {len(call.ids)}")

@@ -43,6 +43,7 @@ SPECIALS = {
     "sdar": [*QWEN, "<|MASK|>"],
     "sdar-moe": [*QWEN, "<|MASK|>"],
     "fast-dllm-v2": [*QWEN, "|<MASK>|"],
+    "diffusion-gemma": ["<bos>", "<eos>", "<|turn>", "<turn|>"],
     "mdlm": ["<|endoftext|>"],
     "bd3lm": ["<|endoftext|>"],
 }  # fmt: skip
@@ -97,6 +98,21 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "fast-dllm-v2": {
         **_QWEN, "model_type": "Fast_dLLM_Qwen", "architectures": ["Fast_dLLM_QwenForCausalLM"], "bd_size": 8,
     },
+    "diffusion-gemma": {
+        "model_type": "diffusion_gemma", "architectures": ["DiffusionGemmaForBlockDiffusion"], "canvas_length": 16,
+        "text_config": {
+            "model_type": "diffusion_gemma_text", "hidden_size": 32, "intermediate_size": 48,
+            "moe_intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "num_global_key_value_heads": 1, "head_dim": 8, "global_head_dim": 16, "sliding_window": 8,
+            "layer_types": ["sliding_attention", "full_attention"], "num_experts": 4, "top_k_experts": 2,
+            "max_position_embeddings": 512,
+        },
+        "vision_config": {
+            "model_type": "gemma4_vision", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8, "patch_size": 4,
+            "pooling_kernel_size": 2, "position_embedding_size": 16,
+        },
+    },
     "mdlm": {
         "model_type": "mdlm", "architectures": ["MDLM"], "hidden_dim": 32, "n_blocks": 2, "n_heads": 4, "cond_dim": 16,
         "model_length": 256,
@@ -106,6 +122,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "cond_dim": 16, "model_length": 256, "block_size": 4, "adaln": True, "cross_attn": True, "causal": False,
     },
 }  # fmt: skip
+
+
+MASKED = [family for family in CONFIGS if family != "diffusion-gemma"]
+"""Families whose noise is masks."""
 
 
 def encoder(specials: list[str]) -> Tokenizer:
@@ -137,6 +157,8 @@ def make(root: Path, family: str, *, seed: int = 0, dtype: torch.dtype = torch.f
         config |= {"expand_token_id": tokenizer.token_to_id("<|expand|>")}
     if family == "llada":
         config["embedding_size"] = known + 8
+    if family == "diffusion-gemma":
+        config["text_config"] = {**CONFIGS[family]["text_config"], "vocab_size": config.pop("vocab_size")}
     config |= changes
     (path / "config.json").write_text(json.dumps(config))
     save_file(weights(family, config, seed, dtype), path / "model.safetensors")

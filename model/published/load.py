@@ -10,6 +10,7 @@ Shapes: K rows, N places of a canvas, M wanted places, L places of a row, V voca
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ class Published:
     glue = 0
     inserts = 0
     graphs = None
+    canvas_length = 0
+    """Places of a canvas of random tokens; 0: what is open are masks."""
 
     def __init__(
         self,
@@ -240,7 +243,11 @@ def open_published(
             f"{free / 2**30:.1f} GiB are free: choose another --device or --dtype"
         )
     network = looked.family.layout.build(sizes, looked.folder.read, device=place, dtype=kind)
-    return Published(
+    made: type[Published] = Published
+    if looked.family.uniform:
+        # Looked up late: it imports transformers' models, which takes seconds.
+        made = import_module("model.published.uniform").Uniform
+    return made(
         network,
         looked.family,
         looked.tokenizer,
@@ -334,10 +341,12 @@ def tokens(path: Path, family: Family, vocab: int) -> tuple[PublishedTokenizer, 
     tokenizer = load_tokenizer(path, vocab)
     generation = path / "generation_config.json"
     settings = {**(read_json(generation) if generation.is_file() else {}), **read_json(path / "config.json")}
-    mask = settings.get("mask_token_id")
+    mask = None if family.uniform else settings.get("mask_token_id")
     if mask is None:
         mask = next((found for name in family.masks if (found := tokenizer.id_of(name)) is not None), family.mask)
-    if type(mask) is not int or not 0 <= mask < tokenizer.vocab_size:
+    if family.uniform:
+        mask = tokenizer.pad
+    elif type(mask) is not int or not 0 <= mask < tokenizer.vocab_size:
         known = " or ".join(family.masks) or "any"
         raise ValueError(f"{path} has no mask token ({known}): it is no {family.title}, or an autoregressive model")
     tokenizer.mask = mask

@@ -6,6 +6,7 @@ Facts from the projects' own configurations, code and model cards (docs/models.m
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
 import torch
@@ -58,6 +59,8 @@ LING = Chat(
     "<role>SYSTEM</role>detailed thinking off<|role_end|><role>HUMAN</role>", "<|role_end|><role>ASSISTANT</role>"
 )
 
+GEMMA4 = Chat("<bos><|turn>user\n", "<turn|>\n<|turn>model\n")
+
 QWEN_FIM = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 QWEN_ENDS = ("<|endoftext|>", "<|im_end|>")
 
@@ -86,6 +89,8 @@ class Family:
     """For those that do not see what follows: tokens that put the text behind the hole into the prompt."""
     context: int | None = None
     """Places that its authors recommend, where they are fewer than the network knows."""
+    uniform: bool = False
+    """Noise is random tokens; there is no mask, and nothing is filled in place."""
     expands: bool = False
     """Trained to find the length of a hole: one token makes two masks of one, another takes one away."""
 
@@ -108,6 +113,15 @@ def _blockwise(sizes: Callable[..., moe.Sizes], field: str, default: int) -> Lay
 
 def _moe(sizes: Callable[..., moe.Sizes], **fixed: Any) -> Layout:
     return Layout(lambda config: sizes(config, **fixed), moe.tensors, moe.recomputed, moe.build)
+
+
+def _late(name: str) -> Callable[..., Any]:
+    """A function of ``model.published.uniform``, which imports transformers' models: seconds, for one family alone."""
+
+    def call(*args: Any, **options: Any) -> Any:
+        return getattr(import_module("model.published.uniform"), name)(*args, **options)
+
+    return call
 
 
 _DIT = Layout(dit.sizes, dit.tensors, dit.recomputed, dit.build)
@@ -203,6 +217,17 @@ FAMILIES = {
             shift=True,
             fim=QWEN_FIM,
         ),
+        Family(
+            "diffusion-gemma",
+            "DiffusionGemma",
+            Layout(_late("sizes"), _late("tensors"), _late("recomputed"), _late("build")),
+            "diffusion-gemma",
+            masks=(),
+            ends=("<turn|>", "<eos>"),
+            chat=GEMMA4,
+            context=8192,
+            uniform=True,
+        ),
         Family("mdlm", "MDLM", _DIT, "mdlm", masks=(), mask=50257, ends=("<|endoftext|>",), chat=None),
         Family("bd3lm", "BD3-LM", _DIT, "bd3lm", masks=(), mask=50257, ends=("<|endoftext|>",), chat=None),
     )
@@ -222,6 +247,7 @@ _ARCHITECTURES = {
     "A2DQwen2LMHeadModel": "a2d-qwen2",
     "A2DQwen3LMHeadModel": "a2d-qwen3",
     "A2DLlamaLMHeadModel": "a2d-llama",
+    "DiffusionGemmaForBlockDiffusion": "diffusion-gemma",
     "MDLM": "mdlm",
     "BD3LM": "bd3lm",
 }
@@ -238,6 +264,7 @@ _TYPES = {
     "a2d-qwen2": "a2d-qwen2",
     "a2d-qwen3": "a2d-qwen3",
     "a2d-llama": "a2d-llama",
+    "diffusion_gemma": "diffusion-gemma",
     "mdlm": "mdlm",
     "bd3lm": "bd3lm",
     "Fast_dLLM_Qwen": "fast-dllm-v2",
@@ -250,7 +277,6 @@ REFUSED = {
     "duo": "Duo's noise is uniform, and only DiffusionGemma's sampler for that is here",
     "nemotron_labs_diffusion": "Nemotron-Labs-Diffusion's network (Ministral's) is not known here",
     "llada2_moe_veomni": "this is a training folder: its experts are merged; use the published one",
-    "diffusion_gemma": "DiffusionGemma is sampled by another engine: see docs/models.md",
 }
 
 

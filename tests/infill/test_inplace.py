@@ -12,7 +12,7 @@ from infill.batcher import together
 from infill.engine import Infiller
 from infill.inplace import CALIBRATION, Cut, InPlace, unfenced
 from infill.types import Infill, InfillOptions, Prompt, Step
-from model.calls import Call, Denoise
+from model.calls import Call, Denoise, Encode, Think
 from model.published.load import Around, Published, open_published
 from model.published.moe import Network
 from tests.published import TEXT, learn, make
@@ -241,6 +241,37 @@ def test_blocks_answer_behind_a_prompt_that_holds_both_sides(tmp_path: Path, fam
     found = engine(published).fill(asked, InfillOptions(max_tokens=24))
     assert [one.text for one in found.candidates][:1] == ["width * height"]
     assert found.steps >= 1
+
+
+def test_a_model_of_random_tokens_answers_behind_a_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = open_published(make(tmp_path, "diffusion-gemma"), device="cpu", dtype="float32")
+    answer = [*published.tokenizer.encode("```python\nwidth * height\n```"), published.ends[0]]
+    row = torch.tensor([*answer, *[published.ends[0]] * (published.canvas_length * 3)])
+    prompts, calls = list[tuple[int, ...]](), list[Call]()
+    run = published.run
+
+    def knowing(calls_: Sequence[Call]) -> list[Any]:
+        """The network's answers, drowned by what is to come out."""
+        calls.extend(calls_)
+        found = run(calls_)
+        for i, call in enumerate(calls_):
+            if isinstance(call, Encode):
+                prompts.append(tuple(call.ids))
+            if isinstance(call, Think):
+                done = len(call.state.ids) - len(prompts[0])
+                known = row[done : done + published.canvas_length]
+                found[i] = found[i] + 50.0 * torch.nn.functional.one_hot(known, published.tokenizer.vocab_size)
+        return found
+
+    monkeypatch.setattr(published, "run", knowing)
+    found = engine(published).fill(prompt("width * height"), InfillOptions(max_tokens=64))
+    assert [one.text for one in found.candidates][:1] == ["width * height"]
+    assert len(answer) > published.canvas_length, "several canvases"
+    assert len(prompts) == -(-len(answer) // published.canvas_length)
+    text = published.tokenizer.decode(prompts[0])
+    assert "return <GAP>" in text
+    assert "for name in sorted" in text
+    assert found.steps == sum(isinstance(call, Think) for call in calls)
 
 
 def test_the_first_code_block_of_an_answer_counts() -> None:

@@ -1,6 +1,7 @@
 """The sampler for uniform noise, against transformers' own on a random DiffusionGemma: the same tokens."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -49,6 +50,19 @@ CONFIG: dict[str, Any] = {
 }
 
 
+def run(denoise: Callable[[Tensor, Tensor | None], Tensor], *args: Any, **options: Any) -> Tensor:
+    """``renoise`` with a network that answers at once."""
+
+    async def answer(canvas: Tensor, thoughts: Tensor | None) -> Tensor:
+        return denoise(canvas, thoughts)
+
+    work = renoise(answer, *args, **options)
+    with pytest.raises(StopIteration) as done:
+        work.send(None)
+    found: Tensor = done.value.value
+    return found
+
+
 @pytest.fixture(scope="module")
 def reference() -> DiffusionGemmaForBlockDiffusion:
     model = DiffusionGemmaForBlockDiffusion(DiffusionGemmaConfig(**CONFIG))
@@ -79,7 +93,7 @@ def test_the_tokens_are_those_of_transformers(
     torch.manual_seed(seed)
     with torch.no_grad():
         context = network.encode(ids)
-        got = renoise(
+        got = run(
             lambda canvas, thoughts: network(context, canvas, thoughts),
             (3, 8), 61, options, generator=torch.default_generator,
         )  # fmt: skip
@@ -115,7 +129,7 @@ def test_a_sure_model_is_done_when_its_answer_stays() -> None:
         seen.append(thoughts)
         return sure_of(target)
 
-    got = renoise(denoise, (2, 8), 61, RenoiseOptions(), generator=torch.Generator().manual_seed(2))
+    got = run(denoise, (2, 8), 61, RenoiseOptions(), generator=torch.Generator().manual_seed(2))
     assert torch.equal(got, target)
     assert len(seen) == 2
     assert seen[0] is None
@@ -132,7 +146,7 @@ def test_a_settled_row_keeps_its_answer() -> None:
         step += 1
         return sure_of(torch.stack([target[0] + (step > 3), target[1] + step % 2]))
 
-    got = renoise(denoise, (2, 8), 61, RenoiseOptions(steps=6), generator=torch.Generator().manual_seed(2))
+    got = run(denoise, (2, 8), 61, RenoiseOptions(steps=6), generator=torch.Generator().manual_seed(2))
     assert step == 6
     assert torch.equal(got[0], target[0])
 
@@ -145,7 +159,7 @@ def test_it_can_be_stopped_after_any_step_and_still_answers() -> None:
         calls += 1
         return torch.randn(1, 4, 61, generator=torch.Generator().manual_seed(calls))
 
-    got = renoise(
+    got = run(
         denoise, (1, 4), 61, RenoiseOptions(), generator=torch.Generator().manual_seed(2), should_stop=lambda: True
     )
     assert calls == 1

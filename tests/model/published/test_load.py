@@ -9,15 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.calls import Denoise, Encode, tokens
+from model.calls import Denoise, Encode, Think, tokens
 from model.published.load import Around, Published, is_published, open_published
-from tests.published import CONFIGS, encoder, make
+from tests.published import MASKED, encoder, make
 
-FULL = [
-    family
-    for family in CONFIGS
-    if "bd3lm" not in family and family not in ("llada2", "sdar", "sdar-moe", "fast-dllm-v2")
-]
+BLOCKS = {"a2d-qwen2-bd3lm", "a2d-qwen3-bd3lm", "bd3lm", "llada2", "sdar", "sdar-moe", "fast-dllm-v2"}
+FULL = [family for family in MASKED if family not in BLOCKS]
 
 
 def opened(root: Path, family: str, **changes: Any) -> Published:
@@ -31,7 +28,7 @@ def asked(published: Published, state: Around, *rows: list[int]) -> Denoise:
     return Denoise(state, canvas, canvas == published.tokenizer.mask)
 
 
-@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("family", MASKED)
 def test_a_place_is_answered_by_what_the_network_says_of_it(tmp_path: Path, family: str) -> None:
     published = opened(tmp_path, family)
     mask = published.tokenizer.mask
@@ -47,7 +44,7 @@ def test_a_place_is_answered_by_what_the_network_says_of_it(tmp_path: Path, fami
     assert (found[:, closed] == -torch.inf).all()
 
 
-@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("family", MASKED)
 def test_calls_of_one_pass_do_not_see_each_other(tmp_path: Path, family: str) -> None:
     published = opened(tmp_path, family)
     mask, encode = published.tokenizer.mask, published.tokenizer.encode
@@ -125,6 +122,22 @@ def test_what_it_cannot_do_is_refused_before_anything_is_computed(tmp_path: Path
         published.run([Encode([1, 2, 3])])
     with pytest.raises(ValueError, match="there is room for 6"):
         published.run([asked(published, Around((60,) * 250), [published.tokenizer.mask] * 7)])
+
+
+def test_a_model_of_random_tokens_encodes_and_thinks(tmp_path: Path) -> None:
+    published = opened(tmp_path, "diffusion-gemma")
+    assert published.canvas_length == 16
+    [state] = published.run([Encode(published.tokenizer.encode("def area("))])
+    canvas = torch.randint(0, 300, (1, 16), generator=torch.Generator().manual_seed(1))
+    [first] = published.run([Think(state, canvas, None)])
+    [second] = published.run([Think(state, canvas, first)])
+    assert first.shape == (1, 16, published.tokenizer.vocab_size)
+    assert not torch.equal(first, second), "it is told what it thought"
+    assert state.nbytes > 0
+    with pytest.raises(ValueError, match="fills no masks"):
+        published.run([Denoise(Around((1,)), canvas, canvas > 0)])
+    with pytest.raises(ValueError, match="fills holes in place"):
+        opened(tmp_path, "llada").run([Think(state, canvas, None)])
 
 
 # Folders that are not right.
