@@ -2,8 +2,9 @@
 
 import json
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,9 @@ from assistant.demo import MARKER, SHOWN, Shown
 from assistant.service import Assistant, open_infiller
 from assistant.source import read_source, take_marker
 from assistant.types import CompletionRequest, CompletionResult
+
+PATIENCE_S = 20.0
+"""After which no further round begins."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,10 @@ class Row:
     reason: str
 
 
-def run(settings: Settings, rounds: int, *, as_json: bool, say: Callable[[str], None]) -> int:
-    """Returns how many holes were answered.
+def run(
+    settings: Settings, rounds: int, *, as_json: bool, say: Callable[[str], None], note: Callable[[str], None]
+) -> int:
+    """Returns how many holes were answered. ``say`` takes the results, ``note`` what is being measured.
 
     Raises:
         HoneError: the model cannot be opened.
@@ -39,9 +45,11 @@ def run(settings: Settings, rounds: int, *, as_json: bool, say: Callable[[str], 
     infiller = open_infiller(settings)
     assistant = Assistant(lambda: infiller)
     ways: tuple[bool | None, ...] = (True, False) if getattr(infiller.denoiser, "can_keep", False) else (None,)
-    assistant.complete(_request(SHOWN[0]))  # the first answer also pays for what is made once
+    # The first answer also pays for what is made once; the least that can be asked for is enough.
+    assistant.complete(replace(_request(SHOWN[0]), steps=1, lengths=1, max_tokens=1))
     rows = []
     for item in SHOWN:
+        note(f"{item.title}: {item.path.name}")
         for row in _rows(assistant, infiller.denoiser, item, ways, rounds):
             rows.append(row)
             say(json.dumps(asdict(row), ensure_ascii=False) if as_json else _line(row))
@@ -54,9 +62,13 @@ def run(settings: Settings, rounds: int, *, as_json: bool, say: Callable[[str], 
 
 
 def _rows(assistant: Assistant, denoiser: Any, item: Shown, ways: Sequence[bool | None], rounds: int) -> Iterator[Row]:
-    """One row for each way; the ways take turns, so that what else the machine does meets all of them alike."""
+    """One row for each way; the ways take turns, so that what else the machine does meets all of them alike. What takes
+    long gets fewer rounds."""
     found: list[list[CompletionResult]] = [[] for _ in ways]
+    started = time.perf_counter()
     for _ in range(rounds):
+        if found[-1] and time.perf_counter() - started > PATIENCE_S:
+            break
         for results, keeps in zip(found, ways, strict=True):
             if keeps is not None:
                 denoiser.keeps = keeps

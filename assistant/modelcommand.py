@@ -360,7 +360,7 @@ def _add_bench(commands: Commands) -> None:
     )
     parser.set_defaults(run=_bench)
     _add_name(parser, "an installed model, a folder, or embedded (the one in use)", nargs="?")
-    parser.add_argument("--rounds", metavar="N", default="3", help="medians of so many (3)")
+    parser.add_argument("--rounds", metavar="N", default="3", help="medians of so many, fewer where they take long (3)")
     parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps (auto)")
     parser.add_argument("--dtype", metavar="NAME", help="auto, bfloat16 or float32 (auto)")
     parser.add_argument("--threads", metavar="N", help="processor threads (one per core)")
@@ -379,7 +379,7 @@ def _bench(options: argparse.Namespace) -> int:
     settings = load_settings(flags)
     from assistant.modelbench import run
 
-    answered = run(settings, int(rounds), as_json=options.json, say=_say)
+    answered = run(settings, int(rounds), as_json=options.json, say=_say, note=_note)
     return ANSWER if answered else NONE
 
 

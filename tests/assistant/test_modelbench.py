@@ -59,6 +59,26 @@ def test_a_published_model_is_measured_both_ways(
     assert all(one["passes"] > 0 for one in rows)
 
 
+def test_what_takes_long_gets_fewer_rounds(
+    know: KnowAnswer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from assistant import service
+
+    denoiser = know("n = len(", "values)")
+    monkeypatch.setattr(modelbench, "open_infiller", service.open_infiller)
+    file = tmp_path / "a.py"
+    file.write_text("n = len(<CURSOR>\n", encoding="utf-8")
+    monkeypatch.setattr(modelbench, "SHOWN", (Shown(file, "a hole", one_line=True),))
+    passes = []
+    for patience in (60.0, 0.0):
+        monkeypatch.setattr(modelbench, "PATIENCE_S", patience)
+        before = len(denoiser.batches)
+        assert main(["model", "bench", "--rounds", "3"]) == 0
+        passes.append(len(denoiser.batches) - before)
+    assert passes[0] > passes[1]
+    assert "hone: a hole: a.py" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("rounds", ["0", "-1", "two", "10000", "1.5"])
 def test_rounds_are_a_number(rounds: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["model", "bench", "--rounds", rounds]) == 2
