@@ -3,7 +3,7 @@
 Beside ``assistant.service``, which opens them, the one place where the assistant touches ``model``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from assistant.errors import ModelError
 from assistant.store import short
 from model.published import load
-from model.published.folder import open_folder
+from model.published.folder import check_names, open_folder
 from model.published.registry import Family
 
 KINDS = (torch.bfloat16, torch.float32)
@@ -35,7 +35,7 @@ class Facts:
     shift: bool = False
     """Whether what is said at a place is about the token behind it."""
     mask: int | None = None
-    """The id of its mask token."""
+    """The id of its mask token; None where it has none, because noise is random tokens."""
     instruct: bool = False
     """Whether its family is spoken to in turns."""
     expands: bool = False
@@ -53,7 +53,7 @@ class Facts:
             blocks = f"blocks of {self.block}, each sees itself and what is before it"
             yield "attention", blocks if self.block else "every token sees all others"
             yield "shift", "each place speaks of the token behind it" if self.shift else "none"
-            yield "mask", f"token {self.mask}"
+            yield "mask", "none: noise is random tokens" if self.mask is None else f"token {self.mask}"
             yield "lengths", "found by the model itself" if self.expands else "searched"
         for kind, count in self.needs.items():
             yield "memory", f"{count / 2**30:.2f} GiB as {kind}"
@@ -72,7 +72,8 @@ def look(folder: Path) -> Facts:
     except ValueError as error:
         raise ModelError(str(error)) from error
     facts = _facts(found.family, found.sizes, found.folder.parameters)
-    return replace(facts, mask=found.tokenizer.mask, ignored=found.folder.unused)
+    mask = None if found.family.uniform else found.tokenizer.mask
+    return replace(facts, mask=mask, ignored=found.folder.unused)
 
 
 def expect(config: Path, name: str) -> Facts:
@@ -88,15 +89,18 @@ def expect(config: Path, name: str) -> Facts:
         raise ModelError(str(error)) from error
 
 
-def check_tokens(folder: Path, name: str) -> None:
-    """Whether the tokenizer in ``folder`` has what its family needs; an autoregressive model's has no mask.
+def check_promised(folder: Path, name: str, tensors: Collection[str] | None) -> None:
+    """All that can be known of ``folder`` before there are weights: the tokenizer has what its family needs (an
+    autoregressive model's has no mask), and so have the names of ``tensors``, where an index tells them.
 
     Raises:
-        ModelError: it has not.
+        ModelError: something is missing, or there is something that is not known.
     """
     try:
         family, sizes = load.expected(folder / "config.json", name)
         load.tokens(folder, family, sizes.vocab)
+        if tensors is not None:
+            check_names(folder, tensors, family.layout.tensors(sizes), family.layout.recomputed(sizes))
     except ValueError as error:
         raise ModelError(str(error)) from error
 

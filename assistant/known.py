@@ -59,6 +59,14 @@ KNOWN = {
         Known("coda-1.7b-instruct", "Salesforce/CoDA-v0-Instruct", "coda", 1.7, "cc-by-nc-4.0", True),
         Known("sdar-1.7b-chat", "JetLM/SDAR-1.7B-Chat", "sdar", 1.7, "mit", True),
         Known("fast-dllm-v2-1.5b", "Efficient-Large-Model/Fast_dLLM_v2_1.5B", "fast-dllm-v2", 1.5, "", True),
+        Known(
+            "diffusion-gemma-26b-it",
+            "google/diffusiongemma-26B-A4B-it",
+            "diffusion-gemma",
+            25.2,
+            "apache-2.0",
+            instruct=True,
+        ),
         Known("mdlm-owt", "kuleshov-group/mdlm-owt", "mdlm", 0.17, "apache-2.0", tokenizer="openai-community/gpt2"),
     )
 }

@@ -102,7 +102,8 @@ def pull(asked: Wish, *, agreed: Callable[[str, str], bool], say: Callable[[str]
         _check_room(folder, [one for _, one in files])
         _check_memory(facts, asked, say)
         pieces = _fetched(files[: -len(weights)], folder)
-        checkpoints.check_tokens(folder, asked.name)
+        index = folder / INDEX
+        checkpoints.check_promised(folder, asked.name, _places(index) if index.is_file() else None)
         pieces += _fetched(files[-len(weights) :], folder)
         facts = checkpoints.look(folder)
         record = Record(
@@ -178,16 +179,17 @@ def _chosen(offer: Offer, folder: Path) -> tuple[list[Offered], list[Offered]]:
     hub.fetch(offer, named["config.json"], folder)
     if WEIGHTS in named:
         return small, [named[WEIGHTS]]
-    shards = _shards(hub.fetch(offer, named[INDEX], folder))
-    if missing := [shard for shard in shards if shard not in named]:
-        raise ModelError(f"{INDEX} of {offer.repo} names {missing[0]!r}, which is not there")
+    shards = sorted(set(_places(hub.fetch(offer, named[INDEX], folder)).values()))
+    if missing := [shard for shard in shards if shard not in named or not shard.endswith(".safetensors")]:
+        raise ModelError(f"{INDEX} of {offer.repo} names {missing[0]!r}, which is no safetensors file that is there")
     return small, [named[shard] for shard in shards]
 
 
-def _shards(index: Path) -> list[str]:
+def _places(index: Path) -> dict[str, str]:
+    """Which tensor lies in which file."""
     try:
-        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        return sorted({str(place) for place in places if str(place).endswith(".safetensors")})
+        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        return {str(name): str(place) for name, place in places.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{index.name} has no weight_map that can be read: {error}") from error
 

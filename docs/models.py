@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from assistant.known import KNOWN
-from model.published.registry import FAMILIES, REFUSED
+from model.published.registry import FAMILIES, REFUSED, Family
 
 PAGE = Path(__file__).with_name("models.md")
 BEGIN, END = "<!-- tables: made by `python docs/models.py` -->\n", "<!-- end of tables -->\n"
@@ -35,13 +35,24 @@ def tables() -> str:
     lines += ["", "| family | models | a place speaks of | mask | length of a hole |", "| --- " * 5 + "|"]
     lines += [
         f"| `{one.name}` | {one.title} | {'the token behind it' if one.shift else 'itself'} | "
-        f"{' or '.join(f'`{_escaped(mask)}`' for mask in one.masks) or f'id {one.mask}'} | "
-        f"{'found by the model' if one.expands else 'searched'} |"
+        f"{_mask(one)} | {_length(one)} |"
         for one in FAMILIES.values()
     ]
     lines += ["", "Refused, with the reason:", ""]
     lines += [f"- `{name}`: {reason}" for name, reason in REFUSED.items()]
     return "\n".join([*lines, "", ""])
+
+
+def _mask(family: Family) -> str:
+    if family.uniform:
+        return "none: random tokens"
+    return " or ".join(f"`{_escaped(mask)}`" for mask in family.masks) or f"id {family.mask}"
+
+
+def _length(family: Family) -> str:
+    if family.uniform:
+        return "of a canvas, behind a prompt"
+    return "found by the model" if family.expands else "searched"
 
 
 def _escaped(text: str) -> str:

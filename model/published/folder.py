@@ -7,7 +7,7 @@ one sentence that names the file or the tensor. The format: https://github.com/h
 
 import json
 import mmap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -55,13 +55,7 @@ class Folder:
 
     def check(self, needed: Mapping[str, tuple[int, ...]], recomputed: Mapping[str, tuple[int, ...]]) -> None:
         """Every needed tensor is there with its shape, and nothing besides but what is ``recomputed``. From headers."""
-        missing = [name for name in needed if name not in self.entries]
-        extra = [name for name in self.entries if name not in needed and name not in recomputed]
-        if missing:
-            unknown = f", and holds {extra[0]!r}, which is not known" if extra else ""
-            raise ValueError(f"{self.path} lacks the tensor {missing[0]!r} ({len(missing)} in all){unknown}")
-        if extra:
-            raise ValueError(f"{self.path} holds the tensor {extra[0]!r} ({len(extra)} in all), which is not known")
+        check_names(self.path, self.entries, needed, recomputed)
         for name, entry in self.entries.items():
             shape = needed[name] if name in needed else recomputed[name]
             if entry.shape != tuple(shape):
@@ -81,6 +75,17 @@ class Folder:
         # A header need not end where a number of this size may begin.
         data = data.clone() if entry.start % entry.dtype.itemsize else data
         return data.view(entry.dtype).view(entry.shape)
+
+
+def check_names(where: Path, names: Collection[str], needed: Collection[str], recomputed: Collection[str]) -> None:
+    """Raises ValueError: a tensor that is needed is not among those of ``where``, or one is that nobody knows."""
+    missing = [name for name in needed if name not in names]
+    extra = [name for name in names if name not in needed and name not in recomputed]
+    if missing:
+        unknown = f", and holds {extra[0]!r}, which is not known" if extra else ""
+        raise ValueError(f"{where} lacks the tensor {missing[0]!r} ({len(missing)} in all){unknown}")
+    if extra:
+        raise ValueError(f"{where} holds the tensor {extra[0]!r} ({len(extra)} in all), which is not known")
 
 
 def open_folder(path: Path) -> Folder:

@@ -278,10 +278,13 @@ def test_names_that_lead_elsewhere_are_refused(
 def test_an_index_leads_nowhere_else(server: Hub, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = server.repos[REPO].files
     files["model-00001-of-00001.safetensors"] = files.pop("model.safetensors")
+    files["model.safetensors.index.json"] = json.dumps({"weight_map": {"a": "modeling_tiny.py"}}).encode()
+    assert main(["model", "pull", REPO]) == 2
+    assert "names 'modeling_tiny.py', which is no safetensors file that is there" in said(capsys)
     index = {"weight_map": {"a": "../../model.safetensors"}}
     files["model.safetensors.index.json"] = json.dumps(index).encode()
     assert main(["model", "pull", REPO]) == 2
-    assert "names '../../model.safetensors', which is not there" in said(capsys)
+    assert "names '../../model.safetensors', which is no safetensors file that is there" in said(capsys)
     files["model.safetensors.index.json"] = b"[]"
     assert main(["model", "pull", REPO]) == 2
     assert "has no weight_map" in said(capsys)
@@ -301,6 +304,25 @@ def test_shards_are_pulled(server: Hub, models: Path, tiny: dict[str, bytes]) ->
     files["model-00003-of-00002.safetensors"] = b"nobody's"
     assert main(["model", "pull", REPO]) == 0
     assert [name for name in names(models / NAME) if name.endswith(".safetensors")] == sorted(shards)
+
+
+def test_tensors_that_an_index_does_not_tell_are_missed_before_weights_are_asked_for(
+    server: Hub, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load
+
+    files = server.repos[REPO].files
+    where = dict.fromkeys(load(files["model.safetensors"]), "model-1.safetensors")
+    files["model-1.safetensors"] = files.pop("model.safetensors")
+    for change, sentence in (
+        ({"vision.weight": "model-1.safetensors"}, "'vision.weight' (1 in all), which is not known"),
+        ({}, "lacks the tensor"),
+    ):
+        index = where | change if change else dict(list(where.items())[1:])
+        files["model.safetensors.index.json"] = json.dumps({"weight_map": index}).encode()
+        assert main(["model", "pull", REPO]) == 2
+        assert sentence in said(capsys)
+    assert "model-1.safetensors" not in server.fetched
 
 
 def test_what_is_not_what_its_configuration_promises_is_not_installed(
