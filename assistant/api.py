@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from assistant.bounds import ServerOptions
-from assistant.errors import HoneError, ModelError
+from assistant.errors import CannotEditError, HoneError, ModelError
 from assistant.guard import knows_token
 from assistant.metrics import Metrics
 from assistant.types import TASKS, Caller, CompletionResult, Draft, Serving
@@ -155,16 +155,21 @@ async def cancel(body: CancelBody, request: Request, serving: ServingOf) -> Canc
 
 @router.post("/edit", responses={501: {"model": ErrorOut, "description": "The model follows no free words."}})
 async def edit(body: EditBody, request: Request, serving: ServingOf) -> EditOut:
-    """Do a task to blocks of a buffer, all of them side by side. A block that is right is left as it is."""
-    if body.instruction is not None or body.task is None:
+    """Do a task, or what an instruction says, to blocks of a buffer, all of them side by side. A block that is right
+    is left as it is."""
+    if body.instruction is None and body.task is None:
+        raise HTTPException(422, f"task or instruction is needed; the model knows the tasks {', '.join(TASKS)}")
+    if body.instruction is not None and not (await serving.info()).instruct:
         raise HTTPException(
-            501 if body.instruction is not None else 422,
+            501,
             f"the loaded model follows no instruction in free words; it knows the tasks {', '.join(TASKS)}",
+            {"x-hone-error": CannotEditError.__name__},
         )
     caller = replace(caller_of(request, body.document, batch=body.batch), request=body.request)
     result = await until_disconnect(request, serving.edit(body.wanted(), caller))
     model = await serving.info()
-    return EditOut.of(result, model.edit_model or model.name)
+    asked = model.instruct_model if body.instruction is not None else model.edit_model
+    return EditOut.of(result, asked or model.name)
 
 
 @router.get("/status", dependencies=ADMIN)
@@ -172,7 +177,7 @@ async def status(request: Request, serving: ServingOf, metrics: MetricsOf) -> St
     """What this server is, and how it is doing."""
     model, problem = None, None
     try:
-        model = ModelOut(**asdict(await serving.info()))
+        model = ModelOut.of(await serving.info())
     except ModelError as error:
         problem = str(error)
     return StatusOut(

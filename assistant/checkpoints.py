@@ -76,6 +76,15 @@ def look(folder: Path) -> Facts:
     return replace(facts, mask=mask, ignored=found.folder.unused)
 
 
+def follows(folder: Path) -> bool:
+    """Whether a published checkpoint can be told in words what to do; False also where it is none of those known."""
+    try:
+        family, _ = load.expected(folder / "config.json", folder.resolve().name)
+    except ValueError:
+        return False
+    return load.is_published(folder) and family.chat is not None
+
+
 def expect(config: Path, name: str) -> Facts:
     """What a ``config.json`` promises, before there are weights. ``name``: of the folder that they will lie in.
 

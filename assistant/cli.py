@@ -22,7 +22,16 @@ from assistant import __version__
 from assistant.config import Settings, load_settings
 from assistant.errors import CannotEditError, DaemonError, HoneError, ModelError, RequestError, SourceError
 from assistant.modelcommand import add_model
-from assistant.models import CANNOT_EDIT, can_edit, edit_folder, for_edits, main_folder, name_of
+from assistant.models import (
+    CANNOT_EDIT,
+    CANNOT_FOLLOW,
+    can_edit,
+    edit_folder,
+    for_edits,
+    is_published,
+    main_folder,
+    name_of,
+)
 from assistant.refactor.arguments import add_fix, add_refactor
 from assistant.source import Source, check_offset, offset_at, position_at, read_source, take_marker, write_source
 from assistant.types import SOURCES, Completer, Completion, CompletionRequest, CompletionResult, OnFinished
@@ -459,13 +468,26 @@ def _refactor(options: argparse.Namespace) -> int:
     return run(options, {name: kind.group for name, kind in KINDS.items()}, _editing)
 
 
+def _follows(folder: Path) -> bool:
+    """Whether the checkpoint follows instructions, as its config says. Only for published ones torch is imported."""
+    if not is_published(folder):
+        return False
+    from assistant.checkpoints import follows
+
+    return follows(folder)
+
+
 @contextmanager
 def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, str]]":
     """Who edits, for several threads at once, and what tells its model from others in the journal."""
     settings = load_settings(vars(options))
-    folder = edit_folder(settings) or main_folder(settings)
-    weights = folder / "model.safetensors"
-    state = (weights.stat().st_mtime_ns, weights.stat().st_size) if weights.exists() else None
+    by_words = options.instruction is not None
+    chosen = for_edits(settings)
+    if by_words and not _follows(main_folder(chosen)):
+        chosen = settings  # the model that fills holes may
+    folder = main_folder(chosen)
+    weights = [(file.name, file.stat()) for file in sorted(folder.glob("*.safetensors"))]
+    state = [(name, stat.st_mtime_ns, stat.st_size) for name, stat in weights]
     model = f"{__version__} {folder.resolve()} {state} {settings.device} {settings.dtype}"
     endpoint = _daemon(settings)
     if endpoint is not None:
@@ -478,12 +500,13 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
 
         @lru_cache(maxsize=1)
         def opened() -> "Ask":
-            if weights.exists() and not can_edit(folder):
-                raise CannotEditError(CANNOT_EDIT)  # as it would when it is open, which takes seconds
+            if weights and (by_words or not can_edit(folder)) and not _follows(folder):
+                # As it would when it is open, which takes seconds.
+                raise CannotEditError(CANNOT_FOLLOW if by_words else CANNOT_EDIT)
             from assistant.refactor.local import here
             from assistant.service import open_infiller
 
-            return stack.enter_context(here(lambda: open_infiller(for_edits(settings)), batch))
+            return stack.enter_context(here(lambda: open_infiller(chosen), batch))
 
         lock = Lock()
 
@@ -573,7 +596,9 @@ def _serve(options: argparse.Namespace) -> int:
         folder, name = edit_folder(settings), name_of(main_folder(settings))
         beside = None
         if folder is not None:
-            beside = Beside(name_of(folder), lambda: open_infiller(for_edits(settings)), can_edit(folder))
+            instruct = _follows(folder)
+            able = can_edit(folder) or instruct
+            beside = Beside(name_of(folder), lambda: open_infiller(for_edits(settings)), able, instruct)
         return Worker(lambda: open_infiller(settings), limits, name=name, beside=beside, on_finished=on_finished)
 
     if not serve(settings, open_worker, any_port=options.any_port):

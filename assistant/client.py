@@ -362,6 +362,7 @@ def to_result(values: Mapping[str, Any]) -> CompletionResult:
 
 def edit_body(request: EditRequest, caller: Caller) -> dict[str, Any]:
     values = vars(request) | {"document": caller.document, "batch": caller.batch, "request": caller.request}
+    values["task"] = request.task or None
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -27,6 +27,8 @@ TORCH = "2.13"
 LEAST_MEMORY = 1 * 2**30
 LEAST_DISK = 512 * 2**20
 PROBE = "def area(width, height):\n    return "
+EDIT_MS = 20_000
+"""What a large model may take to look at it."""
 WRONG = "def area(width, height):\n    retrun width * height\n"
 
 
@@ -214,6 +216,7 @@ def check_model(settings: Settings) -> Iterator[Check]:
     else:
         yield Check("answer", "warning", f"none in {spent}: {result.reason}", "is this model trained? See `hone eval`")
     yield check_edits(settings)
+    yield check_instructions(settings)
 
 
 def check_published(settings: Settings) -> Iterator[Check]:
@@ -246,7 +249,7 @@ def check_edits(settings: Settings) -> Check:
     folder = edit_folder(settings)
     assistant = Assistant(lambda: open_infiller(for_edits(settings)))
     name = f"{folder}, a model of its own" if folder is not None else "the same model"
-    request = EditRequest(WRONG, "fix", ((0, len(WRONG)),), language="python")
+    request = EditRequest(WRONG, "fix", ((0, len(WRONG)),), language="python", budget_ms=EDIT_MS)
     try:
         found = assistant.edit(request)
     except CannotEditError:
@@ -259,7 +262,25 @@ def check_edits(settings: Settings) -> Check:
     except HoneError as error:
         return Check("edits", "broken", str(error), f"see that {folder} is a complete checkpoint")
     what = ", ".join(f"{WRONG[one.start : one.end]!r} -> {one.text!r}" for one in found.edits) or "nothing"
+    if found.reasons == ("budget",):
+        what = "the time was over"
     return Check("edits", "ok", f"{name}; in {WRONG.splitlines()[-1].strip()!r}: {what}, in {found.ms:.0f} ms")
+
+
+def check_instructions(settings: Settings) -> Check:
+    """Who can be told in free words what to do, as headers have it: to ask a large model may take minutes."""
+    from assistant.checkpoints import follows
+    from assistant.models import edit_folder, main_folder
+
+    for folder in (edit_folder(settings), main_folder(settings)):
+        if folder is not None and follows(folder):
+            return Check("words", "ok", f"{folder} follows instructions: `hone refactor --instruction TEXT`")
+    return Check(
+        "words",
+        "ok",
+        "no instruction in free words is followed; tasks are",
+        "`hone model list` has instruct models; name one with --edit-model or HONE_EDIT_MODEL",
+    )
 
 
 def _install(package: str, *flags: str) -> str:

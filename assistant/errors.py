@@ -3,7 +3,7 @@
 HoneError                  one sentence that names the value and the fix; the command line prints it and exits with 2
 ├── RequestError           the request cannot be met as asked: ask differently
 │   ├── PositionError      a place outside of the text
-│   ├── CannotEditError    the model was not trained to edit
+│   ├── CannotEditError    the model was not trained to edit, or follows no instructions
 │   └── SourceError        a file that cannot be read or written as text
 ├── BusyError              too many requests at once: ask again in a moment
 ├── DaemonError            no daemon can be reached or started

@@ -10,7 +10,18 @@ from pathlib import Path
 from assistant.errors import RequestError, SourceError
 from assistant.refactor.asking import Selected, changes
 from assistant.refactor.change import Change
-from assistant.refactor.command import BATCH, DONE, JOBS, WOULD_CHANGE, Editing, check_task, colours, out, tell
+from assistant.refactor.command import (
+    BATCH,
+    DONE,
+    JOBS,
+    WOULD_CHANGE,
+    Editing,
+    check_instruction,
+    check_task,
+    colours,
+    out,
+    tell,
+)
 from assistant.refactor.diff import coloured, patch
 from assistant.refactor.files import Original, below
 from assistant.refactor.journal import Journal
@@ -27,6 +38,8 @@ WORDS = {
     "syntax": "looked doubtful, but what would be better does not parse",
     "budget": "not done: the time was up",
     "long line": "with a line that is longer than the model can edit",
+    "long": "too long for the model, or for its answer",
+    "empty": "for which the model wrote nothing",
 }
 """Reasons behind a number of blocks."""
 HOW = "--edit-model names a checkpoint that was trained to edit, and `hone doctor` says which one is set"
@@ -38,7 +51,11 @@ def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing)
     Raises:
         HoneError: what was asked for cannot be done; the file is as it was.
     """
-    task = check_task(options.task or "fix", None, kinds)
+    task = ""
+    if options.instruction is None:
+        task = check_task(options.task or "fix", kinds)
+    else:
+        check_instruction(options.instruction)
     first, last = _lines(options.lines)
     if options.write and options.file == "-":
         raise RequestError("--write needs a file to write to; the text of stdin goes to stdout")
@@ -50,7 +67,7 @@ def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing)
     root = workspace_of(Path(source.name or "-")) or Path(os.path.realpath(Path(source.name).parent))
     selected = _selected(source, root, options.language, first, last)
     with Journal(root) as journal, editing(options, BATCH) as (ask, model):
-        [change] = changes([selected], task, ask, journal, model=model, jobs=JOBS)
+        [change] = changes([selected], task, ask, journal, model=model, jobs=JOBS, instruction=options.instruction)
     if missing := _missing(change):
         tell(f"{source.name or 'stdin'}: {missing}")
     if source.path is None and not options.check:

@@ -39,6 +39,15 @@ def can_edit(folder: Path) -> bool:
     return isinstance(inserts, int) and inserts > 0
 
 
+def is_published(folder: Path) -> bool:
+    """Whether the checkpoint says of itself that somebody else trained it. ``assistant.checkpoints`` knows more."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("model_type") not in (None, "hone-canvas")
+
+
 def edit_folder(settings: Settings) -> Path | None:
     """The checkpoint that does edits instead of the one that fills holes; None where it is the same, or none is known:
     what the settings say, else the embedded one, where the model that fills holes cannot edit."""

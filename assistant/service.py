@@ -35,7 +35,7 @@ from infill.passes import drive
 from infill.syntax import worse
 from infill.types import Candidate, InfillOptions, OnStep, Prompt, Step
 from model.checkpoint import CheckpointError, load_denoiser
-from model.damage.kinds import KINDS
+from model.damage.kinds import KINDS, instruction
 from model.damage.types import GROUPS
 from model.denoiser import NetworkDenoiser
 from model.published.load import Published, is_published, open_published
@@ -77,11 +77,13 @@ class Assistant:
 
         Raises:
             PositionError: a block is not inside the text.
-            RequestError: an unknown task, or a model that cannot edit.
+            RequestError: an unknown task, or a model that cannot edit or follow.
             ModelError: the model cannot be opened.
         """
         request = checked_edit(request)
         infiller = self.open_editor()
+        if request.instruction is not None and not follows(infiller):
+            infiller = self.open()
         started = time.perf_counter()
         with torch.inference_mode():
             works = [editing(infiller, request, i, should_stop=should_stop) for i in range(len(request.blocks))]
@@ -157,9 +159,11 @@ def checked_edit(request: EditRequest) -> EditRequest:
 
     Raises:
         PositionError: a block is not inside the text, or overlaps another.
-        RequestError: an unknown task, named with those that there are; an instruction without a word.
+        RequestError: an unknown task, named with those that there are; an instruction without a word, or beside a task.
     """
     if request.instruction is not None:
+        if request.task:
+            raise RequestError("task and instruction are two ways to say what is to be done: choose one")
         if not request.instruction.strip():
             raise RequestError("instruction must say what is to be done")
     elif request.task not in GROUPS and request.task not in KINDS:
@@ -181,23 +185,30 @@ def checked_edit(request: EditRequest) -> EditRequest:
 def editing(
     infiller: Infiller, request: EditRequest, block: int, *, should_stop: ShouldStop | None = None
 ) -> Coroutine[Any, Any, Edit]:
-    """One block of a ``checked_edit``, a forward pass at a time: for ``drive`` or a ``Batcher``, in inference mode.
+    """One block of a ``checked_edit``, a forward pass at a time: for ``drive`` or a ``Batcher``, in inference mode. A
+    model that follows instructions is told a task in words.
 
     Raises:
         CannotEditError: the model was not trained to edit, or follows no instructions.
     """
     start, end = request.blocks[block]
-    if request.instruction is not None:
-        published = infiller.denoiser
-        if not isinstance(published, Published) or published.family.chat is None:
-            raise CannotEditError(CANNOT_FOLLOW)
-        asked = InstructPrompt(request.text, start, end, request.instruction, request.language)
+    published = infiller.denoiser
+    if isinstance(published, Published) and follows(infiller):
+        words = instruction(request.task) if request.instruction is None else request.instruction
+        asked = InstructPrompt(request.text, start, end, words, request.language)
         return Instructor(published).begin(asked, budget_ms=request.budget_ms, should_stop=should_stop)
+    if request.instruction is not None:
+        raise CannotEditError(CANNOT_FOLLOW)
     editor = Editor(infiller.denoiser, calibration=infiller.edits)
     if not editor.able:
         raise CannotEditError(CANNOT_EDIT)
     prompt = EditPrompt(request.text, start, end, request.task, request.language, request.filename)
     return editor.begin(prompt, EditOptions(budget_ms=request.budget_ms), should_stop=should_stop)
+
+
+def follows(infiller: Infiller) -> bool:
+    """Whether instructions in free words can be put to the model."""
+    return isinstance(infiller.denoiser, Published) and infiller.denoiser.family.chat is not None
 
 
 def edited(request: EditRequest, found: Sequence[Edit], ms: float) -> EditResult:
@@ -258,8 +269,8 @@ def describe(infiller: Infiller, name: str) -> ModelInfo:
         device=str(denoiser.device),
         dtype=str(known.dtype).removeprefix("torch.") if known else "float32",
         loaded=True,
-        edits=denoiser.inserts > 0,
-        instruct=isinstance(denoiser, Published) and denoiser.family.chat is not None,
+        edits=denoiser.inserts > 0 or follows(infiller),
+        instruct_model=name if follows(infiller) else None,
     )
 
 

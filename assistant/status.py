@@ -60,6 +60,8 @@ class Report:
     edit_model: str | None = None
     """Another model, which does that."""
     edit_model_loaded: bool | None = None
+    instruct_model: str | None = None
+    """The one of them that follows instructions in free words."""
     memory_bytes: int | None = None
     requests: int | None = None
     """For completions."""
@@ -137,6 +139,7 @@ def _told(known: Report, status: Mapping[str, Any], numbers: Mapping[str, float]
             "edits": model.get("edits"),
             "edit_model": model.get("edit_model"),
             "edit_model_loaded": load.get("edit_model_loaded"),
+            "instruct_model": model.get("instruct_model"),
             "requests": int(numbers.get("hone_completions_total", 0)),
             "edited": int(numbers.get("hone_edits_total", 0)),
             "cache_hit_rate": numbers.get("hone_context_tokens_cached_total", 0.0) / asked if asked else None,
@@ -192,6 +195,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  edits     by {report.edit_model}{loaded}"
     elif report.edits is not None:
         yield f"  edits     {'by the same model' if report.edits else 'by none: this model was not trained to edit'}"
+    if report.instruct_model is not None:
+        yield f"  words     are followed by {report.instruct_model}"
     if report.memory_bytes is not None:
         yield f"  memory    {report.memory_bytes / 2**20:.0f} MiB"
     if report.requests is not None:

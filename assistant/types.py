@@ -159,7 +159,8 @@ class EditResult:
     edits: tuple[TextEdit, ...]
     """Small, in order, without overlap; with all of them the buffer parses at least as well as before."""
     reasons: tuple[str | None, ...]
-    """Why a block has no edit ("right", "no gain", "syntax", "budget", "cancelled", "long line"); None where it has."""
+    """Why a block has no edit ("right", "no gain", "syntax", "budget", "cancelled", "long line"; from an instruct model
+    "long" and "empty" too); None where it has."""
     passes: int = 0
     tokens: int = 0
     """Tokens of the blocks."""
@@ -185,8 +186,13 @@ class ModelInfo:
     edit_model: str | None = None
     """The name of another model that does all edits; None where there is none beside it."""
     edit_model_loaded: bool = False
-    instruct: bool = False
-    """Whether it follows free-text instructions."""
+    instruct_model: str | None = None
+    """The name of the model that follows instructions in free words, one of these two; None where neither does."""
+
+    @property
+    def instruct(self) -> bool:
+        """Whether instructions in free words are followed."""
+        return self.instruct_model is not None
 
 
 Outcome = Literal["answered", "empty", "cancelled", "superseded", "failed"]
@@ -254,7 +260,7 @@ class Editing(Protocol):
         """
         Raises:
             PositionError: a block is not inside the text.
-            RequestError: an unknown task, or a model that was not trained to edit.
+            RequestError: an unknown task, a model that was not trained to edit, or one that follows no instructions.
         """
         ...
 

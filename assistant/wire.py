@@ -1,5 +1,6 @@
 """Hone's own API on the wire: what a body may hold, field by field, and what an answer holds. No work is done here."""
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,7 @@ from assistant.types import (
     Draft,
     EditRequest,
     EditResult,
+    ModelInfo,
     Snippet,
     Verdict,
 )
@@ -126,7 +128,10 @@ class EditBody(_Body):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"text": "def add(a, b)\n    return a + b\n", "blocks": [[0, 30]], "task": "fix"}]
+            "examples": [
+                {"text": "def add(a, b)\n    return a + b\n", "blocks": [[0, 30]], "task": "fix"},
+                {"text": "def add(a, b):\n    return a+b\n", "blocks": [[0, 29]], "instruction": "Add annotations."},
+            ]
         }
     )
 
@@ -141,7 +146,9 @@ class EditBody(_Body):
         pattern="^[a-z-]{1,64}$",
         description='What to do: "fix", "modernise", "annotate", "document", "rename", or a kind of one of them.',
     )
-    instruction: str | None = Field(None, max_length=4096, description="In free words: only for instruct models.")
+    instruction: str | None = Field(
+        None, max_length=4096, description="In free words, instead of a task: only where the status says `instruct`."
+    )
     filename: str | None = Field(None, max_length=4096)
     language: str | None = Field(None, max_length=64)
     budget_ms: float | None = Field(None, ge=1, le=3_600_000, allow_inf_nan=False)
@@ -157,6 +164,7 @@ class EditBody(_Body):
             filename=self.filename,
             language=self.language,
             budget_ms=self.budget_ms,
+            instruction=self.instruction,
         )
 
 
@@ -165,7 +173,9 @@ class TextEditOut(BaseModel):
     end: int
     text: str = Field(description="Takes the place of text[start:end].")
     block: int = Field(description="Which of the blocks it is in.")
-    gain: float | None = Field(description="Nats by which the lines around it become likelier.")
+    gain: float | None = Field(
+        description="Nats by which the lines around it become likelier; of an instruct model, the mean log confidence."
+    )
 
 
 class EditOut(BaseModel):
@@ -257,7 +267,12 @@ class ModelOut(BaseModel):
     edits: bool = Field(description="Whether blocks can be edited, by this model or by `edit_model`.")
     edit_model: str | None = Field(description="Another model beside it that does all edits.")
     edit_model_loaded: bool
-    instruct: bool
+    instruct: bool = Field(description="Whether instructions in free words are followed, by `instruct_model`.")
+    instruct_model: str | None
+
+    @classmethod
+    def of(cls, model: ModelInfo) -> "ModelOut":
+        return cls(**asdict(model), instruct=model.instruct)
 
 
 class LoadOut(BaseModel):

@@ -82,6 +82,8 @@ class Beside:
     """Called on the models' thread, again after each unloading."""
     edits: bool = True
     """Whether it says of itself that it can, which is what is told before it is opened."""
+    instruct: bool = False
+    """Whether it follows instructions; where not, they go to the model that fills holes."""
 
 
 class _Model:
@@ -210,7 +212,8 @@ class Worker:
             return CompletionResult((), 0, 0, reason=reason)
 
         result: CompletionResult
-        [result] = await self._work([(begin, nothing)], request.language, options.budget_ms, caller, is_edit=False)
+        works, budget_ms = [(begin, nothing)], options.budget_ms
+        [result] = await self._work(self._main, works, request.language, budget_ms, caller, is_edit=False)
         return result
 
     async def edit(
@@ -231,15 +234,24 @@ class Worker:
             return begin, nothing
 
         works = [beginning(block) for block in range(len(request.blocks))]
-        found = await self._work(works, request.language, request.budget_ms, caller, is_edit=True)
+        model = self._editor
+        if request.instruction is not None and self._beside is not None and not self._beside.instruct:
+            model = self._main
+        found = await self._work(model, works, request.language, request.budget_ms, caller, is_edit=True)
         return edited(request, found, 1000 * (time.monotonic() - started))
 
     async def _work(
-        self, works: Sequence["_Begin"], language: str | None, budget_ms: float | None, caller: Caller, *, is_edit: bool
+        self,
+        model: _Model,
+        works: Sequence["_Begin"],
+        language: str | None,
+        budget_ms: float | None,
+        caller: Caller,
+        *,
+        is_edit: bool,
     ) -> list[Any]:
         """The results of one request's parts, each a job of its own; all stop when one of them fails."""
         now = time.monotonic()
-        model = self._editor if is_edit else self._main
         jobs = [_Job(model, begin, nothing, language, budget_ms, caller, now, is_edit) for begin, nothing in works]
         with self._changed:
             if self._closed:
@@ -284,7 +296,8 @@ class Worker:
             return known
         able = self._beside.edits if self._editor.info is None else self._editor.info.edits
         there = self._editor.infiller is not None
-        return replace(known, edits=able, edit_model=self._beside.name, edit_model_loaded=there)
+        told = self._beside.name if self._beside.instruct else known.instruct_model
+        return replace(known, edits=able, edit_model=self._beside.name, edit_model_loaded=there, instruct_model=told)
 
     def load(self) -> Load:
         infillers = [one for one in (model.infiller for model in self._models) if one is not None]

@@ -2,9 +2,13 @@
 
 import os
 import signal
+from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+from tests.published import KNOWN, make_instructed
 
 torch.set_num_threads(1)
 # A shell's background job ignores interrupts, and so would every program that the tests start and interrupt.
@@ -16,3 +20,9 @@ settings.register_profile(
 )
 settings.register_profile("thorough", parent=settings.get_profile("hone"), max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "hone"))
+
+
+@pytest.fixture(scope="session")
+def instructed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published checkpoint in two files that follows the instructions of ``tests.published.KNOWN``."""
+    return make_instructed(tmp_path_factory.mktemp("instructed"), KNOWN, parts=2)

@@ -1,7 +1,7 @@
 """Tiny checkpoints of every published family, with random weights, in the layout of the real ones."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from model.published.load import Published
+from infill.instruct import ASKED, GROWTH, ROOM
+from model.published import moe
+from model.published.load import Published, open_published
 from model.published.registry import FAMILIES
 from model.tokenizer import BYTE_OF
 
@@ -199,3 +201,66 @@ def learn(published: Published, text: str, *, steps: int = 300, seed: int = 0) -
         loss.backward()
         optimiser.step()
     network.eval().requires_grad_(requires_grad=False)
+
+
+def prompt_ids(published: Published, instruction: str, block: str) -> list[int]:
+    """What an instruct model is asked, of a block of Python without indentation."""
+    chat, tokenizer = published.family.chat, published.tokenizer
+    assert chat is not None
+    text = ASKED.format(instruction=instruction, language="python", block=block.strip("\n"))
+    return [*tokenizer.encode_marked(chat.before), *tokenizer.encode(text), *tokenizer.encode_marked(chat.after)]
+
+
+def learn_answers(published: Published, known: Sequence[tuple[str, str, str]], *, steps: int = 200) -> None:
+    """Teaches the network to answer instructions about blocks: (instruction, block, answer). The end stands behind an
+    answer as often as there is room."""
+    tokenizer, network = published.tokenizer, published.network
+    prompts = [prompt_ids(published, instruction, block) for instruction, block, _ in known]
+    rows: list[torch.Tensor] = []
+    for prompt, (_, block, answer) in zip(prompts, known, strict=True):
+        room = int(GROWTH * len(tokenizer.encode(block))) + ROOM
+        rows.append(torch.tensor([*prompt, *[*tokenizer.encode(answer), *[tokenizer.eot] * room][:room]]).repeat(2, 1))
+    generator = torch.Generator().manual_seed(0)
+    optimiser = torch.optim.Adam(network.requires_grad_(requires_grad=True).parameters())
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = 0.01 * (1 - 0.9 * step / steps)
+        begin, row = len(prompts[step % len(rows)]), rows[step % len(rows)]
+        hidden = torch.rand(row.shape, generator=generator) < torch.rand(2, 1, generator=generator) + 0.2
+        hidden[:, :begin] = False
+        hidden[0, begin:] = True
+        asked = hidden.roll(-1, dims=1) if published.family.shift else hidden
+        loss = torch.nn.functional.cross_entropy(
+            network(row.masked_fill(hidden, tokenizer.mask), None, asked), row[hidden]
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    network.requires_grad_(requires_grad=False)
+
+
+def make_instructed(root: Path, known: Sequence[tuple[str, str, str]], *, parts: int = 1) -> Path:
+    """A folder of the family LLaDA that has learned such answers, its weights in one file or in several."""
+    path = make(root, "llada", max_sequence_length=768, n_layers=1)
+    published = open_published(path, device="cpu", dtype="float32")
+    assert isinstance(published.network, moe.Network)
+    learn_answers(published, known, steps=100 + 50 * len(known))
+    learned = {name: part.clone() for name, part in moe._destinations(published.network)}
+    (path / "model.safetensors").unlink()
+    files = (
+        ["model.safetensors"]
+        if parts == 1
+        else [f"model-{i:05}-of-{parts:05}.safetensors" for i in range(1, parts + 1)]
+    )
+    where = {name: files[index % parts] for index, name in enumerate(learned)}
+    for file in files:
+        save_file({name: learned[name] for name, its in where.items() if its == file}, path / file)
+    if parts > 1:
+        (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    return path
+
+
+BLOCK = "def f(a):\n    return a*2\n"
+SPACES, SPACED = "Add spaces.", "def f(a):\n    return a * 2\n"
+MODERN = "def f(a):\n    return a+a\n"
+KNOWN = ((SPACES, BLOCK, SPACED), ("Modernise this block.", BLOCK, f"```python\n{MODERN}```"))
+"""What the model of ``instructed`` in conftest.py has learned."""

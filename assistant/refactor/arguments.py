@@ -15,11 +15,19 @@ def add_refactor(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="files and folders (this folder); - reads FILE:LINE from stdin, as linters and grep write it",
     )
-    parser.add_argument("--instruction", metavar="TEXT", help="what to do, in words; needs a model that follows them")
+    _add_instruction(parser, "a TASK")
     _add_selection(parser)
     _add_work(parser)
     _add_results(parser)
     _add_safety(parser)
+
+
+def _add_instruction(parser: argparse._ActionsContainer, instead_of: str) -> None:
+    parser.add_argument(
+        "--instruction",
+        metavar="TEXT",
+        help=f"what to do, in free words, instead of {instead_of}; needs a published instruct model (--edit-model)",
+    )
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +84,9 @@ def _add_safety(parser: argparse.ArgumentParser) -> None:
 
 def add_fix(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the file, or - for stdin: then the text goes to stdout")
-    parser.add_argument("--task", metavar="TASK", help="modernise, annotate, document, rename, or a kind of one (fix)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--task", metavar="TASK", help="modernise, annotate, document, rename, or a kind of one (fix)")
+    _add_instruction(what, "a task")
     parser.add_argument("--lines", metavar="A-B", help="these lines alone, counted from 1")
     parser.add_argument("--stdin-filename", metavar="NAME", help="what stdin is to be taken for, for its language")
     parser.add_argument("--language", metavar="NAME", help="python, tsx, ... instead of what the file's name says")

@@ -73,11 +73,12 @@ def changes(
     *,
     model: str,
     jobs: int,
+    instruction: str | None = None,
     on_blocks: Callable[[int, bool], None] = lambda *_: None,
 ) -> Generator[Change, None, None]:
     """What becomes of each file, in order; ``jobs`` requests are under way at once, also beyond the file that is waited
-    for. ``model`` tells models apart in the journal. ``on_blocks`` is told how many more blocks have their answer, and
-    whether the model was asked for it.
+    for. ``model`` tells models apart in the journal. ``instruction``: what to do in free words, where there is no task.
+    ``on_blocks`` is told how many more blocks have their answer, and whether the model was asked for it.
     """
     ask = Ruling(ask)
     stop = threading.Event()
@@ -88,11 +89,11 @@ def changes(
     try:
         while True:
             while running < 2 * jobs and (one := next(waiting, None)) is not None:
-                answers = _Answers(one, task, model, journal)
+                answers = _Answers(one, task, instruction, model, journal)
                 if known := len(one.blocks) - len(answers.todo):
                     on_blocks(known, False)
                 for blocks in answers.pieces():
-                    answers.asked[blocks] = pool.submit(_answers, ask, one, task, blocks, stop.is_set)
+                    answers.asked[blocks] = pool.submit(_answers, ask, one, task, instruction, blocks, stop.is_set)
                 running += len(answers.asked)
                 under_way.append((one, answers))
             if not under_way:
@@ -117,14 +118,15 @@ def changes(
 class _Answers:
     """Of one file."""
 
-    def __init__(self, selected: Selected, task: str, model: str, journal: Journal) -> None:
+    def __init__(self, selected: Selected, task: str, instruction: str | None, model: str, journal: Journal) -> None:
         self.selected = selected
         self.asked: dict[tuple[Block, ...], Future[dict[Block, Answer]]] = {}
         self._journal = journal
         original = selected.original
+        words = {} if instruction is None else {"instruction": instruction}
         self._keys = {
             block: key(
-                model=model, task=task, language=selected.language, path=original.path, text=original.digest,
+                **words, model=model, task=task, language=selected.language, path=original.path, text=original.digest,
                 block=[block.start, block.end],
             )
             for block in selected.blocks
@@ -154,7 +156,12 @@ class _Answers:
 
 
 def _answers(
-    ask: Ask, selected: Selected, task: str, blocks: tuple[Block, ...], should_stop: ShouldStop
+    ask: Ask,
+    selected: Selected,
+    task: str,
+    instruction: str | None,
+    blocks: tuple[Block, ...],
+    should_stop: ShouldStop,
 ) -> dict[Block, Answer]:
     request = EditRequest(
         selected.original.text,
@@ -162,6 +169,7 @@ def _answers(
         tuple((block.start, block.end) for block in blocks),
         filename=selected.original.path,
         language=selected.language,
+        instruction=instruction,
     )
     found = _by_block(blocks, ask(request, should_stop))
     late = [block for block in blocks if found[block].reason == "budget"]

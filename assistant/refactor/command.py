@@ -46,10 +46,13 @@ TAUGHT = ("python",)
 """What the embedded model learned to edit; other languages are for those who ask for them."""
 BATCH, JOBS = 32, 8
 BEYOND = "beyond the limit"
+LONGEST = 4096
+"""Characters of an instruction, as the daemon takes them."""
+SHOWN = 60
 KEPT = (
     "task", "paths", "language", "include", "exclude", "kind", "name", "query", "limit", "limit_files", "jobs", "batch",
     "daemon", "write", "interactive", "verify", "verify_timeout", "force", "model", "edit_model", "device", "dtype",
-    "threads",
+    "threads", "instruction",
 )  # fmt: skip
 """Options that an interrupted run is gone on with."""
 OVERRIDDEN = ("model", "edit_model", "device", "dtype", "threads", "daemon", "jobs", "batch")
@@ -70,19 +73,37 @@ def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing)
             # There is no task here, so the first word is a path as well.
             root = _root([Path(path) for path in [options.task, *options.paths] if path is not None])
             return _undo(root, options) if options.undo else _resume(root, options, kinds, editing)
-        check_task(options.task, options.instruction, kinds)
+        if options.instruction is not None:
+            _take_instruction(options, kinds)
+        else:
+            check_task(options.task, kinds)
         return _Refactoring(options, kinds, editing).run()
 
 
-def check_task(task: str | None, instruction: str | None, kinds: Mapping[str, str]) -> str:
+def _take_instruction(options: argparse.Namespace, kinds: Mapping[str, str]) -> None:
+    """There is no task beside an instruction, so the first word is a path as well."""
+    check_instruction(options.instruction)
+    word = options.task
+    if word is not None and (word in TASKS or word in kinds) and not os.path.lexists(word):
+        raise RequestError(f"the task {word!r} and --instruction are two ways to say what is to be done: choose one")
+    options.task, options.paths = None, [path for path in [word, *options.paths] if path is not None]
+
+
+def check_instruction(instruction: str) -> None:
+    """Raises:
+    RequestError: it says nothing, or more than can be asked.
+    """
+    if not instruction.strip() or len(instruction) > LONGEST:
+        raise RequestError(f"--instruction must say what is to be done, in at most {LONGEST} characters")
+
+
+def check_task(task: str | None, kinds: Mapping[str, str]) -> str:
     """Raises:
     RequestError: it is none; lists those that there are.
     """
     known = f"it knows the tasks {', '.join(TASKS)}, and each of their {len(kinds)} kinds, which docs/edits.md lists"
-    if instruction is not None:
-        raise RequestError(f"--instruction needs a model that follows instructions, which this one does not: {known}")
     if task is None:
-        raise RequestError("a TASK is needed: `hone refactor fix src`; " + known)
+        raise RequestError("a TASK or --instruction TEXT is needed: `hone refactor fix src`; " + known)
     if task not in TASKS and task not in kinds:
         close = get_close_matches(task, [*TASKS, *kinds], 3)
         meant = f"; is it {' or '.join(close)}?" if close else ""
@@ -114,7 +135,8 @@ class _Refactoring:
         """``places``: lines of files below the root, instead of what stands on stdin."""
         self.options, self.editing = options, editing
         self.exclude = tuple(options.exclude or ())
-        self.task: str = options.task
+        self.task: str = options.task or ""
+        self.instruction: str | None = options.instruction
         self.places = places
         self.limit = _whole(options.limit, "--limit")
         self.limit_files = _whole(options.limit_files, "--limit-files")
@@ -275,8 +297,9 @@ class _Refactoring:
             pace = Pace()
             watched = stack.enter_context(watching(self.console, found.blocks, pace))
             made = changes(
-                found.selected, self.task, ask, journal, model=model, jobs=max(self.jobs, 1), on_blocks=watched
-            )
+                found.selected, self.task, ask, journal, model=model, jobs=max(self.jobs, 1),
+                instruction=self.instruction, on_blocks=watched,
+            )  # fmt: skip
             for one in made:
                 changed.append(self._limited(one, changed))
                 if self._is_full(changed):
@@ -401,7 +424,9 @@ class _Refactoring:
             self._check_clean(found)
             stored = {name: getattr(self.options, name) for name in KEPT}
             stored["paths"] = [path if path == "-" else os.path.abspath(path) for path in self.options.paths]  # noqa: PTH100
-            run = journal.begin(self.task, stored | {"places": self.places, "folder": str(Path.cwd())})
+            run = journal.begin(
+                self.task or told(self.instruction), stored | {"places": self.places, "folder": str(Path.cwd())}
+            )
             return self.go_on(found, journal, run)
 
     def go_on(self, found: _Selection, journal: Journal, run: Run) -> int:
@@ -475,6 +500,12 @@ class _Refactoring:
 
     def _tell(self, message: str) -> None:
         tell(message)
+
+
+def told(instruction: str | None) -> str:
+    """An instruction as a run is called by."""
+    words = " ".join((instruction or "").split())
+    return f'"{words if len(words) <= SHOWN else words[: SHOWN - 1] + "…"}"'
 
 
 def tell(message: str) -> None:

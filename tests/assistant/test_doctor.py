@@ -93,3 +93,17 @@ def test_little_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.check_memory().state == "warning"
     monkeypatch.setattr(doctor, "LEAST_DISK", 2**60)
     assert doctor.check_disk().state == "warning"
+
+
+def test_who_follows_instructions_is_told(instructed: Path, checkpoint: Path) -> None:
+    assert doctor.check_instructions(Settings(model=checkpoint)).found.startswith("no instruction in free words")
+    for settings in (Settings(model=instructed), Settings(model=checkpoint, edit_model=instructed)):
+        check = doctor.check_instructions(settings)
+        assert (check.state, check.fix) == ("ok", None)
+        assert check.found.startswith(f"{instructed} follows instructions")
+
+
+def test_a_published_model_for_edits_is_looked_at(instructed: Path, checkpoint: Path) -> None:
+    check = doctor.check_edits(Settings(model=checkpoint, edit_model=instructed))
+    assert check.state == "ok"
+    assert f"{instructed}, a model of its own" in check.found

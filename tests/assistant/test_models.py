@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from assistant import models
+from assistant.checkpoints import follows
 from assistant.cli import main
 from assistant.config import Settings, load_settings
 from assistant.errors import SettingError
-from assistant.models import can_edit, edit_folder, for_edits
+from assistant.models import can_edit, edit_folder, for_edits, is_published
 from model.checkpoint import save_model
 from model.config import SIZES, ModelConfig
 from model.network import Network
 from tests.fakes import small_tokenizer
+from tests.published import make
 
 
 @pytest.fixture
@@ -78,3 +80,24 @@ def test_doctor_says_who_edits(folders: Path, tmp_path: Path, capsys: pytest.Cap
     assert f"ok       edits     {tmp_path / 'yes'}, a model of its own; in 'retrun" in capsys.readouterr().out
     assert main([*model, "--edit-model", str(folders / "edits")]) == 1
     assert "BROKEN   edits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("family", "published", "instruct"),
+    [("llada", True, True), ("a2d-qwen3", True, True), ("dreamon", True, False), ("mdlm", True, False)],
+)
+def test_who_follows_instructions_is_told_by_the_config(
+    tmp_path: Path, family: str, published: bool, instruct: bool
+) -> None:
+    folder = make(tmp_path, family)
+    (folder / "model.safetensors").unlink()
+    assert (is_published(folder), follows(folder)) == (published, instruct)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model_type": "hone-canvas"}', '{"model_type": "gpt2"}', "\xff"])
+def test_nobody_else_follows(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text, encoding="latin-1")
+    assert is_published(tmp_path) == ("gpt2" in text)
+    assert not follows(tmp_path)
+    assert not is_published(tmp_path / "none")
+    assert not follows(tmp_path / "none")

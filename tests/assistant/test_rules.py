@@ -1,5 +1,7 @@
 """Syntax errors mended by rule: slips of the hand, inside of the blocks alone, before a model and instead of one."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +120,19 @@ def test_other_tasks_and_other_failures_are_the_models() -> None:
 
     with pytest.raises(ModelError):
         Ruling(damaged)(request(WRONG), lambda: False)
+
+
+def test_an_instruction_is_passed_on_as_it_is() -> None:
+    asked: list[EditRequest] = []
+
+    def ask(one: EditRequest, _: ShouldStop) -> EditResult:
+        asked.append(one)
+        return EditResult((), ("right",))
+
+    wanted = replace(request(WRONG, task=""), instruction="Fix this block.")
+    assert Ruling(ask)(wanted, lambda: False).edits == ()
+    assert asked == [wanted]
+    assert by_rule(request(WRONG), lambda: False).is_mended
 
 
 def test_it_stops_when_it_is_told_to() -> None:

@@ -2,15 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 import torch
 
-from infill.instruct import ASKED, GROWTH, ROOM, Instructor, InstructPrompt
+from infill.instruct import Instructor, InstructPrompt
 from infill.passes import drive
 from model.published.load import Published, open_published
-from tests.published import make
+from tests.published import learn_answers, make
 
 TEXT = "import os\n\n\nclass Box:\n    def size(self):\n        return self.w*self.h\n\n\nprint(Box())\n"
 START, END = TEXT.index("    def size"), TEXT.index("\n\n\nprint") + 1
@@ -18,33 +19,10 @@ BLOCK = TEXT[START:END]
 ORDER = "Add spaces."
 
 
-def prompt_of(published: Published, block: str = "def size(self):\n    return self.w*self.h") -> list[int]:
-    chat, tokenizer = published.family.chat, published.tokenizer
-    assert chat is not None
-    text = ASKED.format(instruction=ORDER, language="python", block=block)
-    return [*tokenizer.encode_marked(chat.before), *tokenizer.encode(text), *tokenizer.encode_marked(chat.after)]
-
-
 def taught(folder: Path, family: str, answer: str) -> Published:
-    """A model that answers the prompt with ``answer``, its end behind it as often as there is room."""
     path = make(folder, family, max_position_embeddings=512, max_sequence_length=512)
     published = open_published(path, device="cpu", dtype="float32")
-    tokenizer, prompt = published.tokenizer, prompt_of(published)
-    room = int(GROWTH * len(tokenizer.encode(BLOCK))) + ROOM
-    row = torch.tensor([*prompt, *tokenizer.encode(answer), *[tokenizer.eot] * room])[: len(prompt) + room]
-    generator = torch.Generator().manual_seed(0)
-    optimiser = torch.optim.Adam(published.network.requires_grad_(requires_grad=True).parameters(), lr=3e-3)
-    for _ in range(200):
-        hidden = torch.rand(4, len(row), generator=generator) < torch.rand(4, 1, generator=generator) + 0.2
-        hidden[:, : len(prompt)] = False
-        hidden[0, len(prompt) :] = True
-        asked = hidden.roll(-1, dims=1) if published.family.shift else hidden
-        logits = published.network(row.repeat(4, 1).masked_fill(hidden, tokenizer.mask), None, asked)
-        loss = torch.nn.functional.cross_entropy(logits, row.repeat(4, 1)[hidden])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    published.network.requires_grad_(requires_grad=False)
+    learn_answers(published, [(ORDER, dedent(BLOCK), answer)])
     return published
 
 

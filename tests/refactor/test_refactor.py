@@ -168,8 +168,8 @@ def test_limits(project: Path, hone: Hone) -> None:
         assert f"{blocks} block{'s' * (blocks > 1)} changed in {files} file{'s' * (files > 1)}" in done.err, done
 
 
-def test_unknown_tasks_and_instructions_list_the_tasks(project: Path, hone: Hone) -> None:
-    for arguments in (["mend"], ["--instruction", "make it nice"], [], ["make it nice", "."]):
+def test_unknown_tasks_list_the_tasks(project: Path, hone: Hone) -> None:
+    for arguments in (["mend"], [], ["make it nice", "."]):
         done = hone("refactor", *arguments)
         assert done.code == 2
         assert "knows the tasks fix, modernise, annotate, document, rename, and each of their" in done.err
