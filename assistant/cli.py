@@ -233,6 +233,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps (auto)")
     group.add_argument("--dtype", metavar="NAME", help="auto, bfloat16 or float32 (auto)")
+    group.add_argument("--quantize", metavar="NAME", help="int8 or int4: a published model's weights in fewer bits")
     group.add_argument("--threads", metavar="N", help="processor threads (one per core)")
 
 

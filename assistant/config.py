@@ -31,6 +31,8 @@ class Settings:
     """auto, cpu, cuda, cuda:N or mps."""
     dtype: str | None = None
     """auto, bfloat16 or float32."""
+    quantize: str | None = None
+    """int8 or int4: a published model's weights in fewer bits."""
     threads: int | None = None
     """Processor threads of the model."""
     n: int = 1
@@ -213,6 +215,7 @@ READERS: dict[str, Callable[[object], Any]] = {
     "edit_model": checkpoint,
     "device": device,
     "dtype": choice("auto", "bfloat16", "float32"),
+    "quantize": choice("int8", "int4"),
     "threads": whole(1, 1024),
     "n": whole(1, 64),
     "max_tokens": whole(1, 4096),

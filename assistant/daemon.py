@@ -192,8 +192,8 @@ def command(settings: Settings) -> list[str]:
 
 
 PASSED = (
-    "model", "edit_model", "device", "dtype", "threads", "host", "port", "socket", "allow_host", "allow_origin",
-    "log_code", "idle_unload", "exit_idle", "memory", "queue",
+    "model", "edit_model", "device", "dtype", "quantize", "threads", "host", "port", "socket", "allow_host",
+    "allow_origin", "log_code", "idle_unload", "exit_idle", "memory", "queue",
 )  # fmt: skip
 """Everything but the token, which other users could read from a command line: it comes from the environment."""
 

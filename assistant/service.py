@@ -242,8 +242,12 @@ def open_infiller(settings: Settings, *, cache_bytes: int = LIMIT_BYTES) -> Infi
         torch.set_num_threads(settings.threads)
     try:
         if is_published(folder):
-            published = open_published(folder, device=settings.device, dtype=settings.dtype or "auto")
+            published = open_published(
+                folder, device=settings.device, dtype=settings.dtype or "auto", quantize=settings.quantize
+            )
             return Infiller(published, calibration=in_place(folder), cache_bytes=cache_bytes, requests=InPlace)
+        if settings.quantize is not None:
+            raise ModelError(f"--quantize {settings.quantize} is for published models, and {folder} is none of them")
         denoiser = load_denoiser(folder, device=settings.device, dtype=settings.dtype or "auto")
         return Infiller(
             denoiser,

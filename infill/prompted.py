@@ -82,7 +82,7 @@ async def _composed(
     length = published.canvas_length
     ids = list[int]()
     while len(ids) < limit and not (ids and pace.tight()):
-        state = await encode([*prompt, *ids], None)
+        state: Any = await encode([*prompt, *ids], None)
         pace.passes += 1
 
         async def denoise(canvas: Tensor, thoughts: Tensor | None, state: Any = state) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import engines, keystroke, latency, parts, run, serving
+from benchmarks import engines, keystroke, latency, parts, quantize, run, serving
 from infill.machine import bandwidth, dispatch_us, kernel_ms, peak
 from infill.metrics import Mean
 from infill.tasks import Task
@@ -265,3 +265,10 @@ def test_the_plain_module_computes_what_hone_computes() -> None:
     assert rows[1].same > 0.99
     int8 = engines.of_int8(engines.int8_weights)(options, passes[:1], Path())
     assert 1e-3 < float((int8[0]() - ours[0]()).abs().max()) < 3, "another format is another number, though close"
+
+
+def test_weights_in_fewer_bits_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert quantize.main(["--n", "1"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert found["int8"]["nats"] != found["float32"]["nats"], "nothing was packed"
+    assert abs(found["int8"]["nats"] - found["float32"]["nats"]) < abs(found["int4"]["nats"] - found["float32"]["nats"])

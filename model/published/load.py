@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from model.calls import Call, Denoise
 from model.checkpoint import choose_device, choose_dtype
 from model.published.folder import Folder, open_folder, read_json
 from model.published.moe import Kept
+from model.published.quantized import BYTES
 from model.published.registry import FAMILIES, Family, family_of
 from model.published.tokenizer import PublishedTokenizer, load_tokenizer
 
@@ -224,9 +226,11 @@ def open_published(
     dtype: str = "auto",
     family: str | None = None,
     available: int | None = None,
+    quantize: str | None = None,
 ) -> Published:
     """``device``: auto, cpu, cuda or mps; ``dtype``: auto, bfloat16 or float32. ``family``: instead of what the folder
-    says of itself. ``available``: bytes that the device has free; asked of it where None.
+    says of itself. ``available``: bytes that the device has free; asked of it where None. ``quantize``: "int8" or
+    "int4", for weights in fewer bits.
 
     Raises:
         CheckpointError: no such device or dtype.
@@ -235,14 +239,19 @@ def open_published(
     place = choose_device(device)
     kind = choose_dtype(dtype, place)
     looked = look(path, family)
-    sizes, need = looked.sizes, memory(looked.folder.parameters, kind)
+    sizes, layout = looked.sizes, looked.family.layout
+    if quantize is not None and not layout.can_quantize:
+        raise ValueError(f"{looked.family.title} can be opened as it is only, not with --quantize {quantize}")
+    need = memory(looked.folder.parameters, kind, quantize, outer=looked.outer)
     free = available if available is not None else free_memory(place)
     if need > free:
         raise ValueError(
             f"{path} needs about {need / 2**30:.1f} GiB on {place} as {str(kind).removeprefix('torch.')}, and "
             f"{free / 2**30:.1f} GiB are free: choose another --device or --dtype"
+            + (", or --quantize int8 or int4" if layout.can_quantize and quantize is None else "")
         )
-    network = looked.family.layout.build(sizes, looked.folder.read, device=place, dtype=kind)
+    fewer: dict[str, Any] = {} if quantize is None else {"quantize": quantize}
+    network = layout.build(sizes, looked.folder.read, device=place, dtype=kind, **fewer)
     made: type[Published] = Published
     if looked.family.uniform:
         # Looked up late: it imports transformers' models, which takes seconds.
@@ -271,6 +280,12 @@ class Looked:
     def positions(self) -> int:
         known: int = self.sizes.positions
         return min(known, self.family.context or known)
+
+    @property
+    def outer(self) -> int:
+        """Numbers of the embedding and the head: whatever has a row for each token."""
+        shapes = self.family.layout.tensors(self.sizes).values()
+        return sum(prod(shape) for shape in shapes if shape and shape[0] == self.sizes.vocab)
 
 
 def look(path: Path, family: str | None = None) -> Looked:
@@ -319,9 +334,11 @@ def is_published(path: Path) -> bool:
     return isinstance(found, dict) and found.get("model_type") not in (None, "hone-canvas")
 
 
-def memory(parameters: int, dtype: torch.dtype) -> int:
-    """Bytes that a model of so many numbers needs on its device, with what a pass computes."""
-    weights = parameters * dtype.itemsize
+def memory(parameters: int, dtype: torch.dtype, quantize: str | None = None, *, outer: int = 0) -> int:
+    """Bytes that a model of so many numbers needs on its device, with what a pass computes. ``outer``: how many of them
+    belong to its embedding and head, which are never made small."""
+    small = dtype.itemsize if quantize is None else BYTES[quantize]
+    weights = int(outer * dtype.itemsize + (parameters - outer) * small)
     return int(max(weights * HEADROOM, weights + LEAST_HEADROOM))
 
 

@@ -13,6 +13,7 @@ tokens, D width, H heads, kvH heads of keys, S head size, R rotated part of it, 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.nn import functional
 
 from model.published.fields import flag, number, only, whole
 from model.published.places import allowed, places, turned, turns
+from model.published.quantized import Quantized, linear, quantize_layer
 
 Shapes = dict[str, tuple[int, ...]]
 ROWS = 4096
@@ -395,7 +397,7 @@ class Layer(nn.Module):
         """x [B, L, D], cos and sin [B, L, R / 2], mask [B, 1, L, L] or None -> [B, L, D]; with ``around`` all but the
         last of the mask are of W places."""
         mixed = self._attend(self._norm(x, self.norm1), cos, sin, mask, keep, around)
-        x = x + functional.linear(mixed, self.out, self.out_bias)
+        x = x + linear(mixed, self.out, self.out_bias)
         y = self._norm(x, self.norm2)
         fed: Tensor = self.feed(y.flatten(0, 1))
         return x + fed.view_as(x)
@@ -404,7 +406,7 @@ class Layer(nn.Module):
         self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, keep: Kept | None, around: Around | None
     ) -> Tensor:
         heads, shared = self.sizes.heads, self.sizes.kv_heads
-        y = functional.linear(x, self.qkv, self.qkv_bias).unflatten(-1, (-1, self.sizes.head_dim))
+        y = linear(x, self.qkv, self.qkv_bias).unflatten(-1, (-1, self.sizes.head_dim))
         q, k, v = (part.transpose(1, 2) for part in y.split([heads, shared, shared], dim=2))
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self._norm(q, self.q_norm), self._norm(k, self.k_norm)
@@ -473,11 +475,19 @@ class Network(nn.Module):
         return (cos, sin) if self.sizes.turned_wide else (cos.to(dtype), sin.to(dtype))
 
 
-def build(sizes: Sizes, read: Callable[[str], Tensor], *, device: torch.device | str, dtype: torch.dtype) -> Network:
+def build(
+    sizes: Sizes,
+    read: Callable[[str], Tensor],
+    *,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    quantize: str | None = None,
+) -> Network:
     """The network with the weights that ``read`` gives for each name of ``tensors``; a KeyError says: it is not there.
 
-    Each tensor is copied straight into its place, so that besides the network itself only one tensor is held. A float32
-    router stays float32. Raises ValueError: the head is the embedding, but the file has another one besides.
+    Each tensor is copied straight into its place, so that besides the network itself only one tensor is held; with
+    ``quantize`` ("int8", "int4") one layer, too, before it is made small. A float32 router stays float32. Raises
+    ValueError: the head is the embedding, but the file has another one besides.
     """
     if sizes.tied:
         _same_head(sizes, read)
@@ -485,13 +495,21 @@ def build(sizes: Sizes, read: Callable[[str], Tensor], *, device: torch.device |
         network = Network(sizes)
     network.requires_grad_(requires_grad=False)
     wide = sizes.router is not None and sizes.router.sigmoid
-    for name, p in list(network.named_parameters()):
-        kind = torch.float32 if wide and name.endswith(("feed.gate", "feed.bias")) else dtype
-        _put(network, name, nn.Parameter(torch.empty(p.shape, device=device, dtype=kind), requires_grad=False))
-    if sizes.tied:
-        network.head = network.embedding
-    for name, part in _destinations(network):
-        part.copy_(read(name))
+
+    def filled(module: nn.Module, parts: Callable[[], list[tuple[str, Tensor]]], *, deep: bool) -> None:
+        for name, p in list(module.named_parameters(recurse=deep)):
+            kind = torch.float32 if wide and name.endswith(("feed.gate", "feed.bias")) else dtype
+            _put(module, name, nn.Parameter(torch.empty(p.shape, device=device, dtype=kind), requires_grad=False))
+        if module is network and sizes.tied:
+            network.head = network.embedding
+        for name, part in parts():
+            part.copy_(read(name))
+
+    filled(network, lambda: _outer_parts(network), deep=False)
+    for index, layer in enumerate(network.layers):
+        filled(layer, partial(_layer_parts, network, index), deep=True)
+        if quantize is not None:
+            quantize_layer(layer, quantize)
     return network.eval()
 
 
@@ -509,21 +527,29 @@ def _same_head(sizes: Sizes, read: Callable[[str], Tensor]) -> None:
 
 def _destinations(network: Network) -> list[tuple[str, Tensor]]:
     """Each published name, and the part of a parameter that it fills."""
-    sizes, names = network.sizes, network.sizes.names
+    layers = [part for index in range(len(network.layers)) for part in _layer_parts(network, index)]
+    return _outer_parts(network) + layers
+
+
+def _outer_parts(network: Network) -> list[tuple[str, Tensor]]:
+    names = network.sizes.names
     parts = [(f"{names.embedding}.weight", network.embedding.data), (f"{names.norm}.weight", network.norm.data)]
-    if not sizes.tied:
+    if not network.sizes.tied:
         parts.append((f"{names.head}.weight", network.head.data))
-    for index, layer in enumerate(network.layers):
-        assert isinstance(layer, Layer)
-        norms = (layer.norm1.data, layer.norm2.data)
-        mine = [(f"{name}.weight", norm) for name, norm in zip(names.norms, norms, strict=True)]
-        mine += _attention_parts(layer, sizes)
-        if isinstance(layer.feed, FeedForward):
-            mine += _swiglu_parts(names.feed, layer.feed.gate_up.data, layer.feed.down.data)
-        else:
-            mine += _expert_parts(layer.feed)
-        parts += [(f"{names.layers}.{index}.{name}", part) for name, part in mine]
     return parts
+
+
+def _layer_parts(network: Network, index: int) -> list[tuple[str, Tensor]]:
+    layer, sizes, names = network.layers[index], network.sizes, network.sizes.names
+    assert isinstance(layer, Layer)
+    norms = (layer.norm1.data, layer.norm2.data)
+    mine = [(f"{name}.weight", norm) for name, norm in zip(names.norms, norms, strict=True)]
+    mine += _attention_parts(layer, sizes)
+    if isinstance(layer.feed, FeedForward):
+        mine += _swiglu_parts(names.feed, layer.feed.gate_up.data, layer.feed.down.data)
+    else:
+        mine += _expert_parts(layer.feed)
+    return [(f"{names.layers}.{index}.{name}", part) for name, part in mine]
 
 
 def _attention_parts(layer: Layer, sizes: Sizes) -> list[tuple[str, Tensor]]:
@@ -566,9 +592,9 @@ def _put(module: nn.Module, path: str, value: nn.Parameter) -> None:
     setattr(module.get_submodule(".".join(parents)), name, value)
 
 
-def _feed(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
-    gate, up = functional.linear(x, gate_up).chunk(2, dim=-1)
-    return functional.linear(functional.silu(gate) * up, down)
+def _feed(x: Tensor, gate_up: Tensor | Quantized, down: Tensor | Quantized) -> Tensor:
+    gate, up = linear(x, gate_up).chunk(2, dim=-1)
+    return linear(functional.silu(gate) * up, down)
 
 
 def _rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:

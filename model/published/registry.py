@@ -36,7 +36,8 @@ class Layout:
     tensors: Callable[[Any], Shapes]
     recomputed: Callable[[Any], Shapes]
     build: Callable[..., torch.nn.Module]
-    """(sizes, read, device=, dtype=)."""
+    """(sizes, read, device=, dtype=), and quantize= where it can."""
+    can_quantize: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,9 @@ class Family:
     """Trained to find the length of a hole: one token makes two masks of one, another takes one away."""
 
 
-def _dense(sizes: Callable[..., moe.Sizes], **fixed: Any) -> Layout:
-    return Layout(lambda config: sizes(config, **fixed), dense.tensors, dense.recomputed, dense.build)
+def _llama(sizes: Callable[..., moe.Sizes], **fixed: Any) -> Layout:
+    """Networks of Llama's kind, with experts or without, are one network here."""
+    return Layout(lambda config: sizes(config, **fixed), moe.tensors, moe.recomputed, moe.build, can_quantize=True)
 
 
 def _blockwise(sizes: Callable[..., moe.Sizes], field: str, default: int) -> Layout:
@@ -108,11 +110,7 @@ def _blockwise(sizes: Callable[..., moe.Sizes], field: str, default: int) -> Lay
             raise ValueError(f"{field} must be a whole number, at least 1, but is {block!r}")
         return sizes(config, block=block)
 
-    return Layout(sized, dense.tensors, dense.recomputed, dense.build)
-
-
-def _moe(sizes: Callable[..., moe.Sizes], **fixed: Any) -> Layout:
-    return Layout(lambda config: sizes(config, **fixed), moe.tensors, moe.recomputed, moe.build)
+    return _llama(sized)
 
 
 def _late(name: str) -> Callable[..., Any]:
@@ -125,7 +123,7 @@ def _late(name: str) -> Callable[..., Any]:
 
 
 _DIT = Layout(dit.sizes, dit.tensors, dit.recomputed, dit.build)
-_DREAM = _dense(dense.qwen2)
+_DREAM = _llama(dense.qwen2)
 
 FAMILIES = {
     family.name: family
@@ -144,13 +142,13 @@ FAMILIES = {
             chat=None,
             expands=True,
         ),
-        Family("open-dcoder", "Open-dCoder", _dense(dense.qwen2), "opendcoder", masks=("<M>",), shift=True, chat=None),
-        Family("a2d-qwen2", "Tiny-A2D (Qwen2)", _dense(dense.qwen2), "a2d-mdlm"),
-        Family("a2d-qwen3", "Tiny-A2D (Qwen3)", _dense(dense.qwen3), "a2d-mdlm"),
+        Family("open-dcoder", "Open-dCoder", _llama(dense.qwen2), "opendcoder", masks=("<M>",), shift=True, chat=None),
+        Family("a2d-qwen2", "Tiny-A2D (Qwen2)", _llama(dense.qwen2), "a2d-mdlm"),
+        Family("a2d-qwen3", "Tiny-A2D (Qwen3)", _llama(dense.qwen3), "a2d-mdlm"),
         Family(
             "a2d-llama",
             "Tiny-A2D (Llama)",
-            _dense(dense.llama),
+            _llama(dense.llama),
             "a2d-mdlm",
             ends=("<|end_of_text|>", "<|eot_id|>"),
             chat=Chat(
@@ -158,12 +156,12 @@ FAMILIES = {
                 "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
             ),
         ),
-        Family("a2d-qwen2-bd3lm", "Tiny-A2D (Qwen2, blocks)", _dense(dense.qwen2, block=32), "a2d-bd3lm", fim=QWEN_FIM),
-        Family("a2d-qwen3-bd3lm", "Tiny-A2D (Qwen3, blocks)", _dense(dense.qwen3, block=32), "a2d-bd3lm", fim=QWEN_FIM),
+        Family("a2d-qwen2-bd3lm", "Tiny-A2D (Qwen2, blocks)", _llama(dense.qwen2, block=32), "a2d-bd3lm", fim=QWEN_FIM),
+        Family("a2d-qwen3-bd3lm", "Tiny-A2D (Qwen3, blocks)", _llama(dense.qwen3, block=32), "a2d-bd3lm", fim=QWEN_FIM),
         Family(
             "llada",
             "LLaDA, LLaDA-1.5, iLLaDA",
-            _dense(dense.llada),
+            _llama(dense.llada),
             "llada",
             masks=("<|mdm_mask|>",),
             mask=126336,
@@ -173,7 +171,7 @@ FAMILIES = {
         Family(
             "llada-moe",
             "LLaDA-MoE",
-            _moe(moe.llada_moe),
+            _llama(moe.llada_moe),
             "llada",
             mask=156895,
             ends=("<|endoftext|>", "<|role_end|>"),
@@ -182,13 +180,13 @@ FAMILIES = {
         Family(
             "llada2",
             "LLaDA2",
-            _moe(moe.llada2, block=32),
+            _llama(moe.llada2, block=32),
             "llada2",
             mask=156895,
             ends=("<|endoftext|>", "<|role_end|>"),
             chat=LING,
         ),
-        Family("coda", "CoDA", _dense(dense.qwen3), "coda", mask=151669, shift=True),
+        Family("coda", "CoDA", _llama(dense.qwen3), "coda", mask=151669, shift=True),
         Family(
             "sdar",
             "SDAR",
