@@ -1,5 +1,6 @@
 """Weights in 8 and 4 bits: how far from the wide ones, how much smaller, and what is left as it is."""
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_an_unknown_kind_and_a_missing_library_are_named(monkeypatch: pytest.Mon
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(quantized.importlib, "import_module", missing)
+    monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(ValueError, match="pip install"):
         Quantized(torch.zeros(64, 64), "int8")
     assert "hone[quantize]" in MISSING
