@@ -69,8 +69,9 @@ def test_what_was_learnt_is_still_known_in_8_bits(tmp_path: Path) -> None:
 
 
 def test_memory_is_asked_for_what_is_held() -> None:
-    billion = 10**9
-    wide, small = memory(billion, torch.bfloat16), memory(billion, torch.bfloat16, "int4", outer=billion // 10)
+    parameters = 10**10
+    wide = memory(parameters, torch.bfloat16)
+    small = memory(parameters, torch.bfloat16, "int4", outer=parameters // 10)
     assert wide / 2.6 > small > wide / 4
 
 
