@@ -243,7 +243,7 @@ def make_instructed(root: Path, known: Sequence[tuple[str, str, str]], *, parts:
     path = make(root, "llada", max_sequence_length=768, n_layers=1)
     published = open_published(path, device="cpu", dtype="float32")
     assert isinstance(published.network, moe.Network)
-    learn_answers(published, known, steps=100 + 50 * len(known))
+    learn_answers(published, known, steps=150 * len(known))
     learned = {name: part.clone() for name, part in moe._destinations(published.network)}
     (path / "model.safetensors").unlink()
     files = (

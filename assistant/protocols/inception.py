@@ -4,15 +4,19 @@
 the whole draft so far and replaces the one before; a place that is not written yet is shown as ``OPEN``. The last chunk
 is the answer, the only one that has passed the syntax gate; where nothing passed, it is empty and takes the draft away.
 
-Editing, applying and chatting need a model that follows instructions. None can be loaded, so the three routes say so.
+Next edits and merges are answered where a model follows instructions (``rewrite``), in the chat shape: the region in a
+code block, or the literal None where nothing is to be changed; the merged text as it is. Where none follows, and for
+chats, the routes say so.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
-from typing import cast
+from typing import Any, cast
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, Field
 
 from assistant.api import caller_of, until_disconnect
 from assistant.errors import HoneError, RequestError
@@ -21,15 +25,19 @@ from assistant.protocols.answer import (
     Json,
     JsonRoute,
     Wish,
+    as_events,
+    as_json,
     completion_request,
     error_body,
     event,
     first,
+    new_id,
     options_of,
     serving_of,
 )
 from assistant.protocols.fim import Hole
-from assistant.types import CompletionResult, Draft
+from assistant.protocols.rewrite import NONE, Rewrite, merge, next_edit
+from assistant.types import CompletionResult, Draft, EditResult
 
 router = APIRouter(route_class=JsonRoute, tags=["Inception"])
 
@@ -81,14 +89,88 @@ def drawn(draft: Draft) -> str:
     return "".join(OPEN if token is None else token for token in draft.tokens)
 
 
+class Message(BaseModel):
+    role: str = "user"
+    content: str | list[Any]
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, str):
+            return self.content
+        parts = [part.get("text") for part in self.content if isinstance(part, dict)]
+        return "".join(part for part in parts if isinstance(part, str))
+
+
+class RewriteBody(BaseModel):
+    """Other keys are accepted and not read: how an answer is sampled is the model's own business."""
+
+    model: str | None = None
+    messages: list[Message] = Field(min_length=1)
+    stream: bool | None = None
+
+    @property
+    def prompt(self) -> str:
+        """Raises:
+        RequestError: there is not one message of a user.
+        """
+        said = [message.text for message in self.messages if message.role == "user"]
+        if len(said) != 1:
+            raise RequestError(f"messages must hold one of the role user, not {len(said)}")
+        return said[0]
+
+
 @router.post("/v1/edit/completions")
-async def edit(request: Request) -> Response:
-    raise RequestError(await _refusal(request, "rewrite code by instruction"))
+async def edit(request: Request, body: RewriteBody) -> Response:
+    """The next edit of a region. Whatever the reason, no edit is no error."""
+    await _require_words(request, "rewrite code by instruction")
+    rewrite = next_edit(body.prompt)
+    found = await _found(request, rewrite)
+    text = rewrite.result(found)
+    return await _answer(request, body, NONE if text == rewrite.block else f"```\n{text}\n```", found)
 
 
 @router.post("/v1/apply/completions")
-async def apply(request: Request) -> Response:
-    raise RequestError(await _refusal(request, "merge an update into a file"))
+async def apply(request: Request, body: RewriteBody) -> Response:
+    """An update merged into a text; an error where it could not be, since the text as it was is no merged one."""
+    await _require_words(request, "merge an update into a file")
+    rewrite = merge(body.prompt)
+    found = await _found(request, rewrite)
+    if found.reasons[0] not in (None, "right"):
+        raise RequestError(f"the update was not merged: {NOT_MERGED.get(found.reasons[0] or '', found.reasons[0])}")
+    return await _answer(request, body, rewrite.result(found), found)
+
+
+NOT_MERGED = {
+    "syntax": "what the model wrote parses worse than the original",
+    "long": "the original and the update are too long for the model, or its answer for the original",
+    "empty": "the model wrote nothing",
+    "budget": "the time was over",
+}
+
+
+async def _require_words(request: Request, what: str) -> None:
+    if not (await serving_of(request).info()).instruct:
+        raise RequestError(await _refusal(request, what))
+
+
+async def _found(request: Request, rewrite: Rewrite) -> EditResult:
+    return await until_disconnect(request, serving_of(request).edit(rewrite.request(), caller_of(request)))
+
+
+async def _answer(request: Request, body: RewriteBody, text: str, found: EditResult) -> Response:
+    """In the shape of a chat. ``usage`` counts the tokens of the block; how long the answer was, nobody counts."""
+    info = await serving_of(request).info()
+    about: Json = {"reason": found.reasons[0], "passes": found.passes}
+    head: Json = {"id": new_id("edit"), "object": "chat.completion", "created": int(time.time())}
+    head["model"] = body.model or info.instruct_model
+    usage = {"prompt_tokens": found.tokens, "completion_tokens": 0, "total_tokens": found.tokens}
+    if not body.stream:
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return as_json(head | {"choices": [choice], "usage": usage, "hone": about})
+    head["object"] = "chat.completion.chunk"
+    piece = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
+    last = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    return as_events([head | {"choices": [piece]}, head | {"choices": [last], "usage": usage, "hone": about}])
 
 
 @router.post("/v1/chat/completions")
@@ -112,5 +194,8 @@ async def _has_slot(request: Request) -> bool:
 
 
 async def _refusal(request: Request, what: str) -> str:
-    name = (await serving_of(request).info()).name
+    info = await serving_of(request).info()
+    name = info.instruct_model or info.name
+    if info.instruct:
+        return f"the model {name} cannot {what} here: it follows instructions about code; use /v1/hone/edit"
     return f"the model {name} cannot {what}: it follows no instructions, it completes code; use /v1/fim/completions"

@@ -1,5 +1,9 @@
 """`hone refactor` and `hone fix` with instructions in free words, by a tiny published model that knows some answers."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from assistant.service import open_infiller
 from tests.mender import Mender
 from tests.published import BLOCK, MODERN, SPACED, SPACES
 from tests.refactor.conftest import Hone, Ran, commit, git, snapshot
+from tests.serve.processes import ROOT
 
 TEXT = "import os\n\n\n" + BLOCK
 
@@ -124,3 +129,31 @@ def test_a_model_that_follows_none_lists_the_tasks(
         [line] = done.err.splitlines()
         assert "follows no instruction in free words" in line
         assert "one of the tasks fix, modernise, annotate, document, rename" in line
+
+
+def test_other_weights_are_another_model(project: Path, hone: Hone, words: Hone, instructed: Path) -> None:
+    own = Path(shutil.copytree(instructed, project.parent / "own"))
+    arguments = ("refactor", "--instruction", SPACES, "a.py", "--edit-model", str(own))
+    assert "from the journal" not in hone(*arguments).err
+    assert "1 block from the journal" in hone(*arguments).err
+    os.utime(max(own.glob("model-*.safetensors")), (1, 1))
+    assert "from the journal" not in hone(*arguments).err
+
+
+def test_who_follows_none_says_so_at_once(project: Path) -> None:
+    """Without waiting for torch, which takes seconds."""
+    code = (
+        "import sys; from assistant.cli import main; code = main(sys.argv[1:]); assert 'torch' not in sys.modules; "
+        "sys.exit(code)"
+    )
+    arguments = ["refactor", "--instruction", SPACES, "--daemon", "never"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done
+    assert "follows no instruction in free words" in done.stderr
+    assert "AssertionError" not in done.stderr
