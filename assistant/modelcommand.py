@@ -66,6 +66,10 @@ def _list(options: argparse.Namespace) -> int:
         _say(line)
     for wrong in store.damaged():
         _note(wrong)
+    for name, count in store.begun():
+        _note(
+            f"{name}: {gib(count)} are there of a pull that was stopped; pull it again, or `hone model remove {name}`"
+        )
     return ANSWER
 
 

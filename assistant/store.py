@@ -123,6 +123,13 @@ def damaged(env: Mapping[str, str] | None = None) -> list[str]:
     return found
 
 
+def begun(env: Mapping[str, str] | None = None) -> list[tuple[str, int]]:
+    """Models of which a part was gathered, and how many bytes of it."""
+    folder = models_folder(env)
+    found = sorted(folder.glob(f"*{PARTIAL}")) if folder.is_dir() else []
+    return [(path.name.removesuffix(PARTIAL), _size(path)) for path in found if path.is_dir()]
+
+
 def read_record(path: Path) -> Record:
     """The record of the model in ``path``.
 
@@ -222,13 +229,17 @@ def remove(name: str) -> int:
     there = [one for one in (path, begun) if one is not None and one.is_dir() and not one.is_symlink()]
     if not there:
         raise ModelError(f"no model {name!r} is installed; `hone model list` has those that there are")
-    count = sum(one.lstat().st_size for folder in there for one in folder.rglob("*") if one.is_file())
+    count = sum(map(_size, there))
     try:
         for one in there:
             _delete(_leaving(one))
     except OSError as error:
         raise ModelError(f"{error.filename} cannot be removed: {error.strerror}") from error
     return count
+
+
+def _size(folder: Path) -> int:
+    return sum(one.lstat().st_size for one in folder.rglob("*") if one.is_file())
 
 
 def _leaving(path: Path) -> Path:

@@ -172,10 +172,15 @@ def test_a_link_in_the_store_is_no_model(models: Path, checkpoint: Path) -> None
     assert list(checkpoint.iterdir())
 
 
-def test_what_is_half_there_is_not_found_and_is_removed_with_its_name(models: Path) -> None:
+def test_what_is_half_there_is_not_found_and_is_removed_with_its_name(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (store.partial("tiny") / "config.json").write_text("{}", encoding="utf-8")
     assert store.find("tiny") is None
     assert store.installed() == []
+    assert store.begun() == [("tiny", 2)]
+    assert main(["model", "list"]) == 0
+    assert "tiny: 0.0 MiB are there of a pull that was stopped" in capsys.readouterr().err
     store.remove("tiny")
     assert list(models.iterdir()) == []
 
