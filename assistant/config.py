@@ -24,7 +24,7 @@ class Settings:
     """
 
     model: Path | None = None
-    """A checkpoint's folder; None for the embedded model. Outside, an installed model's name, or "embedded"."""
+    """A checkpoint's folder; None: the embedded model. Outside, an installed model's name, or "embedded"."""
     edit_model: Path | None = None
     """A checkpoint folder for edits; None: the model, and where that cannot edit, the embedded one for edits."""
     device: str = "auto"
@@ -196,12 +196,13 @@ def device(value: object) -> str:
 
 
 EMBEDDED = "embedded"
+EMBEDDED_FOLDER = Path(__file__).parents[1] / "model" / "weights" / "hone-tiny-python"
 
 
-def checkpoint(value: object) -> Path | None:
+def checkpoint(value: object) -> Path:
     """A folder, or the name of an installed model, which comes first: ``./NAME`` is the folder of that name."""
     if value == EMBEDDED:
-        return None
+        return EMBEDDED_FOLDER
     path = (value if isinstance(value, Path) else store.find(name(value)) or Path(name(value))).expanduser()
     if not path.is_dir():
         raise ValueError(
@@ -210,9 +211,13 @@ def checkpoint(value: object) -> Path | None:
     return path
 
 
+def edit_checkpoint(value: object) -> Path | None:
+    return None if value == EMBEDDED else checkpoint(value)
+
+
 READERS: dict[str, Callable[[object], Any]] = {
     "model": checkpoint,
-    "edit_model": checkpoint,
+    "edit_model": edit_checkpoint,
     "device": device,
     "dtype": choice("auto", "bfloat16", "float32"),
     "quantize": choice("int8", "int4"),

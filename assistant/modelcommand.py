@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant import store
-from assistant.config import EMBEDDED, Settings, config_path, load_settings
+from assistant.config import EMBEDDED, EMBEDDED_FOLDER, Settings, config_path, load_settings
 from assistant.errors import HoneError, ModelError, RequestError, SettingError
 from assistant.known import KNOWN
 
@@ -140,7 +140,7 @@ def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
 def in_use() -> tuple[str, Settings]:
     """The name, or else the folder, of the model that the settings choose; and the settings."""
     settings = load_settings()
-    if settings.model is None:
+    if settings.model is None or settings.model == EMBEDDED_FOLDER:
         return EMBEDDED, settings
     return store.name_in_store(settings.model) or str(settings.model), settings
 
@@ -192,7 +192,7 @@ def _add_use(commands: Commands) -> None:
         "use",
         help="make a model the one that is used",
         description="Write `model = ...` into the settings file and leave the rest of it as it is. The model's headers "
-        "are checked first. A daemon that runs is replaced by the next one that is started.",
+        "are checked first. A daemon that runs goes on with the model that it has until another is started.",
     )
     parser.set_defaults(run=_use)
     _add_name(parser, "an installed model, the folder of a checkpoint, or embedded")
@@ -202,7 +202,7 @@ def _use(options: argparse.Namespace) -> int:
     from assistant.setting import write_setting
 
     if options.name == EMBEDDED:
-        path = write_setting("model", None)
+        path = write_setting("model", EMBEDDED)
         _say(f"the embedded model is used ({path})")
     else:
         folder, name = chosen(options.name)
@@ -291,9 +291,7 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _asked(name: str) -> tuple[Path, str | None]:
-    from assistant.models import EMBEDDED as FOLDER
-
-    return (FOLDER, EMBEDDED) if name == EMBEDDED else chosen(name)
+    return (EMBEDDED_FOLDER, EMBEDDED) if name == EMBEDDED else chosen(name)
 
 
 def _lines(name: str | None, folder: Path, facts: Any, record: store.Record | None) -> Iterator[tuple[str, str]]:
@@ -375,12 +373,7 @@ def _bench(options: argparse.Namespace) -> int:
     rounds = options.rounds
     if not (rounds.isascii() and rounds.isdecimal()) or not 1 <= int(rounds[:4]) <= 1000 or len(rounds) > 4:
         raise RequestError(f"--rounds must be a whole number from 1 to 1000, not {rounds!r}")
-    flags = vars(options)
-    if options.name is not None and options.name != EMBEDDED:
-        flags = flags | {"model": chosen(options.name)[0]}
-    elif options.name is not None:
-        flags = flags | {"model": EMBEDDED}
-    settings = load_settings(flags)
+    settings = load_settings(vars(options) | ({"model": _asked(options.name)[0]} if options.name else {}))
     from assistant.modelbench import run
 
     answered = run(settings, int(rounds), as_json=options.json, say=_say, note=_note)

@@ -8,9 +8,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from assistant.config import Settings
+from assistant.config import EMBEDDED_FOLDER, Settings
 
-EMBEDDED = Path(__file__).parents[1] / "model" / "weights" / "hone-tiny-python"
+EMBEDDED = EMBEDDED_FOLDER
 EMBEDDED_EDITS = EMBEDDED.with_name("hone-tiny-python-edits")
 
 

@@ -23,7 +23,7 @@ import platformdirs
 import psutil
 
 from assistant import __version__
-from assistant.config import Settings
+from assistant.config import EMBEDDED_FOLDER, Settings
 from assistant.errors import DaemonError
 
 LARGEST = 64 * 2**10
@@ -237,7 +237,7 @@ def misfit(endpoint: Endpoint, settings: Settings) -> str | None:
     if endpoint.version != __version__:
         return f"it has version {endpoint.version}, this is {__version__}"
     if settings.model is not None and model_name(settings) != endpoint.model:
-        return f"it holds {endpoint.model or 'the embedded model'}, not {settings.model}"
+        return f"it holds {endpoint.model or 'the embedded model'}, not {model_name(settings) or 'the embedded model'}"
     if settings.edit_model is not None and edit_model_name(settings) != endpoint.edit_model:
         return f"it edits with {endpoint.edit_model or 'the model of its choice'}, not {settings.edit_model}"
     if settings.device not in ("auto", endpoint.device):
@@ -248,7 +248,9 @@ def misfit(endpoint: Endpoint, settings: Settings) -> str | None:
 
 
 def model_name(settings: Settings) -> str | None:
-    return None if settings.model is None else str(settings.model.resolve())
+    if settings.model is None or settings.model.resolve() == EMBEDDED_FOLDER.resolve():
+        return None
+    return str(settings.model.resolve())
 
 
 def edit_model_name(settings: Settings) -> str | None:

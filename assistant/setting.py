@@ -13,8 +13,8 @@ from assistant.source import write_source
 _VALUE = re.compile(r"""[ \t]*=[ \t]*("(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s"'#\[{]+)[ \t]*(?=\r?\n|#|\Z)""")
 
 
-def write_setting(key: str, value: str | None) -> Path:
-    """``key = "value"`` in the settings file, or no such line where ``value`` is None. Returns the file's path.
+def write_setting(key: str, value: str) -> Path:
+    """``key = "value"`` in the settings file. Returns the file's path.
 
     Raises:
         SettingError: the file cannot be read, written, or changed without touching more of it.
@@ -30,12 +30,11 @@ def write_setting(key: str, value: str | None) -> Path:
     except (OSError, UnicodeDecodeError, SourceError) as error:
         raise SettingError(f"{path} cannot be changed: {error}") from error
     except ValueError as error:
-        line = "no line for it" if value is None else f"{key} = {_quoted(value)}"
-        raise SettingError(f"{path}: {error}; write it by hand: {line}") from None
+        raise SettingError(f"{path}: {error}; write it by hand: {key} = {_quoted(value)}") from None
     return path
 
 
-def changed(text: str, key: str, value: str | None) -> str:
+def changed(text: str, key: str, value: str) -> str:
     """The file's text with another value of ``key``.
 
     Raises:
@@ -45,8 +44,7 @@ def changed(text: str, key: str, value: str | None) -> str:
     if before is None:
         raise ValueError("it is no TOML that can be read")
     new = _replaced(text, key, value)
-    wanted = {name: old for name, old in before.items() if name != key} | ({} if value is None else {key: value})
-    if _parsed(new) != wanted:
+    if _parsed(new) != before | {key: value}:
         raise ValueError(f"{key} does not stand on a line of its own")
     return new
 
@@ -58,19 +56,14 @@ def _parsed(text: str) -> dict[str, object] | None:
         return None
 
 
-def _replaced(text: str, key: str, value: str | None) -> str:
+def _replaced(text: str, key: str, value: str) -> str:
     end = "\r\n" if "\r\n" in text else "\n"
     line = re.search(rf"^[ \t]*{key}(?=[ \t]*=)", text, re.MULTILINE)
     found = None if line is None else _VALUE.match(text, line.end())
-    if line is None or found is None:
-        if value is None:
-            return text
-        gap = end if text and not text.endswith("\n") else ""
-        return f"{text}{gap}{key} = {_quoted(value)}{end}"
-    if value is not None:
+    if found is not None:
         return text[: found.start(1)] + _quoted(value) + text[found.end(1) :]
-    rest = text.find("\n", found.end())
-    return text[: line.start()] + (text[rest + 1 :] if rest >= 0 else "")
+    gap = end if text and not text.endswith("\n") else ""
+    return f"{text}{gap}{key} = {_quoted(value)}{end}"
 
 
 def _quoted(value: str) -> str:

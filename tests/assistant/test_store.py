@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from assistant import store
+from assistant import __version__, runtime, store
 from assistant.cli import main
-from assistant.config import config_path, load_settings
+from assistant.config import EMBEDDED_FOLDER, config_path, load_settings
 from assistant.errors import ModelError
+from assistant.runtime import Endpoint
 from assistant.setting import changed
 from assistant.store import Piece, Record
 
@@ -54,7 +55,7 @@ def test_an_installed_model_is_listed_found_and_used_by_name(
     assert not rows["embedded"]["in_use"]
     assert not rows["dreamon-7b"]["installed"]
     assert main(["model", "use", "embedded"]) == 0
-    assert load_settings().model is None
+    assert load_settings().model == EMBEDDED_FOLDER
 
 
 def test_the_list_marks_what_is_in_use(models: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,8 +106,8 @@ def test_what_cannot_be_opened_is_not_used(models: Path, tmp_path: Path, capsys:
 )
 def test_one_line_of_the_settings_changes_and_nothing_else(before: str, after: str) -> None:
     assert changed(before, "model", "m") == after
-    without = changed(after, "model", None)
-    assert tomllib.loads(without) == {k: v for k, v in tomllib.loads(before).items() if k != "model"}
+    assert tomllib.loads(after) == tomllib.loads(before) | {"model": "m"}
+    assert changed(after, "model", "m") == after
 
 
 @pytest.mark.parametrize("before", ['model = """\nold"""\n', 'exclude = ["""\nmodel = "x"\n"""]\n', "[a]\nb = 1\n"])
@@ -127,12 +128,32 @@ def test_the_settings_file_keeps_its_bytes_and_its_mode(
     assert file.read_bytes() == '# ünï\r\nbudget_ms = 300\r\nmodel = "tiny"\r\n'.encode()
     assert file.stat().st_mode & 0o777 == 0o640
     assert main(["model", "use", "embedded"]) == 0
-    assert file.read_bytes() == "# ünï\r\nbudget_ms = 300\r\n".encode()
+    assert file.read_bytes() == '# ünï\r\nbudget_ms = 300\r\nmodel = "embedded"\r\n'.encode()
     file.write_text("[table]\na = 1\n", encoding="utf-8")
-    assert main(["model", "use", "embedded"]) == 0
     assert main(["model", "use", "tiny"]) == 2
     assert file.read_text(encoding="utf-8") == "[table]\na = 1\n"
     assert 'write it by hand: model = "tiny"' in capsys.readouterr().err
+
+
+def test_what_comes_before_the_settings_or_holds_another_model_is_told(
+    models: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put("tiny", checkpoint)
+    assert main(["model", "use", "tiny"]) == 0
+    assert capsys.readouterr().err == ""
+    daemon = Endpoint(version=__version__, pid=1, started=0.0, token="t", model=str(checkpoint))
+    monkeypatch.setattr(runtime, "find", lambda: daemon)
+    assert main(["model", "use", "tiny"]) == 0
+    assert "`hone serve stop` ends it" in capsys.readouterr().err
+    assert main(["model", "use", "embedded"]) == 0
+    assert f"it holds {checkpoint}, not the embedded model" in capsys.readouterr().err
+    monkeypatch.setattr(runtime, "find", lambda: Endpoint(version=__version__, pid=1, started=0.0, token="t"))
+    assert main(["model", "use", "embedded"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(runtime, "find", lambda: None)
+    monkeypatch.setenv("HONE_MODEL", str(checkpoint))
+    assert main(["model", "use", "tiny"]) == 0
+    assert f"HONE_MODEL={checkpoint} in the environment comes before" in capsys.readouterr().err
 
 
 def test_a_model_is_removed_and_nothing_else(
