@@ -16,6 +16,7 @@ from assistant.errors import ModelError
 from assistant.store import short
 from model.published import load
 from model.published.folder import check_names, open_folder
+from model.published.quantized import BITS
 from model.published.registry import Family
 
 KINDS = (torch.bfloat16, torch.float32)
@@ -41,7 +42,7 @@ class Facts:
     expands: bool = False
     """Whether it finds the length of a hole itself."""
     needs: Mapping[str, int] = field(default_factory=dict)
-    """Bytes of memory by number format, with what a pass computes."""
+    """Bytes of memory by number format, with what a pass computes. int8 and int4: with --quantize, else bfloat16."""
     ignored: tuple[str, ...] = ()
     """Python files beside the weights: not read, not run."""
 
@@ -134,7 +135,8 @@ def _facts(family: Family, sizes: Any, parameters: int) -> Facts:
         shift=family.shift,
         instruct=family.chat is not None,
         expands=family.expands,
-        needs=_needs(parameters),
+        needs=_needs(parameters)
+        | (_small(parameters, load.outer(family, sizes)) if family.layout.can_quantize else {}),
     )
 
 
@@ -144,6 +146,10 @@ def _own(folder: Path) -> Facts:
     if type(context) is not int:
         raise ModelError(f"{folder / 'config.json'} names no model_type, and has no context as a model of Hone has")
     return Facts(OWN, "Hone's own", found.parameters, context, needs=_needs(found.parameters))
+
+
+def _small(parameters: int, outer: int) -> dict[str, int]:
+    return {kind: load.memory(parameters, torch.bfloat16, kind, outer=outer) for kind in BITS}
 
 
 def _needs(parameters: int) -> dict[str, int]:

@@ -232,7 +232,7 @@ def check_published(settings: Settings) -> Iterator[Check]:
         return
     if facts.family == checkpoints.OWN:
         return
-    needs = " or ".join(f"{_size(count)} as {kind}" for kind, count in facts.needs.items())
+    needs = ", ".join(f"{_size(count)} as {kind}" for kind, count in facts.needs.items())
     found = f"{facts.title}, {store.short(facts.parameters)} parameters, needs {needs}"
     if record is not None:
         found += f"; {record.repo}@{record.revision[:7]}, licence {record.licence or 'not named'}"

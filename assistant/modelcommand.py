@@ -365,6 +365,7 @@ def _add_bench(commands: Commands) -> None:
     parser.add_argument("--rounds", metavar="N", default="3", help="medians of so many, fewer where they take long (3)")
     parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps (auto)")
     parser.add_argument("--dtype", metavar="NAME", help="auto, bfloat16 or float32 (auto)")
+    parser.add_argument("--quantize", metavar="NAME", help="int8 or int4: a published model's weights in fewer bits")
     parser.add_argument("--threads", metavar="N", help="processor threads (one per core)")
     parser.add_argument("--json", action="store_true", help="one JSON object per measurement and line")
 

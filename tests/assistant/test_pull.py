@@ -356,7 +356,7 @@ def test_too_small_a_disk_and_too_little_memory_are_seen_before(
         assert "--anyway fetches it nevertheless" in said(capsys)
         assert not [name for name in server.fetched if name.endswith(".safetensors")]
         assert main(["model", "pull", REPO, "--anyway"]) == 0
-    assert "GiB as bfloat16, and this machine has 0.0 GiB" in said(capsys)
+    assert "GiB as int4, and this machine has 0.0 GiB" in said(capsys)
 
 
 def test_names_do_not_collide(server: Hub, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
