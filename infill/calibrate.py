@@ -28,6 +28,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from infill import lengthfit
 from infill.chance import fit as fit_chance
 from infill.engine import Infiller
 from infill.evaluate import EvalOptions, files_of, tasks_of
@@ -36,10 +37,11 @@ from infill.metrics import mean
 from infill.quiet import answers
 from infill.systems import prompt_of
 from infill.tasks import Task
-from infill.trial import load
+from infill.trial import load_any
 from infill.types import InfillOptions
 from infill.workspaces import Elsewhere, Workspaces
 from model.checkpoint import DEFAULT_WEIGHTS
+from model.published.load import Published
 
 ALPHAS = tuple(i / 10 for i in range(11))
 COPY_BASES = (-6.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
@@ -78,7 +80,9 @@ class Choice:
 
 def run(options: EvalOptions, elsewhere: Elsewhere | None = None) -> int:
     """Measure, print the grid, write ``calibration.json`` beside the weights. Returns the exit code."""
-    denoiser = load(options)
+    denoiser = load_any(options)
+    if isinstance(denoiser, Published):
+        return lengthfit.run(options, denoiser)
     folder = options.model or DEFAULT_WEIGHTS
     clock = time.process_time if denoiser.device.type == "cpu" else time.perf_counter
     infiller = Infiller(denoiser, calibration=Calibration.load(folder), clock=clock)

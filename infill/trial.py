@@ -19,18 +19,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from infill import report
 from infill.engine import Infiller
 from infill.evaluate import STEPS, EvalOptions, bench_tasks, tasks_of
+from infill.inplace import InPlace, in_place
 from infill.journal import Journal
 from infill.judge import Calibration
 from infill.metrics import Answer, judge
-from infill.policy import POLICIES
+from infill.policy import JUDGED, POLICIES
 from infill.sandbox import run_program
-from infill.systems import Asker, Recorder, System, baselines, systems
+from infill.systems import CAUSAL, Asker, Recorder, System, baselines, systems
 from infill.tasks import Task
 from infill.types import Denoiser
 from model.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_denoiser
 from model.denoiser import NetworkDenoiser
+from model.published.load import Published, is_published, open_published
 
 TEST_SECONDS = 5
+LONGEST = 64
+"""Tokens of a middle, at most, where nobody says otherwise."""
 
 
 class Asks(Protocol):
@@ -51,9 +55,10 @@ class Cell:
 def run(options: EvalOptions) -> int:
     """``hone eval``: load, ask, print. Returns the exit code; see ``infill.evaluate.run`` for what it raises."""
     log = Console(stderr=True)
-    denoiser = load(options)
+    denoiser = load_any(options)
     asker = make_asker(denoiser, options)
-    cells = make_cells(options, asker.count, denoiser.max_hole)
+    longest = min(denoiser.max_hole, LONGEST)
+    cells = make_cells(options, asker.count, longest, in_place=isinstance(denoiser, Published))
     journal = Journal(options.resume, settings(options))
     first = cells[0]
     asker.ask(first.systems[0], first.tasks[0])  # The first pass builds what all later ones reuse.
@@ -63,8 +68,18 @@ def run(options: EvalOptions) -> int:
     return 0 if finished else 130
 
 
+def load_any(options: EvalOptions) -> NetworkDenoiser | Published:
+    """Our own model, or a published one. Raises: ValueError when the folder is neither, and says why."""
+    if options.model is None or not is_published(options.model):
+        return load(options)
+    try:
+        return open_published(options.model, device=options.device, dtype=options.dtype)
+    except CheckpointError as error:
+        raise ValueError(str(error)) from error
+
+
 def load(options: EvalOptions) -> NetworkDenoiser:
-    """Raises: ValueError when the folder is no model, and says why."""
+    """Raises: ValueError when the folder is no model of ours, and says why."""
     try:
         return load_denoiser(options.model, device=options.device, dtype=options.dtype)
     except CheckpointError as error:
@@ -74,9 +89,13 @@ def load(options: EvalOptions) -> NetworkDenoiser:
 def make_asker(denoiser: Denoiser[Any], options: EvalOptions) -> Asker:
     tokenizer = denoiser.tokenizer
     recorder = Recorder()
-    calibration = Calibration.load(options.model or DEFAULT_WEIGHTS)
+    folder = options.model or DEFAULT_WEIGHTS
+    if isinstance(denoiser, Published):
+        filler = Infiller(denoiser, calibration=in_place(folder), gate=recorder, requests=InPlace)
+    else:
+        filler = Infiller(denoiser, calibration=Calibration.load(folder), gate=recorder)
     return Asker(
-        filler=Infiller(denoiser, calibration=calibration, gate=recorder),
+        filler=filler,
         recorder=recorder,
         encode=tokenizer.encode,
         decode=tokenizer.decode,
@@ -85,11 +104,18 @@ def make_asker(denoiser: Denoiser[Any], options: EvalOptions) -> Asker:
     )
 
 
-def make_cells(options: EvalOptions, count: Callable[[str], int], longest: int) -> list[Cell]:
-    """Every system on the held-out tasks; the default and its baselines where programs are run."""
-    rows = systems(options.policies or list(POLICIES), options.steps or STEPS, true_length=options.true_length)
+def make_cells(
+    options: EvalOptions, count: Callable[[str], int], longest: int, *, in_place: bool = False
+) -> list[Cell]:
+    """Every system on the held-out tasks; the default and its baselines where programs are run. ``in_place``: those
+    that need no causal head."""
+    named = options.policies or [name for name in POLICIES if not in_place or name not in JUDGED]
+    rows = systems(named, options.steps or STEPS, true_length=options.true_length)
+    simple = baselines()
+    if in_place:
+        rows, simple = ([row for row in each if row.policy != CAUSAL] for each in (rows, simple))
     held_out = [Cell(tasks, rows) for tasks in tasks_of(options, count, longest).values()]
-    return held_out + [Cell(tasks, baselines()) for tasks in bench_tasks(options).values()]
+    return held_out + [Cell(tasks, simple) for tasks in bench_tasks(options).values()]
 
 
 def settings(options: EvalOptions) -> dict[str, Any]:
@@ -98,7 +124,7 @@ def settings(options: EvalOptions) -> dict[str, Any]:
     return {"model": str(options.model or "embedded"), "where": str(where), "one_line": options.one_line}
 
 
-def conditions(denoiser: NetworkDenoiser) -> dict[str, Any]:
+def conditions(denoiser: NetworkDenoiser | Published) -> dict[str, Any]:
     return {
         "device": str(denoiser.device),
         "dtype": str(denoiser.dtype).removeprefix("torch."),

@@ -1,5 +1,6 @@
 """Published models filling holes in place, by tiny ones that know one text by heart, against plain loops."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -7,10 +8,12 @@ from typing import Any, cast
 import pytest
 import torch
 
-from infill import policy
+from infill import lengthfit, policy
 from infill.batcher import together
 from infill.engine import Infiller
-from infill.inplace import CALIBRATION, Cut, InPlace, unfenced
+from infill.evaluate import EvalOptions, main
+from infill.inplace import CALIBRATION, Cut, InPlace, in_place, unfenced
+from infill.lengthfit import SLOPES, Tried, best
 from infill.types import Infill, InfillOptions, Prompt, Step
 from model.calls import Call, Denoise, Encode, Think
 from model.published.load import Around, Published, open_published
@@ -285,3 +288,39 @@ def test_a_state_of_its_own_is_not_kept_after_the_answer(learnt: Published) -> N
     infiller.fill(prompt("height"), InfillOptions(max_tokens=4))
     assert infiller.contexts.bytes == 0
     assert Around((1, 2)).nbytes == 0
+
+
+# Measured and calibrated.
+
+
+def test_a_search_is_calibrated_on_holes_of_known_length(
+    tmp_path: Path, learnt: Published, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "area.py").write_text(TEXT)
+    monkeypatch.setattr(lengthfit, "SLOPES", (-0.5, 0.0, 0.5))
+    options = EvalOptions(model=tmp_path, source=tmp_path / "code", kinds=("rest",), n=12, json=True, calibrate=True)
+    assert lengthfit.run(options, learnt) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tasks"] > 3
+    assert found["found"] >= found["found_before"]
+    assert in_place(tmp_path).length_slope == found["length_slope"]
+
+
+def test_a_slope_makes_longer_holes_less_likely() -> None:
+    one = Tried(true=8, lengths=(1, 8, 32), sure=(-0.5, -0.2, -0.1), ms=1.0)
+    assert not one.found(0.0), "surest of the longest"
+    assert one.found(0.1)
+    assert not one.found(0.5)
+    assert best([one]) in [slope for slope in SLOPES if one.found(slope)]
+
+
+def test_hone_eval_measures_published_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "area.py").write_text(TEXT)
+    words = ["--source", str(tmp_path / "code"), "--n", "2", "--kinds", "rest", "--steps", "1", "--no-bench", "--json"]
+    assert main(["--model", str(make(tmp_path, "llada")), *words, "--policies", "confidence"]) == 0
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    names = {cell["system"] for cell in cells}
+    assert {"hone", "confidence 1", "copy"} <= names
+    assert "causal" not in names, "it has no causal head"
