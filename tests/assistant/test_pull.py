@@ -97,6 +97,21 @@ def test_a_model_is_pulled_with_what_is_needed_and_a_record(
     assert facts["needs"]["float32"] > facts["needs"]["bfloat16"]
 
 
+def test_a_pulled_model_answers_by_its_name(server: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "pull", REPO]) == 0
+    file = tmp_path / "a.py"
+    file.write_text("def area(width, height):\n    return \n", encoding="utf-8")
+    words = ["complete", str(file), "--at", "2:12", "--daemon", "never", "--context", "never", "--max-tokens", "4"]
+    capsys.readouterr()
+    code = main([*words, "--model", NAME, "--dtype", "float32", "--json"])
+    shown = capsys.readouterr()
+    if code == 0:  # it has learned nothing: what it writes may be worth nothing, and is then not shown
+        assert json.loads(shown.out)["file"] == str(file)
+    else:
+        assert code == 1
+        assert "no answer: " in shown.err
+
+
 def test_the_same_commit_is_not_pulled_twice_and_a_newer_one_takes_its_place(
     server: Hub, models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

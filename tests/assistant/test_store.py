@@ -1,6 +1,8 @@
 """Models on this machine: names, records, removal; and the one line of the settings file that chooses one."""
 
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from assistant.runtime import Endpoint
 from assistant.setting import changed
 from assistant.store import Piece, Record
 
+ROOT = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -65,6 +68,16 @@ def test_the_list_marks_what_is_in_use(models: Path, checkpoint: Path, capsys: p
     assert screen[0].split() == ["*", "embedded", "apache-2.0"]
     assert screen[1].split()[0] == "tiny"
     assert any("Dream-org/DreamOn-v0-7B" in line for line in screen)
+
+
+def test_the_list_loads_nothing_heavy(models: Path, checkpoint: Path) -> None:
+    put("tiny", checkpoint)
+    code = (
+        "import sys; from assistant.cli import main; code = main(['model', 'list', '--json']);"
+        "print(code, [name for name in ('torch', 'huggingface_hub', 'rich', 'httpx') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
 
 
 def test_a_folder_elsewhere_can_be_used(
