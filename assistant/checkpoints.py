@@ -51,13 +51,28 @@ class Facts:
         yield "parameters", short(self.parameters)
         yield "context", f"{self.context} tokens"
         if self.family != OWN:
-            blocks = f"blocks of {self.block}, each sees itself and what is before it"
-            yield "attention", blocks if self.block else "every token sees all others"
+            yield "attention", self._attention
             yield "shift", "each place speaks of the token behind it" if self.shift else "none"
             yield "mask", "none: noise is random tokens" if self.mask is None else f"token {self.mask}"
-            yield "lengths", "found by the model itself" if self.expands else "searched"
+            yield "lengths", self._lengths
         for kind, count in self.needs.items():
             yield "memory", f"{count / 2**30:.2f} GiB as {kind}"
+
+    @property
+    def _attention(self) -> str:
+        if self.mask is None:
+            return "a canvas sees itself and the prompt; the prompt sees what is before"
+        return (
+            f"blocks of {self.block}, each sees itself and what is before it"
+            if self.block
+            else ("every token sees all others")
+        )
+
+    @property
+    def _lengths(self) -> str:
+        if self.block or self.mask is None:
+            return "until the answer ends, behind a prompt"
+        return "found by the model itself" if self.expands else "searched"
 
 
 def look(folder: Path) -> Facts:

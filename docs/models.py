@@ -52,6 +52,8 @@ def _mask(family: Family) -> str:
 def _length(family: Family) -> str:
     if family.uniform:
         return "of a canvas, behind a prompt"
+    if family.blocks:
+        return "until a block ends the answer"
     return "found by the model" if family.expands else "searched"
 
 

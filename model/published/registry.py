@@ -90,6 +90,8 @@ class Family:
     """For those that do not see what follows: tokens that put the text behind the hole into the prompt."""
     context: int | None = None
     """Places that its authors recommend, where they are fewer than the network knows."""
+    blocks: bool = False
+    """Writes block after block, each of which sees itself and what is before it."""
     uniform: bool = False
     """Noise is random tokens; there is no mask, and nothing is filled in place."""
     expands: bool = False
@@ -156,8 +158,22 @@ FAMILIES = {
                 "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
             ),
         ),
-        Family("a2d-qwen2-bd3lm", "Tiny-A2D (Qwen2, blocks)", _llama(dense.qwen2, block=32), "a2d-bd3lm", fim=QWEN_FIM),
-        Family("a2d-qwen3-bd3lm", "Tiny-A2D (Qwen3, blocks)", _llama(dense.qwen3, block=32), "a2d-bd3lm", fim=QWEN_FIM),
+        Family(
+            "a2d-qwen2-bd3lm",
+            "Tiny-A2D (Qwen2, blocks)",
+            _llama(dense.qwen2, block=32),
+            "a2d-bd3lm",
+            fim=QWEN_FIM,
+            blocks=True,
+        ),
+        Family(
+            "a2d-qwen3-bd3lm",
+            "Tiny-A2D (Qwen3, blocks)",
+            _llama(dense.qwen3, block=32),
+            "a2d-bd3lm",
+            fim=QWEN_FIM,
+            blocks=True,
+        ),
         Family(
             "llada",
             "LLaDA, LLaDA-1.5, iLLaDA",
@@ -185,6 +201,7 @@ FAMILIES = {
             mask=156895,
             ends=("<|endoftext|>", "<|role_end|>"),
             chat=LING,
+            blocks=True,
         ),
         Family("coda", "CoDA", _llama(dense.qwen3), "coda", mask=151669, shift=True),
         Family(
@@ -195,6 +212,7 @@ FAMILIES = {
             masks=("<|MASK|>",),
             mask=151669,
             fim=QWEN_FIM,
+            blocks=True,
         ),
         Family(
             "sdar-moe",
@@ -204,6 +222,7 @@ FAMILIES = {
             masks=("<|MASK|>",),
             mask=151669,
             fim=QWEN_FIM,
+            blocks=True,
         ),
         Family(
             "fast-dllm-v2",
@@ -214,6 +233,7 @@ FAMILIES = {
             mask=151665,
             shift=True,
             fim=QWEN_FIM,
+            blocks=True,
         ),
         Family(
             "diffusion-gemma",
@@ -227,7 +247,7 @@ FAMILIES = {
             uniform=True,
         ),
         Family("mdlm", "MDLM", _DIT, "mdlm", masks=(), mask=50257, ends=("<|endoftext|>",), chat=None),
-        Family("bd3lm", "BD3-LM", _DIT, "bd3lm", masks=(), mask=50257, ends=("<|endoftext|>",), chat=None),
+        Family("bd3lm", "BD3-LM", _DIT, "bd3lm", masks=(), mask=50257, ends=("<|endoftext|>",), chat=None, blocks=True),
     )
 }  # fmt: skip
 

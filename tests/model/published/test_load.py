@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from model.calls import Denoise, Encode, Think, tokens
 from model.published.load import Around, Published, is_published, open_published
+from model.published.registry import FAMILIES
 from tests.published import MASKED, encoder, make
 
-BLOCKS = {"a2d-qwen2-bd3lm", "a2d-qwen3-bd3lm", "bd3lm", "llada2", "sdar", "sdar-moe", "fast-dllm-v2"}
-FULL = [family for family in MASKED if family not in BLOCKS]
+FULL = [family for family in MASKED if not FAMILIES[family].blocks]
 
 
 def opened(root: Path, family: str, **changes: Any) -> Published:
@@ -42,6 +42,11 @@ def test_a_place_is_answered_by_what_the_network_says_of_it(tmp_path: Path, fami
     closed = sorted(set(range(published.tokenizer.vocab_size)) - set(open_ids))
     assert closed
     assert (found[:, closed] == -torch.inf).all()
+
+
+@pytest.mark.parametrize("family", MASKED)
+def test_a_family_says_whether_it_writes_in_blocks(tmp_path: Path, family: str) -> None:
+    assert (opened(tmp_path, family).block > 0) == FAMILIES[family].blocks
 
 
 @pytest.mark.parametrize("family", MASKED)
