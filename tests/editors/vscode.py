@@ -60,10 +60,11 @@ GHOST = """() => {  // its first line is drawn within the code, the others below
 }"""
 CLOCK = f"""([wanted, longest]) => new Promise((resolve) => {{
   const ghost = {GHOST};
+  const before = ghost();
   let pressed;
   const look = () => {{
     const text = ghost();
-    if (pressed !== undefined && (wanted === null ? text !== "" : text === wanted)) {{
+    if (pressed !== undefined && (wanted === null ? text !== "" && text !== before : text === wanted)) {{
       resolve(performance.now() - pressed);
     }} else if (pressed !== undefined && performance.now() - pressed > longest) resolve(null);
     else requestAnimationFrame(look);
@@ -370,7 +371,7 @@ class Workbench:
         until(lambda: self.told, "no notifications", lambda told: told == [])
 
     def key_to_ghost(self, key: str, wanted: str | None = None, longest_ms: float = 10_000) -> float | None:
-        """Milliseconds from that key to its suggestion on the screen: any, or the one of that text. None: too late."""
+        """Milliseconds from that key to its suggestion on the screen: a new one, or that text. None: too late."""
         found = self.page.evaluate_handle(f"(about) => ({{ promise: ({CLOCK})(about) }})", [wanted, longest_ms])
         self.page.keyboard.type(key)
         took = found.evaluate("(one) => one.promise")
