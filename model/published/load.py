@@ -9,7 +9,7 @@ Shapes: K rows, N places of a canvas, M wanted places, L places of a row, V voca
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from math import prod
 from pathlib import Path
@@ -303,6 +303,8 @@ def look(path: Path, family: str | None = None) -> Looked:
     """
     folder = open_folder(path)
     found, sizes = expected(path / "config.json", path.resolve().name, family, folder.config)
+    if found.own_head and sizes.tied and f"{sizes.names.head}.weight" in folder.entries:
+        sizes = replace(sizes, tied=False)
     folder.check(found.layout.tensors(sizes), found.layout.recomputed(sizes))
     tokenizer, controls = tokens(path, found, sizes.vocab)
     return Looked(folder, found, sizes, tokenizer, controls)

@@ -90,6 +90,8 @@ class Family:
     """For those that do not see what follows: tokens that put the text behind the hole into the prompt."""
     context: int | None = None
     """Places that its authors recommend, where they are fewer than the network knows."""
+    own_head: bool = False
+    """A head that stands in a file counts, even where the configuration says that it is the embedding."""
     blocks: bool = False
     """Writes block after block, each of which sees itself and what is before it."""
     uniform: bool = False
@@ -203,7 +205,7 @@ FAMILIES = {
             chat=LING,
             blocks=True,
         ),
-        Family("coda", "CoDA", _llama(dense.qwen3), "coda", mask=151669, shift=True),
+        Family("coda", "CoDA", _llama(dense.qwen3), "coda", mask=151669, shift=True, own_head=True),
         Family(
             "sdar",
             "SDAR",

@@ -215,6 +215,18 @@ def test_an_autoregressive_model_is_not_taken_for_open_dcoder(tmp_path: Path) ->
         open_published(path, device="cpu", dtype="float32")
 
 
+def test_a_head_of_its_own_counts_where_the_authors_code_takes_it(tmp_path: Path) -> None:
+    path = make(tmp_path, "coda")
+    before = open_published(path, device="cpu", dtype="float32").network.get_parameter("head")
+    configured(tie_word_embeddings=True)(path)
+    network = open_published(path, device="cpu", dtype="float32").network
+    assert torch.equal(network.get_parameter("head"), before)
+    other = make(tmp_path, "a2d-qwen3")
+    configured(tie_word_embeddings=True)(other)
+    with pytest.raises(ValueError, match="lm_head"):
+        open_published(other, device="cpu", dtype="float32")
+
+
 def test_what_does_not_fit_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"needs about 1\.5 GiB on cpu as float32, and 0\.0 GiB are free"):
         open_published(make(tmp_path, "dream"), device="cpu", dtype="float32", available=1000)
