@@ -9,7 +9,8 @@ same threads, in turn; each lives in a process of its own, which measures itself
     hone, causal head       the same weights token by token; no gate
     llama.cpp               its Python package, in the process: a Llama of the same shape
                             (``pip install llama-cpp-python gguf`` here, or where ``--llama-python`` is)
-    llama-server            its own program, asked over HTTP at its own fill-in-the-middle route (``--llama-server``)
+    llama_cpp.server        the server of this package, ``/v1/completions`` with a suffix
+    llama-server            llama.cpp's own program, asked at its own fill-in-the-middle route (``--llama-server``)
     transformers            the same Llama, ``generate`` with its keys and values kept
     llada                   the low-confidence sampler of LLaDA (Nie et al., arXiv 2502.09992, algorithm 5) on a network
                             of the same shape that sees the whole row, and computes all of it in every step
@@ -22,6 +23,7 @@ first answer. What is not installed is left out, in one line. Ends with one line
 import argparse
 import contextlib
 import http.client
+import importlib.util
 import itertools
 import json
 import math
@@ -74,6 +76,8 @@ class Ask:
     """The context that Hone's engine makes of it."""
     size: int
     """Tokens of the answer."""
+    near: tuple[str, str] = ("", "")
+    """The texts of this context, prefix and suffix."""
 
 
 @dataclass(frozen=True)
@@ -217,34 +221,12 @@ def server(setup: Setup, *, kind: str) -> Engine:
     """The program llama-server, and ``POST /infill``."""
     if setup.server is None:
         raise AbsentError("no llama-server on the path, nor at --llama-server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    threads = str(setup.threads)
-    command = [
-        setup.server, "--model", gguf_of(setup, kind), "--host", "127.0.0.1", "--port", str(port),
-        "--ctx-size", str(ROOM), "--parallel", "1", "--threads", threads, "--threads-batch", threads,
-        "--threads-http", "1", "--spm-infill", "--no-webui", "--log-disable",
-    ]  # fmt: skip
-    program = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-
-    def ask_for(method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        found: dict[str, Any] = json.loads(response.read())
-        if response.status != 200:
-            raise ConnectionError(f"llama-server: {found}")
-        return found
-
-    while True:
-        with contextlib.suppress(OSError):
-            ask_for("GET", "/health")
-            break
-        connection.close()
-        if program.poll() is not None:
-            raise AbsentError(f"llama-server ended with {program.returncode}")
-        time.sleep(0.005)
+    model, threads = gguf_of(setup, kind), str(setup.threads)
+    ask_for = program(
+        [setup.server, "--model", model, "--ctx-size", str(ROOM), "--parallel", "1", "--threads", threads,
+         "--threads-batch", threads, "--threads-http", "1", "--spm-infill", "--no-webui", "--log-disable"],
+        "/health",
+    )  # fmt: skip
 
     def answer(ask: Ask) -> Answer:
         suffix, prefix = parts(ask.ids)
@@ -260,8 +242,61 @@ def server(setup: Setup, *, kind: str) -> Engine:
         written: int = ask_for("POST", "/infill", body)["tokens_predicted"]
         return Answer(written, written)
 
-    PROGRAMS.append(program)
     return answer
+
+
+def python_server(setup: Setup, *, kind: str) -> Engine:
+    """The server of the Python package, and ``POST /v1/completions`` with a suffix. It takes texts, and has no setting
+    that puts the suffix first: behind a keystroke, it reads the suffix anew."""
+    model, threads = gguf_of(setup, kind), str(setup.threads)
+    if importlib.util.find_spec("llama_cpp") is None or importlib.util.find_spec("sse_starlette") is None:
+        raise AbsentError("pip install 'llama-cpp-python[server]' gguf, or give --llama-python")
+    ask_for = program(
+        [sys.executable, "-m", "llama_cpp.server", "--model", model, "--n_ctx", str(ROOM), "--n_threads", threads,
+         "--n_threads_batch", threads, "--verbose", "False"],
+        "/v1/models",
+    )  # fmt: skip
+
+    def answer(ask: Ask) -> Answer:
+        body = {"prompt": ask.near[0], "suffix": ask.near[1], "max_tokens": ask.size, "temperature": 0.0}
+        written: int = ask_for("POST", "/v1/completions", body)["usage"]["completion_tokens"]
+        return Answer(written, written)
+
+    return answer
+
+
+def program(command: Sequence[str], ready: str) -> Callable[..., dict[str, Any]]:
+    """Starts a server and waits until the route ``ready`` answers. What comes back asks it, each time over a connection
+    of its own: a server may close one that waits for long."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    PROGRAMS.append(started)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def ask_for(method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        found: dict[str, Any] = json.loads(response.read())
+        connection.close()
+        if response.status != 200:
+            raise ConnectionError(f"{command[0]}: {found}")
+        return found
+
+    while True:
+        with contextlib.suppress(OSError):
+            ask_for("GET", ready)
+            return ask_for
+        connection.close()
+        if started.poll() is not None:
+            raise AbsentError(f"{command[0]} ended with {started.returncode}")
+        time.sleep(0.005)
 
 
 def parts(ids: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -358,6 +393,7 @@ ENGINES: dict[str, Callable[[Setup], Engine]] = {
     "llama.cpp q8_0": lambda setup: llama(setup, kind="q8_0"),
     "llama-server bf16": lambda setup: server(setup, kind="bf16"),
     "llama-server q8_0": lambda setup: server(setup, kind="q8_0"),
+    "llama_cpp.server q8_0": lambda setup: python_server(setup, kind="q8_0"),
     "transformers": lambda setup: transformers(setup, dtype="float32"),
     "transformers bf16": lambda setup: transformers(setup, dtype="bfloat16"),
     "llada, a token a step": lambda setup: llada(setup, at_once=1),
@@ -365,7 +401,7 @@ ENGINES: dict[str, Callable[[Setup], Engine]] = {
 }
 FORGETFUL = ("llada, a token a step", "llada, two a step")
 """These keep nothing between requests, and take long: they are asked once for each place, and for a third of them."""
-FOREIGN = ("llama.cpp", "llama-server")
+FOREIGN = ("llama.cpp", "llama_cpp.server", "llama-server")
 """These run by the interpreter that has llama.cpp."""
 
 PROGRAMS: list["subprocess.Popen[bytes]"] = []
@@ -382,11 +418,7 @@ def work() -> None:
         return
     try:
         engine = ENGINES[setup.engine](setup)
-    except AbsentError as absent:
-        out.write(json.dumps({"absent": str(absent)}) + "\n")
-        return
-    try:
-        watched = [program.pid for program in PROGRAMS] or [os.getpid()]
+        watched = [one.pid for one in PROGRAMS] or [os.getpid()]
         for line in sys.stdin:
             ask = Ask(**json.loads(line))
             busy, began = sum(map(busy_s, watched)), time.perf_counter()
@@ -396,10 +428,12 @@ def work() -> None:
             peak = sum(map(peak_mib, watched))
             found = {"ms": ms, "processor_ms": processor_ms, "written": written, "given": given, "peak_mib": peak}
             out.write(json.dumps(found) + "\n")
+    except AbsentError as absent:
+        out.write(json.dumps({"absent": str(absent)}) + "\n")
     finally:
-        for program in PROGRAMS:
-            program.terminate()
-            program.wait()
+        for one in PROGRAMS:
+            one.terminate()
+            one.wait()
 
 
 def busy_s(process: int) -> float:
@@ -588,7 +622,8 @@ def ask_of(path: str, prefix: str, suffix: str, tokenizer: "Tokenizer", context:
         glue=1,
         reserve=min(size, context // 2),
     )
-    return Ask(path, prefix, suffix, layout.ids, size)
+    near = (tokenizer.decode(ids) for ids in reversed(parts(layout.ids)))
+    return Ask(path, prefix, suffix, layout.ids, size, tuple(near))
 
 
 class Worker:
@@ -653,12 +688,12 @@ def asked_alone(options: argparse.Namespace, setup: Setup) -> None:
 
 
 def started(options: argparse.Namespace, setup: Setup, short: Place, long: Place, log: Any) -> list[Start]:
-    """Every engine started anew, turn about, with as many threads as there are at most: the first answer, and memory
-    after a short one and a long one. Engines that are not there are left out."""
+    """Every engine started anew, turn about, with as few threads as it will have: the first answer, and memory after a
+    short one and a long one. Engines that are not there are left out."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in options.engines}
     for _ in range(options.starts):
         for name in list(taken):
-            with worker(options, _for(setup, name, max(options.threads))) as one:
+            with worker(options, _for(setup, name, min(options.threads))) as one:
                 try:
                     one.ask(short.before)
                     seconds = time.perf_counter() - one.began

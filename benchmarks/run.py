@@ -63,7 +63,7 @@ BENCHES: dict[str, Bench] = {
     "workspace": Bench(("--files", "500"), 20),
     "mend": Bench(("--files", "20"), 20),
     "next_edit": Bench(("--files", "10"), 20),
-    "rivals": Bench(("--n", "8", "--starts", "3", "--threads", "1,2"), 420, code=True),
+    "rivals": Bench(("--n", "6", "--starts", "3", "--threads", "1"), 210, code=True),
 }
 
 
