@@ -11,6 +11,7 @@ Ids and text; the network is a ``model.published.load.Published``.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -136,7 +137,7 @@ class InPlace(Request):
         if word is not None and len(word[0]) > 1:
             found.append(self.cut(before, len(word[0]), word[1]))
         last = self.tokenizer.token_bytes(before[-1])
-        if last and (longer := self.infiller.words.longer(last)):
+        if last and _is_text(last) and (longer := self.infiller.words.longer(last)):
             found.append(self.cut(before, 1, [before[-1], *longer]))
         return found or plain
 
@@ -227,6 +228,8 @@ class InPlace(Request):
         return [await self.one_by_one() for _ in range(samples)]
 
     async def one_by_one(self) -> Draft:
+        if self.marks is None:
+            self.plan = replace(self.plan, banned=None)  # a code block has several lines; the filters cut the answer
         with self.timed("draft"):
             found = await write(self.published, self.asked(), self.limit, self.plan_for, self.generator, self.pace)
         return self.as_draft(found.ids, found.confidence, ended=found.ended)
@@ -234,8 +237,8 @@ class InPlace(Request):
     def asked(self) -> list[int]:
         """The prompt of a model that sees only what is before: the text behind the hole stands in it."""
         family, encode = self.published.family, self.published.tokenizer.encode_marked
-        if family.fim is not None and all(self.published.tokenizer.id_of(name) is not None for name in family.fim):
-            before, behind, middle = (self.published.tokenizer.id_of(name) or 0 for name in family.fim)
+        if self.marks is not None:
+            before, behind, middle = self.marks
             return [before, *self.at.before, behind, *self.behind, middle]
         if family.chat is not None:
             text = TASK.format(
@@ -245,6 +248,13 @@ class InPlace(Request):
             )
             return [*encode(family.chat.before), *self.tokenizer.encode(text), *encode(family.chat.after)]
         return [*self.at.before]
+
+    @cached_property
+    def marks(self) -> list[int] | None:
+        """The tokens around both sides in a prompt, where the family and this tokenizer have them."""
+        ids = [self.published.tokenizer.id_of(name) for name in self.published.family.fim or ()]
+        found = [token for token in ids if token is not None]
+        return found if len(found) == 3 else None
 
     async def refined(self, canvas: Canvas, phase: str) -> Canvas:
         report = self._reporter(self.on_step, phase) if self.on_step is not None else None
@@ -287,7 +297,7 @@ class InPlace(Request):
         text = super().text(draft)
         if text is None or not self.prompted:
             return self.without_dropped(text)
-        return unfenced(text) if self.published.family.fim is None else text
+        return unfenced(text) if self.marks is None else text
 
     def without_dropped(self, text: str | None) -> str | None:
         word = self.at.dropped.decode("utf-8", errors="replace")
@@ -305,6 +315,15 @@ def unfenced(text: str) -> str:
         return text
     end = fences[1] if len(fences) > 1 else len(lines)
     return "\n".join(lines[fences[0] + 1 : end])
+
+
+def _is_text(raw: bytes) -> bool:
+    """Whether these are whole characters: a part of one cannot be told from the answer's."""
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def sides(tokenizer: Tokenizer, prefix: str, suffix: str, room: int) -> tuple[list[int], list[int]]:

@@ -58,6 +58,19 @@ def test_a_word_that_the_cursor_cuts_is_completed(learnt: Published) -> None:
     assert [one.text for one in found.candidates][:1] == ["dth"]
 
 
+@pytest.mark.parametrize("before", ["x = '😀", "x = 'ß", "# €"])
+def test_a_character_of_several_tokens_before_the_cursor_is_no_trouble(
+    learnt: Published, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infiller = engine(learnt)
+    monkeypatch.setattr(infiller.words, "longer", lambda _: [70, 71])  # as a larger vocabulary has some
+    found = list[str]()
+    for width in range(1, 6):
+        infill = infiller.fill(Prompt(before, "\n", None), InfillOptions(max_tokens=width, n=4))
+        found += [one.text for one in infill.candidates]
+    assert found
+
+
 def by_hand(published: Published, before: list[int], behind: list[int], length: int) -> list[int]:
     """One place a step, the surest: the row built and read without any of the engine."""
     tokenizer = published.tokenizer
