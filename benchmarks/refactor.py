@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from assistant.checkpoints import follows
 from assistant.config import Settings
 from assistant.models import can_edit, for_edits, main_folder
 from assistant.refactor.asking import Ask, Selected, changes
@@ -35,8 +36,8 @@ from infill.timing import ratio, side_by_side
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     settings = for_edits(Settings(model=options.model, device=options.device, threads=options.threads))
-    if not can_edit(main_folder(settings)):
-        print("this needs a model that was trained to edit: --model FOLDER", file=sys.stderr)
+    if not (can_edit(main_folder(settings)) or follows(main_folder(settings))):
+        print("this needs a model that was trained to edit, or follows instructions: --model FOLDER", file=sys.stderr)
         return 2
     console = Console(width=None if sys.stdout.isatty() else 120)
     dice = random.Random(options.seed)

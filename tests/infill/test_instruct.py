@@ -11,6 +11,7 @@ import torch
 from infill.instruct import Instructor, InstructPrompt
 from infill.passes import drive
 from model.published.load import Published, open_published
+from model.published.registry import FAMILIES
 from tests.published import learn_answers, make
 
 TEXT = "import os\n\n\nclass Box:\n    def size(self):\n        return self.w*self.h\n\n\nprint(Box())\n"
@@ -66,3 +67,12 @@ def test_a_model_that_cannot_be_spoken_to_is_refused(tmp_path: Path) -> None:
     published = open_published(make(tmp_path, "dreamon"), device="cpu", dtype="float32")
     with pytest.raises(ValueError, match="DreamOn follows no instructions"):
         edit(published)
+
+
+@pytest.mark.parametrize("family", [family.name for family in FAMILIES.values() if family.chat is not None])
+def test_every_family_that_is_spoken_to_can_be_asked(tmp_path: Path, family: str) -> None:
+    """Nothing was learned, so nothing is to be expected but an end."""
+    published = open_published(make(tmp_path, family), device="cpu", dtype="float32")
+    found = edit(published, text="def f(a):\n    return a*2\n", start=0, end=26)
+    assert found.passes > 0
+    assert (found.reason is None) == bool(found.changes)
