@@ -4,20 +4,22 @@ Somebody types in the middle of the file. Measured in processor time, in one pro
 and the request for a suggestion, as the language server handles both; how many characters of the file go to the
 daemon; and the syntax gate over what it is sent: once for a request, and for each answer. Ends with one line of JSON.
 
-    PYTHONPATH=. python benchmarks/large_file.py --lines 100000
+    python benchmarks/large_file.py --lines 100000
 """
 
 import argparse
 import asyncio
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from infill.syntax import SyntaxGate
-from tests.lsp.peers import Script, in_memory
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 BLOCK = """def total_{0}(items, limit):
     result = 0
     for item in items:
@@ -42,6 +44,8 @@ def main() -> None:
 
 async def typed(blocks: list[str], row: int, keys: int) -> dict[str, Any]:
     """``row`` is blank, and a statement is typed there, a character a key."""
+    from tests.lsp.peers import Script, in_memory
+
     script = Script(lambda _: [" + item.count"])
     editor, _ = in_memory(script)
     await editor.start(options={"context": "off", "debounceMs": 0, "ahead": False})
@@ -66,7 +70,9 @@ async def typed(blocks: list[str], row: int, keys: int) -> dict[str, Any]:
     for name, times in rows.items():
         print(f"{name:24} {statistics.median(times):7.2f} ms ({min(times):.2f} to {max(times):.2f})")
     print(f"{'sent to the daemon':24} {len(sent.text):7,} characters")
-    return {name: round(statistics.median(times), 2) for name, times in rows.items()} | {"characters": len(sent.text)}
+    return {f"{name}, ms": round(statistics.median(times), 2) for name, times in rows.items()} | {
+        "characters": len(sent.text)
+    }
 
 
 def took(work: Callable[[], object]) -> float:

@@ -61,6 +61,7 @@ BENCHES: dict[str, Bench] = {
     "batching": Bench(("--threads", "1", "--n", "4", "--most", "16"), 30),
     "serving": Bench(("--clients", "1,16", "--flat-out", "1,16", "--seconds", "3.5"), 90),
     "workspace": Bench(("--files", "500"), 20),
+    "large_file": Bench((), 15),
     "mend": Bench(("--files", "20"), 20),
     "next_edit": Bench(("--files", "10"), 20),
     "rivals": Bench(("--n", "6", "--starts", "3", "--threads", "1"), 210, code=True),

@@ -494,6 +494,17 @@ def test_untrusted_then_without_hone_then_with_it(browser: Browser, extensions: 
         window.end()
 
 
+def test_the_model_that_edits_is_named_in_the_settings(window: Workbench, script: Script) -> None:
+    before = script.pid
+    window.set(hone__editModel="~/edits")
+    pid = until(lambda: script.pid, "another language server", lambda pid: pid != before)
+    assert psutil.Process(pid).environ()["HONE_EDIT_MODEL"] == "~/edits"
+    window.wait_for_status("sparkle")
+    window.set(hone__editModel=None)
+    until(lambda: script.pid, "another language server", lambda now: now != pid)
+    assert "HONE_EDIT_MODEL" not in psutil.Process(script.pid).environ()
+
+
 # The package.
 
 
