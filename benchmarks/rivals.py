@@ -437,9 +437,9 @@ def work() -> None:
 
 
 def busy_s(process: int) -> float:
-    """Seconds of a processor that a process's present threads have had, however many others wanted it."""
-    spent = (path.read_text(encoding="utf-8") for path in Path(f"/proc/{process}/task").glob("*/schedstat"))
-    return sum(int(line.split()[0]) for line in spent) / 1e9
+    """Seconds of a processor that all threads of a process have had, ended ones too, however many others wanted it: its
+    clock as ``clock_getcpuclockid`` names it on Linux."""
+    return time.clock_gettime((~process << 3) | 2)
 
 
 def peak_mib(process: int) -> float:
@@ -622,8 +622,9 @@ def ask_of(path: str, prefix: str, suffix: str, tokenizer: "Tokenizer", context:
         glue=1,
         reserve=min(size, context // 2),
     )
-    near = (tokenizer.decode(ids) for ids in reversed(parts(layout.ids)))
-    return Ask(path, prefix, suffix, layout.ids, size, tuple(near))
+    behind, before = parts(layout.ids)
+    near = tokenizer.decode(before), tokenizer.decode(behind)
+    return Ask(path, prefix, suffix, layout.ids, size, near)
 
 
 class Worker:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -143,6 +144,10 @@ def test_the_processor_s_time_is_that_of_all_threads_and_no_sleep() -> None:
     wall, busy = time.perf_counter() - began[0], rivals.busy_s(os.getpid()) - began[1]
     assert total
     assert 0.05 <= busy < wall - 0.2
+    one = threading.Thread(target=sum, args=(range(2_000_000),))
+    one.start()
+    one.join()
+    assert rivals.busy_s(os.getpid()) - began[1] >= busy, "a thread that has ended is not taken back"
 
 
 def test_peak_memory_is_that_of_the_program_asked() -> None:
