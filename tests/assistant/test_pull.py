@@ -60,6 +60,7 @@ def server(models: Path, tiny: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # read when it is imported; CI says so
     with serving() as found:
         monkeypatch.setenv("HF_ENDPOINT", found.url)
         found.repos[REPO] = Repo(dict(tiny))
@@ -476,3 +477,11 @@ def test_short_names_are_of_known_families_and_repositories() -> None:
             assert mark in known.name
             assert mark in known.repo.lower()
     assert family_of({"model_type": "Dream"}, name="diffucoder-7b").name == "diffucoder"
+
+
+def test_offline_means_that_nothing_is_asked(
+    server: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert main(["model", "pull", REPO]) == 2
+    assert "HF_HUB_OFFLINE is set" in said(capsys)
