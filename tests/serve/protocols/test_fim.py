@@ -190,9 +190,9 @@ def test_without_a_cursor_sweep_goes_on_where_the_last_change_ends(above: str, b
     ids=range(13),
 )
 def test_no_prompt_takes_long_to_read(text: str) -> None:
-    began = time.process_time()  # of this process: a busy machine must not fail it
+    began = time.thread_time()  # of this process: a busy machine must not fail it
     guess(locate(text).prefix)
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 1
 
 
 def test_sweep_with_another_beginning_than_the_text_is_not_read() -> None:
