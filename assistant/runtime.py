@@ -52,6 +52,7 @@ class Endpoint:
     """The folder of the checkpoint that does edits; None where nobody said."""
     device: str = "auto"
     dtype: str | None = None
+    quantize: str | None = None
     ready: bool = False
     """Whether the model was opened; until then requests wait."""
 
@@ -217,7 +218,7 @@ OPTIONAL_TEXT = (str, type(None))
 KINDS: dict[str, Any] = {
     "version": str, "pid": int, "started": (int, float), "token": str, "host": str, "port": int,
     "socket": OPTIONAL_TEXT, "model": OPTIONAL_TEXT, "edit_model": OPTIONAL_TEXT, "device": str,
-    "dtype": OPTIONAL_TEXT, "ready": bool,
+    "dtype": OPTIONAL_TEXT, "quantize": OPTIONAL_TEXT, "ready": bool,
 }  # fmt: skip
 REQUIRED = {"version", "pid", "started", "token"}
 
@@ -244,6 +245,9 @@ def misfit(endpoint: Endpoint, settings: Settings) -> str | None:
         return f"it was started with --device {endpoint.device}, not {settings.device}"
     if settings.dtype not in (None, "auto", endpoint.dtype):
         return f"it was started with --dtype {endpoint.dtype or 'auto'}, not {settings.dtype}"
+    if settings.quantize not in (None, endpoint.quantize):
+        held = f"with --quantize {endpoint.quantize}" if endpoint.quantize else "without --quantize"
+        return f"it was started {held}, not with {settings.quantize}"
     return None
 
 

@@ -308,6 +308,7 @@ def _endpoint(settings: Settings, sock: socket.socket) -> Endpoint:
         edit_model=runtime.edit_model_name(settings),
         device=settings.device,
         dtype=settings.dtype,
+        quantize=settings.quantize,
     )
 
 
