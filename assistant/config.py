@@ -32,7 +32,7 @@ class Settings:
     dtype: str | None = None
     """auto, bfloat16 or float32."""
     quantize: str | None = None
-    """int8 or int4: a published model's weights in fewer bits."""
+    """int8 or int4: a published model's weights in fewer bits. Our own are small, and opened as they are."""
     threads: int | None = None
     """Processor threads of the model."""
     n: int = 1

@@ -39,6 +39,7 @@ from model.damage.kinds import KINDS, instruction
 from model.damage.types import GROUPS
 from model.denoiser import NetworkDenoiser
 from model.published.load import Published, is_published, open_published
+from model.published.quantized import count_parameters
 from model.tokenizer import Tokenizer
 
 
@@ -246,8 +247,6 @@ def open_infiller(settings: Settings, *, cache_bytes: int = LIMIT_BYTES) -> Infi
                 folder, device=settings.device, dtype=settings.dtype or "auto", quantize=settings.quantize
             )
             return Infiller(published, calibration=in_place(folder), cache_bytes=cache_bytes, requests=InPlace)
-        if settings.quantize is not None:
-            raise ModelError(f"--quantize {settings.quantize} is for published models, and {folder} is none of them")
         denoiser = load_denoiser(folder, device=settings.device, dtype=settings.dtype or "auto")
         return Infiller(
             denoiser,
@@ -263,7 +262,7 @@ def describe(infiller: Infiller, name: str) -> ModelInfo:
     """What there is to know of an open model."""
     denoiser = infiller.denoiser
     known = denoiser if isinstance(denoiser, NetworkDenoiser | Published) else None
-    parameters = sum(p.numel() for p in known.network.parameters()) if known else 0
+    parameters = count_parameters(known.network) if known else 0
     return ModelInfo(
         name=name,
         parameters=parameters,

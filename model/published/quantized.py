@@ -8,6 +8,7 @@ memory; a pass is not faster by it. The loss is measured by ``benchmarks/quantiz
 import importlib
 import warnings
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import torch
@@ -69,6 +70,12 @@ def quantize_layer(layer: nn.Module, kind: str) -> None:
             if weight is not None and weight.ndim > 1:
                 delattr(module, name)
                 setattr(module, name, Quantized(weight.data, kind))
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Numbers that the network has learnt, however they are held."""
+    held = [value for module in network.modules() for value in vars(module).values() if isinstance(value, Quantized)]
+    return sum(p.numel() for p in network.parameters()) + sum(prod(one.shape) for one in held)
 
 
 def _library() -> Any:

@@ -61,7 +61,7 @@ class PublishedTokenizer(Tokenizer):
         return super().encode(text)
 
     def language(self, name: str | None) -> int:
-        raise NotImplementedError("published vocabularies have no tokens for languages")
+        raise ValueError(f"published vocabularies have no token for the language {name!r}")
 
     def silent(self) -> list[int]:
         """Ids that write nothing: special ones, and rows of the head without a token."""

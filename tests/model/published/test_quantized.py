@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from assistant.config import Settings
+from assistant.models import for_edits
+from assistant.service import describe, open_infiller
 from model.published import quantized
 from model.published.load import Around, Published, memory, open_published
-from model.published.quantized import MISSING, Quantized
+from model.published.quantized import MISSING, Quantized, count_parameters
 from tests.model.published.test_load import asked
 from tests.published import TEXT, learn, make
 
@@ -68,6 +71,12 @@ def test_what_was_learnt_is_still_known_in_8_bits(tmp_path: Path) -> None:
     assert lost() - before < 0.01
 
 
+def test_a_network_in_fewer_bits_has_as_many_parameters(tmp_path: Path) -> None:
+    path = make(tmp_path, "llada2")
+    wide, small = opened(path, None).network, opened(path, "int4").network
+    assert count_parameters(small) == count_parameters(wide) == sum(p.numel() for p in wide.parameters())
+
+
 def test_memory_is_asked_for_what_is_held() -> None:
     parameters = 10**10
     wide = memory(parameters, torch.bfloat16)
@@ -79,6 +88,12 @@ def test_memory_is_asked_for_what_is_held() -> None:
 def test_other_networks_are_opened_as_they_are_only(tmp_path: Path, family: str) -> None:
     with pytest.raises(ValueError, match="not with --quantize int8"):
         opened(make(tmp_path, family), "int8")
+
+
+def test_a_model_of_ours_beside_a_published_one_is_opened_as_it_is(tmp_path: Path) -> None:
+    settings = Settings(edit_model=make(tmp_path, "llada"), quantize="int8", device="cpu", dtype="float32")
+    assert describe(open_infiller(settings), "ours").instruct_model is None
+    assert describe(open_infiller(for_edits(settings)), "theirs").instruct_model == "theirs"
 
 
 def test_an_unknown_kind_and_a_missing_library_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
