@@ -52,7 +52,6 @@ async def write(
     limit = min(limit, published.positions - len(prompt))
     if limit < 1:
         raise ValueError(f"a prompt of {len(prompt)} tokens leaves no room: there are {published.positions} places")
-    able = published.keeps
     ends, mask = set(published.ends), published.tokenizer.mask
     while len(ids) < limit and not (ids and pace.tight()):
         left = limit - len(ids)
@@ -63,7 +62,7 @@ async def write(
         else:
             room = min(block or left, left)
             behind = left - room
-        state = Around((*prompt, *ids), (mask,) * behind, ends=True, keep=able and behind == 0)
+        state = Around((*prompt, *ids), (mask,) * behind, ends=True, keep=published.keeps and behind == 0)
         canvas = Canvas.of_lengths([room], [], published.tokenizer, published.device)
         told = None if report is None else _telling(report, list(ids))
         canvas = await refine(published.tokenizer, state, canvas, plan_for(room), generator, pace, told)
