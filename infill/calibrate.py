@@ -1,5 +1,5 @@
-"""``hone eval --calibrate``: the judge's numbers, how many lengths and steps, and how likely answers are right, all
-chosen on held-out code.
+"""``hone eval --calibrate``: what the file's own text counts, the judge's numbers, how many lengths and steps, and how
+likely answers are right, all chosen on held-out code.
 
 Every task is drafted once per policy and step count with the most lengths; all smaller settings follow from these
 drafts by arithmetic, because the rows of a batch do not see each other. Chosen is what gets the most exact answers
@@ -13,7 +13,6 @@ Shapes: T tasks, C drafts of a task (its likeliest length first, padded).
 
 import itertools
 import json
-import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +34,8 @@ from infill.evaluate import EvalOptions, files_of, tasks_of
 from infill.judge import Calibration, Draft
 from infill.metrics import mean
 from infill.quiet import answers
+from infill.recallfit import fit as fit_recall
+from infill.recallfit import places as recall_places
 from infill.systems import prompt_of
 from infill.tasks import Task
 from infill.trial import load_any
@@ -44,7 +45,7 @@ from model.checkpoint import DEFAULT_WEIGHTS
 from model.published.load import Published
 
 ALPHAS = tuple(i / 10 for i in range(11))
-COPY_BASES = (-6.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+COPY_BASES = (-8.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
 COPY_GAINS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.1)
 BETAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 GAMMAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -92,6 +93,8 @@ def run(options: EvalOptions, elsewhere: Elsewhere | None = None) -> int:
     chosen, limit = None, 0.0
     with Workspaces(files_of(options), elsewhere) as workspaces:
         if not options.chances:
+            asked = track(tasks, "the file's own text", console=Console(stderr=True))
+            infiller.calibration = replace(infiller.calibration, recall=fit_recall(recall_places(infiller, asked)))
             choices, chosen, limit = judges(infiller, options, tasks, workspaces)
             infiller.calibration = chosen.calibration
         asked = track(tasks, "chances", console=Console(stderr=True))
@@ -213,8 +216,8 @@ class Numbers:
     similarity: Tensor
     accepted: Tensor
     """0 where a task has no further draft."""
-    matched: Tensor
-    """Log of the characters that a copied draft matched, 0 for the others."""
+    evidence: Tensor
+    """What speaks for the place of a copied draft, 0 for the others."""
     place: Tensor
     """Which canvas it is, likeliest length first; 0 for the others."""
     copied: Tensor
@@ -238,7 +241,7 @@ class Numbers:
             grid([one.exact for one in found]),
             grid([one.similarity for one in found]),
             grid([one.accepted for one in found]),
-            grid([[math.log(max(draft.matched, 1)) for draft in one.drafts] for one in found]),
+            grid([[draft.evidence for draft in one.drafts] for one in found]),
             grid([[i * (draft.origin == "canvas") for i, draft in enumerate(one.drafts)] for one in found]),
             grid([[draft.origin == "copy" and not draft.borrowed for draft in one.drafts] for one in found]).bool(),
             grid([[draft.borrowed for draft in one.drafts] for one in found]).bool(),
@@ -248,8 +251,8 @@ class Numbers:
     def pick(self, c: Calibration) -> Tensor:
         """[T]: the draft that becomes the answer, as in ``Draft.score`` and the gate behind it; -1 for none."""
         score = self.causal / self.terms**c.alpha + c.beta * self.prior + c.gamma * self.own
-        score = score + self.copied * (c.copy_base + c.copy_gain * self.matched)
-        score = score + self.borrowed * (c.other_base + c.other_gain * self.matched)
+        score = score + self.copied * (c.copy_base + c.copy_gain * self.evidence)
+        score = score + self.borrowed * (c.other_base + c.other_gain * self.evidence)
         out = (self.accepted == 0) | (self.place >= c.lengths)
         out = out | (self.copied & (c.copies == 0)) | (self.borrowed & (c.others == 0))
         out = out | (self.causal_head & (not c.causal_candidate))

@@ -60,7 +60,7 @@ def signs(draft: Draft, text: str, origin: str, place: Place, *, margin: float, 
         return tuple(float(name in ("constant", "unjudged")) for name in SIGNS)
     worst = min(draft.token_logp, default=0.0)
     near = place.line_before
-    is_copy, matched = draft.origin == "copy", math.log(max(draft.matched, 1))
+    is_copy = draft.origin == "copy"
     known = {
         "constant": 1.0,
         "confidence": max(math.log(max(draft.confidence, 1e-9)), -8.0),
@@ -76,9 +76,9 @@ def signs(draft: Draft, text: str, origin: str, place: Place, *, margin: float, 
         "begun": float(bool(near.strip())),
         "inside_word": float(near[-1:].isalnum() or near[-1:] == "_"),
         "copy": float(is_copy and not draft.borrowed),
-        "copy_matched": matched * (is_copy and not draft.borrowed),
+        "copy_matched": draft.evidence * (is_copy and not draft.borrowed),
         "borrowed": float(draft.borrowed),
-        "borrowed_matched": matched * draft.borrowed,
+        "borrowed_matched": draft.evidence * draft.borrowed,
         "causal": float(draft.origin == "causal"),
         "word": float(draft.origin == "word"),
         "mended": float(origin in ("repair", "closed", "trimmed")),

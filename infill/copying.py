@@ -1,14 +1,14 @@
 """Without a model: find the longest text before the cursor that occurs elsewhere, and copy what followed it.
 
-The baseline of `hone eval`, and a source of drafts for the engine, where the causal head judges them like any other
-(prompt lookup decoding, Saxena 2023, brings copies into decoding the same way; here they only compete). Looks in the
-prefix first (the most recent place) and then in the suffix (the nearest one). When the longest match is
-followed by nothing to copy, the next place and then shorter matches are tried. Texts from other files are looked
-through in the same way, on their own: what stands in the same file is worth more.
+The baseline of `hone eval`, and how the engine copies from texts of other files (``infill.places`` copies from the file
+itself). Looks in the prefix first (the most recent place) and then in the suffix (the nearest one). When the longest
+match is followed by nothing to copy, the next place and then shorter matches are tried.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 LONGEST = 400
 """Longest match in characters or tokens."""
@@ -18,23 +18,27 @@ PLACES = 20
 """Places tried for one length of match."""
 LINES = 4
 OPEN, CLOSE = "([{", ")]}"
-BEFORE, BEHIND = 20_000, 5_000
-"""Characters on both sides that drafts are copied from."""
+BEHIND = 5_000
+"""Characters behind the cursor that say where a copy ends."""
 OTHERS = 100_000
 """Characters of other files that drafts are copied from, in all."""
 SHORTEST = 3
 """A shorter match says nothing."""
 
 
-def drafts(prefix: str, suffix: str, count: int, *, one_line: bool) -> list[tuple[str, int]]:
-    """Up to ``count`` different texts that followed the longest matches, with the characters that matched, longest
-    first: the rest of a line each, and where more than one line may be wanted, whole lines up to the suffix as well."""
-    before, behind = prefix[-BEFORE:], suffix[:BEHIND]
-    return _drafts(before, suffix, lambda length: _places(before, behind, length), count, one_line=one_line)
+class Copy(NamedTuple):
+    """A text that stands elsewhere."""
+
+    text: str
+    matched: int
+    """Characters before it that are those before the cursor."""
+    evidence: float
+    """What speaks for it, the higher the likelier."""
 
 
-def borrowed(prefix: str, suffix: str, others: Sequence[str], count: int, *, one_line: bool) -> list[tuple[str, int]]:
-    """The same from texts of other files, the most useful first; line ends are "\\n"."""
+def borrowed(prefix: str, suffix: str, others: Sequence[str], count: int, *, one_line: bool) -> list[Copy]:
+    """Up to ``count`` different texts that followed the longest matches in texts of other files, the most useful first;
+    what speaks for them is the logarithm of the characters that matched."""
     before, behind = prefix[-LONGEST:].replace("\r\n", "\n"), suffix[:BEHIND].replace("\r\n", "\n")
     texts, room = [], OTHERS
     for text in others:
@@ -45,23 +49,16 @@ def borrowed(prefix: str, suffix: str, others: Sequence[str], count: int, *, one
         key = before[-length:]
         return islice((rest for text in texts for rest in _behind(key, text)), PLACES)
 
-    return _drafts(before, behind, places, count, one_line=one_line)
-
-
-def _drafts(
-    before: str, suffix: str, places: Callable[[int], Iterator[str]], count: int, *, one_line: bool
-) -> list[tuple[str, int]]:
-    """``places``: what followed each occurrence of the last so many characters of ``before``."""
     found: dict[str, int] = {}
     longest = next(_lengths(before, places), 0)
     while longest >= SHORTEST and len(found) < count:
         for rest in places(longest):
-            read = [_line(rest, suffix)] if one_line else [_line(rest, suffix), _until_suffix(rest, suffix)]
+            read = [_line(rest, behind)] if one_line else [_line(rest, behind), _until_suffix(rest, behind)]
             for text in filter(str.strip, read):
                 found.setdefault(text, longest)
         # Half of the match next: a shorter one by a few characters mostly finds the same places.
         longest //= 2
-    return list(found.items())[:count]
+    return [Copy(text, matched, math.log(matched)) for text, matched in list(found.items())[:count]]
 
 
 def _line(rest: str, suffix: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from infill import copying
+from infill import copying, places, recall
 from infill.canvas import Canvas
 from infill.chance import Place, Rivals, chance, signs
 from infill.contexts import LIMIT_BYTES, Contexts
@@ -27,6 +27,7 @@ from infill.lengths import beyond_line, likeliest, within
 from infill.lookahead import Lookahead
 from infill.passes import drive, encode
 from infill.postprocess import Situation, one_line_mode, postprocess
+from infill.recall import Recall
 from infill.repair import blamed, doubted, starts, variants
 from infill.sampler import Cancelled, Decoded, Late, Narrow, Pace, Plan, decode, refine
 from infill.syntax import SyntaxGate
@@ -100,6 +101,7 @@ class Infiller:
         self.contexts: Contexts[Any] = Contexts(cache_bytes)
         self.breaks = _line_breaks(denoiser.tokenizer).to(denoiser.device)
         self.words = Words(denoiser.tokenizer)
+        self.by_line = recall.by_line(denoiser.tokenizer.encode)
 
     def fill(
         self,
@@ -156,7 +158,7 @@ class Given(NamedTuple):
     """A draft that no canvas wrote: a copy, or nothing behind the word."""
 
     ids: list[int]
-    matched: int = 0
+    evidence: float = 0.0
     borrowed: bool = False
     """From another file."""
 
@@ -184,6 +186,10 @@ class Request:
     """The encoded context; this request's own until it is released."""
     context_tokens: int = 0
     known_tokens: int = 0
+    recall: Recall | None = None
+    """What the file's own text says beside the causal head."""
+    base: list[int] = field(default_factory=list[int])
+    """The context that the causal head writes behind."""
     asked_causal: bool = False
     seen: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
     """What the causal head saw while it wrote (``infill.sampler.Decoded``)."""
@@ -269,6 +275,7 @@ class Request:
         with self.timed("context"):
             await self.lay_out("")
             if self.options.hole_length is None:
+                self.recall = self.recalled()
                 await self.heal()
         found = await (self.causal() if self.plan.policy == "causal" else self.canvases())
         return sorted(found, key=self.score, reverse=True)
@@ -371,7 +378,7 @@ class Request:
         best = longer[int(log_p[0, longer].argmax())]
         as_cut = sum(float(log_p[i, token]) for i, token in enumerate(tail))
         head = self.infiller.words.end(tail, best)
-        agreed = all(text.startswith(head) for text, matched in self.copied if matched >= TRUSTED)
+        agreed = all(one.text.startswith(head) for one in self.copied if one.matched >= TRUSTED)
         if agreed and float(log_p[0, best]) > as_cut:
             self.head = head
             self.ids = self.ids[: len(self.ids) - len(tail)]
@@ -401,6 +408,21 @@ class Request:
         if self.state is not None:
             self.infiller.contexts.give(self.state)
             self.state = None
+
+    def recalled(self) -> Recall | None:
+        """What the file's own text says beside the causal head, where that is wanted. As a policy of its own the causal
+        head is what others are measured against."""
+        weights = self.infiller.calibration.recall
+        if not weights or self.options.copies == 0 or self.plan.policy == "causal":
+            return None
+        breaks = self.infiller.breaks.tolist() if self.situation.one_line else []
+        return Recall.of(
+            *(text.replace("\r\n", "\n") for text in (self.prompt.prefix, self.prompt.suffix)),
+            self.infiller.by_line,
+            weights,
+            self.tokenizer.eot,
+            frozenset(breaks),
+        )
 
     # Drafting by canvas.
 
@@ -463,25 +485,25 @@ class Request:
         return 0.0 if self.table is None else float(self.table[min(length, len(self.table) - 1)])
 
     @cached_property
-    def copied(self) -> list[tuple[str, int]]:
-        """Texts copied from elsewhere in the file, with the characters that matched."""
+    def copied(self) -> list[copying.Copy]:
+        """Texts copied from elsewhere in the file."""
         count = self.infiller.calibration.copies if self.options.copies is None else self.options.copies
         if self.options.hole_length is not None or not count:
             return []
-        found = copying.drafts(self.prompt.prefix, self.prompt.suffix, count, one_line=self.situation.one_line)
-        return [(text.replace("\r\n", "\n"), matched) for text, matched in found]
+        prefix, suffix = (text.replace("\r\n", "\n") for text in (self.prompt.prefix, self.prompt.suffix))
+        return places.drafts(prefix, suffix, count, one_line=self.situation.one_line)
 
     @cached_property
-    def borrowed(self) -> list[tuple[str, int]]:
+    def borrowed(self) -> list[copying.Copy]:
         """The same from other files, but for what the file itself offers."""
         prompt, count = self.prompt, self.infiller.calibration.others
         if not prompt.extra or not count or self.options.hole_length is not None or self.options.copies == 0:
             return []
-        own = {text for text, _ in self.copied}
+        own = {one.text for one in self.copied}
         found = copying.borrowed(
             prompt.prefix, prompt.suffix, prompt.extra, count + len(own), one_line=self.situation.one_line
         )
-        return [(text, matched) for text, matched in found if text not in own][:count]
+        return [one for one in found if one.text not in own][:count]
 
     def given(self) -> list[Given]:
         """Rows that need no canvas: copied texts, and nothing more where the word alone may be the answer."""
@@ -489,9 +511,9 @@ class Request:
             return []
         longest = min(self.limit, self.denoiser.max_hole)
         rows: list[Given] = []
-        for texts, borrowed in ((self.copied, False), (self.borrowed, True)):
-            fitting = [(text.removeprefix(self.head), m) for text, m in texts if text.startswith(self.head)]
-            made = [Given(self.tokenizer.encode(text), matched, borrowed) for text, matched in fitting]
+        for copies, borrowed in ((self.copied, False), (self.borrowed, True)):
+            fitting = [(one.text.removeprefix(self.head), one) for one in copies if one.text.startswith(self.head)]
+            made = [Given(self.tokenizer.encode(text), one.evidence, borrowed) for text, one in fitting]
             rows += [row for row in made if 0 < len(row.ids) <= longest]
         return [*rows, Given([])] if self.head else rows
 
@@ -615,7 +637,7 @@ class Request:
         with self.timed("repair" if origin == "repair" else "judge"):
             rows = canvas.rows() if canvas else []
             texts = [*rows, *(row.ids for row in given)]
-            verdicts = await judge(self.tokenizer, self.state, texts, ends, self.denoiser.device)
+            verdicts = await judge(self.tokenizer, self.state, texts, ends, self.denoiser.device, self.recall)
             sure = canvas.mean_log_confidence().tolist() if canvas else []
         self.pace.passes += 1
         special = self.tokenizer.n_special
@@ -631,9 +653,12 @@ class Request:
     def of_given(self, row: Given, total: float, each: tuple[float, ...], ends: Sequence[int]) -> Draft:
         """A row that no canvas wrote as a draft, with the causal head's log p in all and of each token."""
         origin, prior = "copy" if row.ids else "word", self.prior(len(row.ids))
-        return Draft(tuple(row.ids), 0, origin, bool(ends), prior, 0.0, total, each, row.matched, row.borrowed)
+        return Draft(tuple(row.ids), 0, origin, bool(ends), prior, 0.0, total, each, row.evidence, row.borrowed)
 
     # Drafting by the causal head.
+
+    def mixed(self, written: Sequence[int], log_p: torch.Tensor) -> torch.Tensor:
+        return log_p if self.recall is None else self.recall.mixed([*self.base, *written], log_p)
 
     async def causal(self) -> list[Draft]:
         """What the causal head writes token by token; as many samples as alternatives are wanted."""
@@ -643,7 +668,7 @@ class Request:
         if self.plan.policy != "causal":
             limit = min(limit, self.infiller.calibration.causal_tokens)
         with self.timed("causal"):
-            base = list(self.ids)
+            base = self.base = list(self.ids)
             found: list[Draft] = []
             for _ in range(self.options.n if sampled and self.plan.policy == "causal" else 1):
                 await self.rewind(base)
@@ -677,6 +702,7 @@ class Request:
             self.pace,
             stop=breaks.__contains__,
             guess=ahead.guess if ahead else lambda _: (),
+            mixed=self.mixed,
             report=report,
         )
 

@@ -18,6 +18,7 @@ from infill.canvas import Canvas
 from infill.lengths import within
 from infill.passes import score
 from infill.policy import POLICIES
+from infill.recall import Recall
 from infill.types import State
 from model.tokenizer import Tokenizer
 
@@ -67,7 +68,7 @@ class Calibration:
     copy_base: float = 0.0
     """Score of a copied draft besides the others' terms."""
     copy_gain: float = 0.0
-    """The same for each e-fold of characters that matched."""
+    """The same for each unit of what speaks for its place."""
     others: int = 4
     """How many drafts are copied from texts of other files, where a request brings some; 0: none."""
     other_base: float = -1.0
@@ -94,6 +95,9 @@ class Calibration:
     """Where that candidate has at most so many tokens, it and copies are all there is."""
     sure: float = 0.5
     """The same where it has at least this geometric mean probability: no canvas would win against it."""
+    recall: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What the file's own text counts beside the causal head: weights by length of match (``infill.recall``); empty:
+    nothing."""
     length_slope: float = 0.0
     """For models without a head for lengths (``infill.inplace``): how much surer they are of a hole for each e-fold of
     its length, whatever belongs there."""
@@ -103,9 +107,10 @@ class Calibration:
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
-            if one.name not in ("policy", "chance") and not isinstance(value, int | float):
+            if one.name not in ("policy", "chance", "recall") and not isinstance(value, int | float):
                 raise ValueError(f"calibration: {one.name} must be a number, not {value!r}")
         self._check_chance()
+        self._check_recall()
         if self.policy not in (*POLICIES, "causal"):
             raise ValueError(f"calibration: policy must be one of {', '.join(POLICIES)}, causal, not {self.policy!r}")
         for name in ("copies", "others", "short"):
@@ -125,6 +130,14 @@ class Calibration:
         for name, value in weights.items():
             if not isinstance(value, int | float):
                 raise ValueError(f"calibration: chance.{name} must be a number, not {value!r}")  # noqa: TRY004
+
+    def _check_recall(self) -> None:
+        weights: Any = self.recall
+        if not isinstance(weights, dict):
+            raise ValueError("calibration: recall must be an object of weights by length of match")  # noqa: TRY004
+        for name, value in weights.items():
+            if not str(name).isdecimal() or int(name) < 1 or not isinstance(value, int | float) or not value > 0:
+                raise ValueError(f"calibration: recall must have weights above 0 by length, not {name}: {value!r}")
 
     @classmethod
     def load(cls, folder: Path) -> "Calibration":
@@ -169,8 +182,8 @@ class Draft:
     """Sum of log p under the causal head over the last canvas's tokens and the end."""
     token_logp: tuple[float, ...]
     """The same for each of the last canvas's tokens, without the end."""
-    matched: int = 0
-    """Characters that a copied draft's place has in common with the text before the cursor."""
+    evidence: float = 0.0
+    """What speaks for the place that a copied draft is from (``infill.copying.Copy``)."""
     borrowed: bool = False
     """Whether it was copied from another file."""
     judged: bool = True
@@ -189,7 +202,7 @@ class Draft:
     def score(self, c: Calibration) -> float:
         per_length: float = self.causal_logp / max(self.scored, 1) ** c.alpha
         base, gain = (c.other_base, c.other_gain) if self.borrowed else (c.copy_base, c.copy_gain)
-        copied = base + gain * math.log(self.matched) if self.matched else 0.0
+        copied = base + gain * self.evidence if self.origin == "copy" else 0.0
         return per_length + c.beta * self.length_logp + c.gamma * self.canvas_logp + copied
 
 
@@ -217,17 +230,31 @@ def foreseen(
 
 
 async def judge(
-    tokenizer: Tokenizer, state: State, rows: Sequence[Sequence[int]], ends: Sequence[int], device: torch.device
+    tokenizer: Tokenizer,
+    state: State,
+    rows: Sequence[Sequence[int]],
+    ends: Sequence[int],
+    device: torch.device,
+    recall: Recall | None = None,
 ) -> list[tuple[float, tuple[float, ...]]]:
     """One causal pass over all rows: the sum of log p of each row's tokens and its end, and log p of each token.
 
-    ``ends`` are the tokens that can end a row (their probabilities add up); without any, the end is not scored.
+    ``ends`` are the tokens that can end a row (their probabilities add up); without any, the end is not scored. With
+    ``recall`` the file's own text has its say.
     """
     variants = [[*row, end] for end in ends for row in rows] or [list(row) for row in rows]
     width = max(len(row) for row in variants)
     pad = tokenizer.pad
     tokens = torch.tensor([[*row, *[pad] * (width - len(row))] for row in variants], device=device)
     log_p = await score(state, tokens)
+    if recall is not None:
+        log_p = torch.tensor(
+            [
+                [*recall.row(state.ids, row, p[: len(row)]), *p[len(row) :]]
+                for row, p in zip(variants, log_p.tolist(), strict=True)
+            ],
+            device=device,
+        )
     sums: Tensor = log_p.sum(1).view(-1, len(rows)).logsumexp(0)
     each = log_p[: len(rows)].tolist()
     return [(total, tuple(p[: len(row)])) for total, p, row in zip(sums.tolist(), each, rows, strict=True)]

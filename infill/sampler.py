@@ -236,13 +236,15 @@ async def decode(
     *,
     stop: Callable[[int], bool] = lambda _token: False,
     guess: Callable[[Sequence[int]], Sequence[int]] = lambda _ids: (),
+    mixed: Callable[[Sequence[int], Tensor], Tensor] = lambda _ids, log_p: log_p,
     report: Callable[[Sequence[int], Sequence[float]], None] | None = None,
 ) -> Decoded:
     """The causal head, token by token, until end of text, a token for which ``stop`` holds, or ``limit`` tokens.
 
     ``extend`` appends tokens to the context and gives the new state, ``rewind`` takes the last n away again. Where the
     likeliest token is wanted, what ``guess`` thinks will follow is looked at in the same pass; only what the head would
-    have written itself is kept. When the budget runs out, what is there is returned unended.
+    have written itself is kept. ``mixed`` is told what is written and may change the log p [V] of what follows. When
+    the budget runs out, what is there is returned unended.
 
     Raises:
         Cancelled: ``pace.should_stop`` said yes.
@@ -252,7 +254,7 @@ async def decode(
     seen: list[Tensor] = []
 
     def choice(logits: Tensor) -> tuple[int, float, Tensor]:
-        log_p = logits.log_softmax(-1)
+        log_p = mixed(ids, logits.log_softmax(-1))
         allowed = log_p.clone()
         allowed[: denoiser.tokenizer.n_special] = -torch.inf
         allowed[denoiser.tokenizer.eot] = log_p[denoiser.tokenizer.eot]

@@ -20,9 +20,9 @@ from model.tokenizer import Tokenizer
 CODE = "\n\n".join(f"def f{i}(a, b):\n    total = a + b * {i}\n    return total" for i in range(12)) + "\n"
 
 
-def draft(length: int, *, causal: float, prior: float = 0.0, own: float = 0.0, matched: int = 0) -> Draft:
-    origin = "copy" if matched else "canvas"
-    return Draft(tuple(range(100, 100 + length)), 0, origin, True, prior, own, causal, (), matched)
+def draft(length: int, *, causal: float, prior: float = 0.0, own: float = 0.0, evidence: float = 0.0) -> Draft:
+    origin = "copy" if evidence else "canvas"
+    return Draft(tuple(range(100, 100 + length)), 0, origin, True, prior, own, causal, (), evidence)
 
 
 def drawn(rng: random.Random, width: int) -> Drafted:
@@ -31,7 +31,7 @@ def drawn(rng: random.Random, width: int) -> Drafted:
         for _ in range(width)
     ]
     drafts.sort(key=lambda one: one.length_logp, reverse=True)
-    drafts += [draft(rng.randint(1, 9), causal=-9 * rng.random(), matched=rng.randint(3, 99)) for _ in range(2)]
+    drafts += [draft(rng.randint(1, 9), causal=-9 * rng.random(), evidence=rng.uniform(1, 5)) for _ in range(2)]
     drafts += [replace(drafts[-1], causal_logp=-9 * rng.random(), borrowed=True)]
     worth = [rng.random() for _ in drafts]
     return Drafted(drafts, [x > 0.8 for x in worth], worth, [rng.random() > 0.3 for _ in drafts])
@@ -71,7 +71,7 @@ def test_the_fit_finds_the_length_term_that_makes_answers_exact() -> None:
 
 
 def test_the_fit_learns_what_a_copy_is_worth() -> None:
-    own, near, far = draft(2, causal=-3.0), draft(2, causal=-4.0, matched=3), draft(2, causal=-4.0, matched=90)
+    own, near, far = draft(2, causal=-3.0), draft(2, causal=-4.0, evidence=1.1), draft(2, causal=-4.0, evidence=4.5)
     trusted = Drafted([own, far], [False, True], [0.1, 1.0], [True, True])
     doubted = Drafted([own, near], [True, False], [1.0, 0.1], [True, True])
     table = Numbers.of([trusted, doubted] * 3)
@@ -81,7 +81,7 @@ def test_the_fit_learns_what_a_copy_is_worth() -> None:
 
 
 def test_the_fit_learns_what_a_copy_from_another_file_is_worth_by_itself() -> None:
-    own, copy = draft(2, causal=-3.0), draft(2, causal=-4.0, matched=20)
+    own, copy = draft(2, causal=-3.0), draft(2, causal=-4.0, evidence=3.0)
     other = replace(copy, borrowed=True)
     wrong = Drafted([own, copy], [True, False], [1.0, 0.1], [True, True])
     right = Drafted([own, other], [False, True], [0.1, 1.0], [True, True])

@@ -23,9 +23,9 @@ from infill.judge import SIGNS, Draft
 PLACE = Place("def f(self):\n    value = ", one_line=True)
 
 
-def draft(logp: float = -2.0, tokens: int = 4, origin: str = "canvas", matched: int = 0) -> Draft:
+def draft(logp: float = -2.0, tokens: int = 4, origin: str = "canvas", evidence: float = 0.0) -> Draft:
     each = (logp / (tokens + 1),) * tokens
-    return Draft(tuple(range(tokens)), 0, origin, True, -1.0, -0.5, logp, each, matched)
+    return Draft(tuple(range(tokens)), 0, origin, True, -1.0, -0.5, logp, each, evidence)
 
 
 def told(draft: Draft, text: str = "total", origin: str = "", *, margin: float = 0.5) -> dict[str, float]:
@@ -35,10 +35,10 @@ def told(draft: Draft, text: str = "total", origin: str = "", *, margin: float =
 
 def test_signs_say_where_an_answer_comes_from() -> None:
     assert told(draft(origin="causal"))["causal"] == 1
-    own, other = draft(origin="copy", matched=20), replace(draft(origin="copy", matched=20), borrowed=True)
+    own, other = draft(origin="copy", evidence=3.0), replace(draft(origin="copy", evidence=3.0), borrowed=True)
     assert (told(own)["copy"], told(own)["borrowed"]) == (1, 0)
     assert (told(other)["copy"], told(other)["borrowed"]) == (0, 1)
-    assert told(own)["copy_matched"] == told(other)["borrowed_matched"] == pytest.approx(math.log(20))
+    assert told(own)["copy_matched"] == told(other)["borrowed_matched"] == 3.0
     assert told(draft(), origin="trimmed")["mended"] == 1
     assert told(draft(), "a\nb\nc")["lines"] > told(draft(), "a")["lines"] == 0
 
