@@ -416,8 +416,10 @@ class Request:
         if not weights or self.options.copies == 0 or self.plan.policy == "causal":
             return None
         breaks = self.infiller.breaks.tolist() if self.situation.one_line else []
+        prefix, suffix = (text.replace("\r\n", "\n") for text in (self.prompt.prefix, self.prompt.suffix))
         return Recall.of(
-            *(text.replace("\r\n", "\n") for text in (self.prompt.prefix, self.prompt.suffix)),
+            prefix,
+            suffix,
             self.infiller.by_line,
             weights,
             self.tokenizer.eot,

@@ -13,6 +13,7 @@ from infill.engine import Infiller
 from infill.recall import Recall
 from infill.systems import prompt_of
 from infill.tasks import Task
+from model.calls import Encode
 from model.layout import encode_context
 
 LENGTHS = (2, 4, 8)
@@ -49,7 +50,7 @@ def places(infiller: Infiller, tasks: Iterable[Task]) -> list[Place]:
         ids = [*layout.ids, *tokenizer.encode(task.middle)]
         count = len(ids) - len(layout.ids)
         with torch.inference_mode():
-            state = denoiser.encode(ids)
+            [state] = denoiser.run([Encode(ids, None)])
             logits = torch.cat([denoiser.last_logits(state, count), denoiser.next_logits(state)[None]])
             log_p = logits.log_softmax(-1)
         recall = Recall.of(
