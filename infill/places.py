@@ -7,12 +7,9 @@ like any other draft (prompt lookup decoding, Saxena 2023, brings copies into de
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import islice
 from os.path import commonprefix
 from typing import NamedTuple
-
-import numpy as np
 
 from infill.copying import LINES, SHORTEST, Copy
 
@@ -26,18 +23,53 @@ MOST = 2000
 """Places that are looked at on one side, the nearest first."""
 
 
+WEIGHTS = {
+    "same": 1.04,
+    "up": 1.27,
+    "down": 1.26,
+    "far": -0.32,
+    "behind": -0.2,
+    "level": 1.1,
+    "whole": 1.94,
+}
+"""What the signs of a place count: a conditional logit over all places of a file, fitted to 2,000 holes in the packages
+that are trained on (``benchmarks/places.py``). ``same``: log of the characters before the cursor in its line that
+match, ``up``: in the lines above, ``down``: in the lines below; ``far``: log of the lines from the cursor; ``behind`` it;
+``level``: as far indented; ``whole``: all of the line up to the cursor matches."""
+
+
 class _Line(NamedTuple):
     text: str
     indent: str
+
+
+class Place(NamedTuple):
+    """A place that is like the cursor's, and what would be copied from it."""
+
+    text: str
+    matched: int
+    """Characters before it that are those before the cursor, in its line and in those above."""
+    signs: tuple[float, ...]
+    """In the order of ``WEIGHTS``."""
 
 
 def drafts(prefix: str, suffix: str, count: int, *, one_line: bool) -> list[Copy]:
     """Up to ``count`` different texts that stand at places like the cursor's, the likeliest first: the rest of a line
     each, and where more than one line may be wanted, whole lines up to the suffix as well.
 
-    A place is like the cursor's by what stands before it and by what stands behind the text: the lines around are
-    compared without their indentation and without blank ones. Line ends are "\n".
+    Lines are compared without their indentation and without blank ones between them. Line ends are "\n".
     """
+    found: dict[str, Copy] = {}
+    for place in places(prefix, suffix, one_line=one_line):
+        score = math.fsum(weight * sign for weight, sign in zip(WEIGHTS.values(), place.signs, strict=True))
+        _, matched, evidence = found.get(place.text, ("", 0, -math.inf))
+        both = max(evidence, score) + math.log1p(math.exp(-abs(evidence - score)))
+        found[place.text] = Copy(place.text, max(matched, place.matched), both)
+    return sorted(found.values(), key=lambda copy: -copy.evidence)[:count]
+
+
+def places(prefix: str, suffix: str, *, one_line: bool) -> Iterator[Place]:
+    """Every place, the nearest first, those before the cursor first."""
     before, behind = prefix[-BEFORE:].split("\n"), suffix[:BEHIND].split("\n")
     typed = before[-1].lstrip()
     indent = before[-1][: len(before[-1]) - len(typed)]
@@ -45,42 +77,23 @@ def drafts(prefix: str, suffix: str, count: int, *, one_line: bool) -> list[Copy
     # At the very beginning of a line indentation is a part of what is written; it is likely as above.
     bare = not before[-1]
     due = above[-1].indent if bare and above else indent
-    found: dict[str, tuple[int, float]] = {}
-
-    def add(text: str, matched: int, evidence: float) -> None:
-        if text.strip():
-            known, sum_ = found.get(text, (0, -math.inf))
-            found[text] = max(known, matched), float(np.logaddexp(sum_, evidence))
-
     for side, lines in enumerate((above, below)):
         nearest = range(len(lines)) if side else range(len(lines) - 1, -1, -1)
-        places = ((i, at) for i in nearest for at in _ends(lines[i].text, typed[-SHORTEST:]))
-        for i, at in islice(places, MOST):
+        every = ((i, at) for i in nearest for at in _ends(lines[i].text, typed[-SHORTEST:]))
+        for i, at in islice(every, MOST):
             line = lines[i]
             same = _ending(line.text[:at], typed)
             whole = same == at == len(typed)
             up = _above(lines, i, above) if whole else 0
             far = i + 1 if side else len(lines) - i
-            place = partial(_evidence, same, up, far, bool(side), line.indent == due, whole)
             margin = line.indent if bare else ""
-            add(margin + _until(line.text[at:], behind[0].strip()), same + up, place(_below(lines, i + 1, below)))
+            ends = {i + 1: margin + _until(line.text[at:], behind[0].strip())}
             if not one_line and whole and (stop := _stop(lines, i, below)):
-                text = margin + _reindented(lines[i:stop], margin or indent)[at:]
-                add(text, same + up, place(_below(lines, stop, below)))
-    ranked = sorted(found.items(), key=lambda item: -item[1][1])[:count]
-    return [Copy(text, matched, evidence) for text, (matched, evidence) in ranked]
-
-
-def _evidence(same: int, up: int, far: int, behind: bool, level: bool, whole: bool, down: int) -> float:
-    """The score of a place: a conditional logit over all places of a file, fitted to 2,000 holes in files of the
-    packages that are trained on (a line or the rest of one), so that softmax gives the chance that a place is the one
-    to copy from, if any is. ``same``: characters before the cursor in its line that match, ``up``: in the lines above,
-    ``down``: in the lines below; ``far``: lines from the cursor; ``level``: as far indented; ``whole``: all of the line
-    up to the cursor matches."""
-    return (
-        1.03 * math.log1p(same) + 1.24 * math.log1p(up) + 1.23 * math.log1p(down) - 0.31 * math.log1p(far)
-        - 0.15 * behind + 1.43 * level + 1.92 * whole
-    )  # fmt: skip
+                ends[stop] = margin + _reindented(lines[i:stop], margin or indent)[at:]
+            for stop, text in ends.items():
+                if text.strip():
+                    logs = [math.log1p(count) for count in (same, up, _below(lines, stop, below), far)]
+                    yield Place(text, same + up, (*logs, side, line.indent == due, whole))
 
 
 def _lines(lines: Sequence[str]) -> list[_Line]:
