@@ -34,8 +34,8 @@ WEIGHTS = {
 }
 """What the signs of a place count: a conditional logit over all places of a file, fitted to 2,000 holes in the packages
 that are trained on (``benchmarks/places.py``). ``same``: log of the characters before the cursor in its line that
-match, ``up``: in the lines above, ``down``: in the lines below; ``far``: log of the lines from the cursor; ``behind`` it;
-``level``: as far indented; ``whole``: all of the line up to the cursor matches."""
+match, ``up``: in the lines above, ``down``: in the lines below; ``far``: log of the lines from the cursor; ``behind``
+it; ``level``: as far indented; ``whole``: all of the line up to the cursor matches."""
 
 
 class _Line(NamedTuple):
