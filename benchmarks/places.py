@@ -9,6 +9,7 @@ among the first few copies, by both sides and by what stands before the cursor a
 import argparse
 import random
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
 import torch
@@ -17,13 +18,14 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from infill.places import WEIGHTS, places
+from infill.places import WEIGHTS, places, with_analogies
 from infill.tasks import Source, Task, make_tasks
 from model.corpus import Corpus
 
 RIDGE = 1e-3
 BEFORE = ("same", "up", "far", "whole")
 """Signs that know nothing of what stands behind the hole."""
+ANALOGY = list(WEIGHTS).index("analogy")
 FIRST = (1, 4, 8)
 
 
@@ -31,11 +33,19 @@ class Hole:
     """Its places: signs [P, S], texts, and which are right."""
 
     def __init__(self, task: Task) -> None:
-        found = list(places(task.prefix, task.suffix, one_line=True))
+        found = with_analogies(places(task.prefix, task.suffix, one_line=True))
         self.signs = torch.tensor([place.signs for place in found], dtype=torch.float64).view(-1, len(WEIGHTS))
         self.texts = [place.text for place in found]
         self.right = torch.tensor([text == task.middle for text in self.texts], dtype=torch.bool)
         self.truth = task.middle
+
+    def plain(self) -> "Hole":
+        """Without changed names."""
+        hole = copy(self)
+        kept = (self.signs[:, ANALOGY] == 0).tolist()
+        hole.signs, hole.right = self.signs[kept], self.right[kept]
+        hole.texts = [text for text, one in zip(self.texts, kept, strict=True) if one]
+        return hole
 
     def rank(self, weights: Tensor) -> int | None:
         """Which copy the right one is, from 0; None where it is none."""
@@ -79,15 +89,20 @@ def main() -> None:
     log = Console(stderr=True)
     made = {kind: make_tasks(sources, kind, arguments.n, seed=3, longest=250) for kind in ("line", "rest")}
     holes = {kind: [Hole(task) for task in track(tasks, kind, console=log)] for kind, tasks in made.items()}
-    both = torch.ones(len(WEIGHTS), dtype=torch.float64)
+    unchanged = {kind: [hole.plain() for hole in found] for kind, found in holes.items()}
+    every = torch.ones(len(WEIGHTS), dtype=torch.float64)
     before = torch.tensor([float(name in BEFORE) for name in WEIGHTS], dtype=torch.float64)
-    halves = {kind: len(found) * 2 // 3 for kind, found in holes.items()}
-    learnt = [hole for kind, found in holes.items() for hole in found[: halves[kind]]]
-    table = Table(*("signs", *WEIGHTS, *(f"{kind}, first {k}, %" for kind in holes for k in FIRST)))
     shipped = torch.tensor(list(WEIGHTS.values()), dtype=torch.float64)
-    for name, weights in (("both sides", fit(learnt, both)), ("before", fit(learnt, before)), ("as it ships", shipped)):
+    table = Table(*("signs", *WEIGHTS, *(f"{kind}, first {k}, %" for kind in holes for k in FIRST)))
+    for name, asked, used in (
+        ("what stands before", unchanged, before), ("both sides", unchanged, every), ("and analogies", holes, every),
+        ("as it ships", holes, None),
+    ):  # fmt: skip
+        halves = {kind: len(found) * 2 // 3 for kind, found in asked.items()}
+        learnt = [hole for kind, found in asked.items() for hole in found[: halves[kind]]]
+        weights = shipped if used is None else fit(learnt, used)
         shares: list[str] = []
-        for kind, found in holes.items():
+        for kind, found in asked.items():
             ranks = [hole.rank(weights) for hole in found[halves[kind] :]]
             shares += [f"{100 * sum(r is not None and r < k for r in ranks) / len(ranks):.1f}" for k in FIRST]
         table.add_row(name, *(f"{float(w):.2f}" for w in weights), *shares)

@@ -5,12 +5,14 @@ near and how far indented it is. All places are ranked by one logistic score; th
 like any other draft (prompt lookup decoding, Saxena 2023, brings copies into decoding by what stands before alone).
 """
 
+import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from os.path import commonprefix
 from typing import NamedTuple
 
+from infill.analogies import renamed
 from infill.copying import LINES, SHORTEST, Copy
 
 BEFORE, BEHIND = 20_000, 20_000
@@ -19,23 +21,30 @@ AROUND = 6
 """Lines on both sides that places are compared by."""
 LONGEST = 400
 """Characters of a line that are compared."""
+NEAR = 3
+"""Lines on both sides that names are taken from."""
+BEST = 40
+"""Places at which other names are tried."""
 MOST = 2000
 """Places that are looked at on one side, the nearest first."""
 
 
 WEIGHTS = {
-    "same": 1.04,
-    "up": 1.27,
-    "down": 1.26,
-    "far": -0.32,
-    "behind": -0.2,
-    "level": 1.1,
-    "whole": 1.94,
+    "same": 0.95,
+    "up": 1.2,
+    "down": 1.21,
+    "far": -0.34,
+    "behind": -0.33,
+    "level": 1.18,
+    "whole": 1.75,
+    "analogy": 1.9,
+    "asked": 0.71,
 }
 """What the signs of a place count: a conditional logit over all places of a file, fitted to 2,000 holes in the packages
 that are trained on (``benchmarks/places.py``). ``same``: log of the characters before the cursor in its line that
 match, ``up``: in the lines above, ``down``: in the lines below; ``far``: log of the lines from the cursor; ``behind``
-it; ``level``: as far indented; ``whole``: all of the line up to the cursor matches."""
+it; ``level``: as far indented; ``whole``: all of the line up to the cursor matches;
+``analogy``: names are changed, ``asked``: log of the lines that ask for it (``infill.analogies``)."""
 
 
 class _Line(NamedTuple):
@@ -51,6 +60,20 @@ class Place(NamedTuple):
     """Characters before it that are those before the cursor, in its line and in those above."""
     signs: tuple[float, ...]
     """In the order of ``WEIGHTS``."""
+    pairs: tuple[tuple[str, str], ...]
+    """Lines around it with those around the cursor."""
+
+    @property
+    def score(self) -> float:
+        return math.fsum(weight * sign for weight, sign in zip(WEIGHTS.values(), self.signs, strict=True))
+
+    def analogy(self) -> "Place | None":
+        """The same text with the names that are around the cursor, where that is another one."""
+        made = renamed(self.text, self.pairs)
+        if made is None:
+            return None
+        text, asked = made
+        return self._replace(text=text, signs=(*self.signs[:-2], 1.0, math.log(asked)))
 
 
 def drafts(prefix: str, suffix: str, count: int, *, one_line: bool) -> list[Copy]:
@@ -60,12 +83,19 @@ def drafts(prefix: str, suffix: str, count: int, *, one_line: bool) -> list[Copy
     Lines are compared without their indentation and without blank ones between them. Line ends are "\n".
     """
     found: dict[str, Copy] = {}
-    for place in places(prefix, suffix, one_line=one_line):
-        score = math.fsum(weight * sign for weight, sign in zip(WEIGHTS.values(), place.signs, strict=True))
+    for place in with_analogies(places(prefix, suffix, one_line=one_line)):
         _, matched, evidence = found.get(place.text, ("", 0, -math.inf))
+        score = place.score
         both = max(evidence, score) + math.log1p(math.exp(-abs(evidence - score)))
         found[place.text] = Copy(place.text, max(matched, place.matched), both)
     return sorted(found.values(), key=lambda copy: -copy.evidence)[:count]
+
+
+def with_analogies(found: Iterable[Place]) -> list[Place]:
+    """All places, and behind them those with other names, of the likeliest."""
+    plain = list(found)
+    best = heapq.nlargest(BEST, plain, key=lambda place: place.score)
+    return plain + [made for place in best if (made := place.analogy()) is not None]
 
 
 def places(prefix: str, suffix: str, *, one_line: bool) -> Iterator[Place]:
@@ -93,7 +123,21 @@ def places(prefix: str, suffix: str, *, one_line: bool) -> Iterator[Place]:
             for stop, text in ends.items():
                 if text.strip():
                     logs = [math.log1p(count) for count in (same, up, _below(lines, stop, below), far)]
-                    yield Place(text, same + up, (*logs, side, line.indent == due, whole))
+                    pairs = _pairs(lines, i, stop, above, below)
+                    yield Place(
+                        text, same + up, (*logs, side, line.indent == due, whole, 0.0, 0.0),
+                        ((line.text[:at], typed), *pairs),
+                    )  # fmt: skip
+
+
+def _pairs(
+    lines: Sequence[_Line], start: int, stop: int, above: Sequence[_Line], below: Sequence[_Line]
+) -> Iterator[tuple[str, str]]:
+    """The lines next to a place with those next to the cursor."""
+    for a, b in zip(lines[max(start - NEAR, 0) : start][::-1], above[: -NEAR - 1 : -1], strict=False):
+        yield a.text, b.text
+    for a, b in zip(lines[stop : stop + NEAR], below, strict=False):
+        yield a.text, b.text
 
 
 def _lines(lines: Sequence[str]) -> list[_Line]:

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from infill.analogies import renamed
 from infill.places import drafts
 
 
@@ -12,9 +13,9 @@ def texts(prefix: str, suffix: str = "\n", count: int = 4, *, one_line: bool = T
 
 
 def test_the_longer_match_before_the_cursor_comes_first() -> None:
-    prefix = "self.size = 1\nother.size = 2\nself.size = 1\nself.size"
+    prefix = "self.size = one\nother.size = call(2)\nself.size = one\nself.size"
     found = drafts(prefix, "", 4, one_line=True)
-    assert [one.text for one in found] == [" = 1", " = 2"]
+    assert [one.text for one in found] == [" = one", " = call(2)"]
     assert found[0].matched > found[1].matched >= 3
     assert found[0].evidence > found[1].evidence
 
@@ -63,6 +64,49 @@ def test_at_the_beginning_of_a_line_indentation_is_written_too() -> None:
     assert texts(prefix, "\n")[0] == "    second()"
     block = "def f():\n    first()\n    if ready:\n        second()\n    third()\n\ndef g():\n    first()\n"
     assert texts(block, "\n    third()\n", one_line=False)[0] == "    if ready:\n        second()"
+
+
+SETTERS = """class Box:
+    def set_width(self, width):
+        check(width)
+        self.width = width
+
+    def set_height(self, height):
+        check(height)
+        """
+
+
+def test_names_become_those_around_the_cursor() -> None:
+    assert texts(SETTERS, "\n")[0] == "self.height = height"
+    whole = drafts(SETTERS + "self.height = ", "\n", 4, one_line=True)
+    assert whole[0].text == "height"
+    other = SETTERS.replace("def set_height(self, height)", "def test(self, height)").replace("check(height)", "test()")
+    assert "self.height = height" not in texts(other, "\n"), "nothing near asks for it"
+
+
+@pytest.mark.parametrize(
+    ("text", "theirs", "ours", "made"),
+    [
+        ("self.width = width", "check(width)", "check(height)", "self.height = height"),
+        ("MAX_WIDTH = get_width()", "def set_width(x):", "def set_height(x):", "MAX_HEIGHT = get_height()"),
+        ("setWidth(oldWidth)", "width = 1", "height = 1", "setHeight(oldHeight)"),
+        ("a2 = b2", "a1 = b1", "a2 = b2", None),
+        ("row[1] = x[1]", "row[1] = y[1]", "row[2] = y[2]", "row[2] = x[2]"),
+        ("self.width", "check(width)", "check(width)", None),
+        ("self.width", "check(width)", "a wholly, different(line)", None),
+        ("width", "a b c width", "d e f height", None),
+        ("", "a = 1", "b = 1", None),
+    ],
+)
+def test_what_two_lines_ask_for(text: str, theirs: str, ours: str, made: str | None) -> None:
+    found = renamed(text, [(theirs, ours)])
+    assert (found and found[0]) == made
+
+
+def test_what_stays_the_same_speaks_against_a_change() -> None:
+    once, same = ("get(width)", "get(height)"), ("use(width, 1)", "use(width, 2)")
+    assert renamed("width", [once, once, same]) == ("height", 2)
+    assert renamed("width", [same, same, once]) is None
 
 
 @pytest.mark.parametrize(
