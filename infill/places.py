@@ -7,8 +7,10 @@ like any other draft (prompt lookup decoding, Saxena 2023, brings copies into de
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
+from operator import mul
 from os.path import commonprefix
 from typing import NamedTuple
 
@@ -60,20 +62,23 @@ class Place(NamedTuple):
     """Characters before it that are those before the cursor, in its line and in those above."""
     signs: tuple[float, ...]
     """In the order of ``WEIGHTS``."""
-    pairs: tuple[tuple[str, str], ...]
+    score: float
+    """What they count in all."""
+    pairs: Callable[[], Iterator[tuple[str, str]]]
     """Lines around it with those around the cursor."""
-
-    @property
-    def score(self) -> float:
-        return math.fsum(weight * sign for weight, sign in zip(WEIGHTS.values(), self.signs, strict=True))
 
     def analogy(self) -> "Place | None":
         """The same text with the names that are around the cursor, where that is another one."""
-        made = renamed(self.text, self.pairs)
+        made = renamed(self.text, self.pairs())
         if made is None:
             return None
         text, asked = made
-        return self._replace(text=text, signs=(*self.signs[:-2], 1.0, math.log(asked)))
+        signs = (*self.signs[:-2], 1.0, math.log(asked))
+        return self._replace(text=text, signs=signs, score=_score(signs))
+
+
+def _score(signs: Iterable[float]) -> float:
+    return float(sum(map(mul, WEIGHTS.values(), signs)))
 
 
 def drafts(prefix: str, suffix: str, count: int, *, one_line: bool) -> list[Copy]:
@@ -84,10 +89,13 @@ def drafts(prefix: str, suffix: str, count: int, *, one_line: bool) -> list[Copy
     """
     found: dict[str, Copy] = {}
     for place in with_analogies(places(prefix, suffix, one_line=one_line)):
-        _, matched, evidence = found.get(place.text, ("", 0, -math.inf))
-        score = place.score
-        both = max(evidence, score) + math.log1p(math.exp(-abs(evidence - score)))
-        found[place.text] = Copy(place.text, max(matched, place.matched), both)
+        known = found.get(place.text)
+        if known is None:
+            found[place.text] = Copy(place.text, place.matched, place.score)
+        else:
+            a, b = known.evidence, place.score
+            both = max(a, b) + math.log1p(math.exp(-abs(a - b)))
+            found[place.text] = Copy(place.text, max(known.matched, place.matched), both)
     return sorted(found.values(), key=lambda copy: -copy.evidence)[:count]
 
 
@@ -123,17 +131,16 @@ def places(prefix: str, suffix: str, *, one_line: bool) -> Iterator[Place]:
             for stop, text in ends.items():
                 if text.strip():
                     logs = [math.log1p(count) for count in (same, up, _below(lines, stop, below), far)]
-                    pairs = _pairs(lines, i, stop, above, below)
-                    yield Place(
-                        text, same + up, (*logs, side, line.indent == due, whole, 0.0, 0.0),
-                        ((line.text[:at], typed), *pairs),
-                    )  # fmt: skip
+                    signs = (*logs, side, line.indent == due, whole, 0.0, 0.0)
+                    score = _score(signs)
+                    yield Place(text, same + up, signs, score, partial(_pairs, lines, i, at, stop, typed, above, below))
 
 
 def _pairs(
-    lines: Sequence[_Line], start: int, stop: int, above: Sequence[_Line], below: Sequence[_Line]
+    lines: Sequence[_Line], start: int, at: int, stop: int, typed: str, above: Sequence[_Line], below: Sequence[_Line]
 ) -> Iterator[tuple[str, str]]:
-    """The lines next to a place with those next to the cursor."""
+    """The beginning of a place's line with the cursor's, and the lines next to it with those next to the cursor."""
+    yield lines[start].text[:at], typed
     for a, b in zip(lines[max(start - NEAR, 0) : start][::-1], above[: -NEAR - 1 : -1], strict=False):
         yield a.text, b.text
     for a, b in zip(lines[stop : stop + NEAR], below, strict=False):
@@ -157,10 +164,14 @@ def _ends(text: str, key: str) -> Iterator[int]:
 
 def _ending(a: str, b: str) -> int:
     """Characters at the end of both that are the same."""
+    if not a or not b or a[-1] != b[-1]:
+        return 0
     return _beginning(a[: -LONGEST - 1 : -1], b[: -LONGEST - 1 : -1])
 
 
 def _beginning(a: str, b: str) -> int:
+    if not a or not b or a[0] != b[0]:
+        return 0
     return len(commonprefix([a[:LONGEST], b[:LONGEST]]))  # noqa: RUF071 (of texts, not of paths)
 
 
