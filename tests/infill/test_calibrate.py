@@ -4,16 +4,23 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from infill import calibrate
 from infill.calibrate import Choice, Drafted, Numbers, choose, fit_judge
+from infill.engine import Infiller
 from infill.evaluate import main
-from infill.judge import FILE, Calibration, Draft
-from model.checkpoint import save_model
+from infill.judge import FILE, Calibration, Draft, judge
+from infill.passes import drive
+from infill.recallfit import places
+from infill.systems import prompt_of
+from infill.tasks import Task
+from model.checkpoint import load_denoiser, save_model
 from model.config import ModelConfig
+from model.layout import encode_context
 from model.network import Network
 from model.tokenizer import Tokenizer
 
@@ -144,7 +151,44 @@ def test_calibrating_writes_what_the_engine_reads(
     ]  # fmt: skip
     assert json.loads((model / FILE).read_text()) == result["chosen"]["calibration"]
     assert Calibration.load(model).lengths in (1, 3)
+    assert set(Calibration.load(model).recall) == {"2", "4", "8"}, "a model that knows nothing learns from the file"
     (model / FILE).unlink()
+
+
+def test_the_tokens_that_recall_is_fitted_to_are_those_of_the_holes(model: Path) -> None:
+    denoiser = load_denoiser(model, device="cpu", dtype="float32")
+    tokenizer = denoiser.tokenizer
+    start = CODE.index("return total", 300)
+    tasks = [Task(kind, "pack", "m.py", CODE, start, start + len("return total")) for kind in ("line", "lines")]
+    found = places(Infiller(denoiser), tasks)
+    row = tokenizer.encode("return total")
+    assert len(found) == len(row) + 1, "one line only, and its end"
+    assert found[-2].places[0] > 0, "every function returns its total"
+    assert found[-2].right == found[-2].places
+    prompt = prompt_of(tasks[0])
+    layout = encode_context(
+        tokenizer, prompt.prefix, prompt.suffix, language=prompt.language, filename=prompt.filename,
+        context=denoiser.context, glue=denoiser.glue, reserve=denoiser.max_hole,
+    )  # fmt: skip
+    with torch.inference_mode():
+        state = denoiser.encode(layout.ids)
+        [(_, alone)] = drive(judge(tokenizer, state, [row], [tokenizer.eot], denoiser.device), denoiser)
+    assert [one.log_p for one in found[:-1]] == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("recall", "words"),
+    [
+        ([1], "recall must be an object"),
+        ({"two": 1.0}, "recall must have weights above 0 by length, not two"),
+        ({"0": 1.0}, "not 0: 1.0"),
+        ({"2": -1}, "not 2: -1"),
+        ({"2": "much"}, "not 2: 'much'"),
+    ],
+)
+def test_weights_of_recall_that_mean_nothing_are_named(recall: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Calibration(recall=recall)
 
 
 def test_a_real_engine_is_measured_from_the_command_line(
