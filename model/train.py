@@ -31,6 +31,7 @@ from model.checkpoint import (
     best_dtype,
     choose_device,
     load_model,
+    read_config,
     save_model,
     save_tensors,
     write_json,
@@ -142,7 +143,9 @@ class Run:
         if self.world > 1:
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
         self.tokenizer = Tokenizer.load(settings.data / "tokenizer")
-        self.config = ModelConfig(**{**SIZES[settings.size].to_dict(), "vocab_size": self.tokenizer.vocab_size})
+        self.config = replace(SIZES[settings.size], vocab_size=self.tokenizer.vocab_size)
+        if not settings.edits and (settings.start is None or not read_config(settings.start).inserts):
+            self.config = replace(self.config, inserts=0)  # a head that learns nothing is no part of a model
         network = Network(self.config)
         network.initialise(torch.Generator().manual_seed(settings.seed))
         if settings.start is not None:
