@@ -21,8 +21,10 @@ install: $(VENV)/.installed-dev ## .venv with Hone and everything its tests need
 demo: $(VENV)/.installed ## fill holes in three real files
 	@$(BIN)/hone demo
 
+# A file at a time to each process: its fixtures are made once. Most tests wait for other programs; more than four
+# processes make those that measure fail.
 test: $(VENV)/.installed-dev ## the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 editors: ## get the real editors that the tests drive, into HONE_EDITORS
 	@set -e; for script in tests/editors/get_*.sh; do bash "$$script" "$(HONE_EDITORS)"; done
