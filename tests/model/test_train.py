@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model.checkpoint import CheckpointError, load_denoiser, load_model, save_model
+from model.checkpoint import CheckpointError, load_denoiser, load_model, read_config, save_model
 from model.network import Network
 from model.optim import orthogonalise
 from model.tokenizer import Tokenizer
@@ -31,6 +31,19 @@ def test_it_learns(data: Path, tmp_path: Path) -> None:
     assert float(rows[-1]["canvas"]) < float(rows[0]["canvas"]) - 0.3
     denoiser = load_denoiser(tmp_path / "average")
     assert denoiser.next_logits(denoiser.encode([70, 71])).isfinite().all()
+
+
+def test_only_who_trains_edits_has_a_head_for_them(data: Path, tmp_path: Path) -> None:
+    """An untrained one would be taken for a model that edits."""
+    plain = settings(data, tmp_path / "plain", 1)
+    train(plain)
+    assert read_config(tmp_path / "plain" / "average").inserts == 0
+    editing = replace(plain, edits=0.5, out=tmp_path / "edits", start=tmp_path / "plain" / "average")
+    run = Run(editing)
+    assert run.config.inserts > 0
+    run.save()
+    further = replace(plain, out=tmp_path / "further", start=tmp_path / "edits" / "average")
+    assert Run(further).config.inserts > 0, "what was learnt is kept"
 
 
 def test_stop_and_resume_is_bit_identical(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
