@@ -348,11 +348,11 @@ class Request:
 
     async def lay_out(self, written: str) -> None:
         """Encodes the context of a hole behind the prefix and what is ``written`` already."""
-        prefix = self.prompt.prefix.removeprefix("\ufeff").replace("\r\n", "\n") + written
+        prefix, suffix = self.sides
         self.layout: Layout = encode_context(
             self.tokenizer,
-            prefix,
-            self.prompt.suffix.replace("\r\n", "\n"),
+            prefix.removeprefix("\ufeff") + written,
+            suffix,
             language=self.language,
             filename=self.prompt.filename,
             context=self.denoiser.context,
@@ -416,15 +416,12 @@ class Request:
         if not weights or self.options.copies == 0 or self.plan.policy == "causal":
             return None
         breaks = self.infiller.breaks.tolist() if self.situation.one_line else []
-        prefix, suffix = (text.replace("\r\n", "\n") for text in (self.prompt.prefix, self.prompt.suffix))
-        return Recall.of(
-            prefix,
-            suffix,
-            self.infiller.by_line,
-            weights,
-            self.tokenizer.eot,
-            frozenset(breaks),
-        )
+        return Recall.of(*self.sides, self.infiller.by_line, weights, self.tokenizer.eot, frozenset(breaks))
+
+    @cached_property
+    def sides(self) -> tuple[str, str]:
+        """The text before the cursor and behind it, with "\\n" for line ends."""
+        return self.prompt.prefix.replace("\r\n", "\n"), self.prompt.suffix.replace("\r\n", "\n")
 
     # Drafting by canvas.
 
@@ -492,8 +489,7 @@ class Request:
         count = self.infiller.calibration.copies if self.options.copies is None else self.options.copies
         if self.options.hole_length is not None or not count:
             return []
-        prefix, suffix = (text.replace("\r\n", "\n") for text in (self.prompt.prefix, self.prompt.suffix))
-        return places.drafts(prefix, suffix, count, one_line=self.situation.one_line)
+        return places.drafts(*self.sides, count, one_line=self.situation.one_line)
 
     @cached_property
     def borrowed(self) -> list[copying.Copy]:
