@@ -1,13 +1,11 @@
 """Without a model: find the longest text before the cursor that occurs elsewhere, and copy what followed it.
 
-The baseline of `hone eval`, and how the engine copies from texts of other files (``infill.places`` copies from the file
-itself). Looks in the prefix first (the most recent place) and then in the suffix (the nearest one). When the longest
+The baseline of `hone eval`; the engine copies from places that are like the cursor's in more ways (``infill.places``).
+Looks in the prefix first (the most recent place) and then in the suffix (the nearest one). When the longest
 match is followed by nothing to copy, the next place and then shorter matches are tried.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 LONGEST = 400
@@ -18,10 +16,6 @@ PLACES = 20
 """Places tried for one length of match."""
 LINES = 4
 OPEN, CLOSE = "([{", ")]}"
-BEHIND = 5_000
-"""Characters behind the cursor that say where a copy ends."""
-OTHERS = 100_000
-"""Characters of other files that drafts are copied from, in all."""
 SHORTEST = 3
 """A shorter match says nothing."""
 
@@ -34,37 +28,6 @@ class Copy(NamedTuple):
     """Characters before it that are those before the cursor."""
     evidence: float
     """What speaks for it, the higher the likelier."""
-
-
-def borrowed(prefix: str, suffix: str, others: Sequence[str], count: int, *, one_line: bool) -> list[Copy]:
-    """Up to ``count`` different texts that followed the longest matches in texts of other files, the most useful first;
-    what speaks for them is the logarithm of the characters that matched."""
-    before, behind = prefix[-LONGEST:].replace("\r\n", "\n"), suffix[:BEHIND].replace("\r\n", "\n")
-    texts, room = [], OTHERS
-    for text in others:
-        texts.append(text[: max(room, 0)].replace("\r\n", "\n"))
-        room -= len(text)
-
-    def places(length: int) -> Iterator[str]:
-        key = before[-length:]
-        return islice((rest for text in texts for rest in _behind(key, text)), PLACES)
-
-    found: dict[str, int] = {}
-    longest = next(_lengths(before, places), 0)
-    while longest >= SHORTEST and len(found) < count:
-        for rest in places(longest):
-            read = [_line(rest, behind)] if one_line else [_line(rest, behind), _until_suffix(rest, behind)]
-            for text in filter(str.strip, read):
-                found.setdefault(text, longest)
-        # Half of the match next: a shorter one by a few characters mostly finds the same places.
-        longest //= 2
-    return [Copy(text, matched, math.log(matched)) for text, matched in list(found.items())[:count]]
-
-
-def _line(rest: str, suffix: str) -> str:
-    """The rest of the line, up to where the cursor's own line goes on."""
-    line, following = (text.split("\n", 1)[0].rstrip() for text in (rest, suffix))
-    return line[: line.index(following)] if following and following in line else line
 
 
 def copied(prefix: str, suffix: str, kind: str) -> str:

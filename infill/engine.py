@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from infill import copying, places, recall
+from infill import borrowing, copying, places, recall
 from infill.canvas import Canvas
 from infill.chance import Place, Rivals, chance, signs
 from infill.contexts import LIMIT_BYTES, Contexts
@@ -498,7 +498,7 @@ class Request:
         if not prompt.extra or not count or self.options.hole_length is not None or self.options.copies == 0:
             return []
         own = {one.text for one in self.copied}
-        found = copying.borrowed(
+        found = borrowing.borrowed(
             prompt.prefix, prompt.suffix, prompt.extra, count + len(own), one_line=self.situation.one_line
         )
         return [one for one in found if one.text not in own][:count]

@@ -8,6 +8,7 @@ like any other draft (prompt lookup decoding, Saxena 2023, brings copies into de
 import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from operator import mul
@@ -49,9 +50,11 @@ it; ``level``: as far indented; ``whole``: all of the line up to the cursor matc
 ``analogy``: names are changed, ``asked``: log of the lines that ask for it (``infill.analogies``)."""
 
 
-class _Line(NamedTuple):
+class Line(NamedTuple):
     text: str
     indent: str
+    number: int
+    """From 0, in the text that it is from."""
 
 
 class Place(NamedTuple):
@@ -66,6 +69,10 @@ class Place(NamedTuple):
     """What they count in all."""
     pairs: Callable[[], Iterator[tuple[str, str]]]
     """Lines around it with those around the cursor."""
+    first: int
+    """Line on which it stands."""
+    stop: int
+    """Line behind the text that would be copied."""
 
     def analogy(self) -> "Place | None":
         """The same text with the names that are around the cursor, where that is another one."""
@@ -87,16 +94,22 @@ def drafts(prefix: str, suffix: str, count: int, *, one_line: bool) -> list[Copy
 
     Lines are compared without their indentation and without blank ones between them. Line ends are "\n".
     """
-    found: dict[str, Copy] = {}
-    for place in with_analogies(places(prefix, suffix, one_line=one_line)):
-        known = found.get(place.text)
+    return copies(places(prefix, suffix, one_line=one_line))[:count]
+
+
+def copies(found: Iterable[Place]) -> list[Copy]:
+    """What would be copied from the places, with other names too, the likeliest first: what stands at several places
+    has what speaks for all of them."""
+    texts: dict[str, Copy] = {}
+    for place in with_analogies(found):
+        known = texts.get(place.text)
         if known is None:
-            found[place.text] = Copy(place.text, place.matched, place.score)
+            texts[place.text] = Copy(place.text, place.matched, place.score)
         else:
             a, b = known.evidence, place.score
             both = max(a, b) + math.log1p(math.exp(-abs(a - b)))
-            found[place.text] = Copy(place.text, max(known.matched, place.matched), both)
-    return sorted(found.values(), key=lambda copy: -copy.evidence)[:count]
+            texts[place.text] = Copy(place.text, max(known.matched, place.matched), both)
+    return sorted(texts.values(), key=lambda copy: -copy.evidence)
 
 
 def with_analogies(found: Iterable[Place]) -> list[Place]:
@@ -108,36 +121,68 @@ def with_analogies(found: Iterable[Place]) -> list[Place]:
 
 def places(prefix: str, suffix: str, *, one_line: bool) -> Iterator[Place]:
     """Every place, the nearest first, those before the cursor first."""
-    before, behind = prefix[-BEFORE:].split("\n"), suffix[:BEHIND].split("\n")
-    typed = before[-1].lstrip()
-    indent = before[-1][: len(before[-1]) - len(typed)]
-    above, below = _lines(before[:-1]), _lines(behind[1:])
-    # At the very beginning of a line indentation is a part of what is written; it is likely as above.
-    bare = not before[-1]
-    due = above[-1].indent if bare and above else indent
-    for side, lines in enumerate((above, below)):
-        nearest = range(len(lines)) if side else range(len(lines) - 1, -1, -1)
-        every = ((i, at) for i in nearest for at in _ends(lines[i].text, typed[-SHORTEST:]))
+    cursor = Cursor.of(prefix[-BEFORE:], suffix[:BEHIND], one_line=one_line)
+    for behind, lines in enumerate((cursor.above, cursor.below)):
+        nearest = range(len(lines)) if behind else range(len(lines) - 1, -1, -1)
+        every = ((i, at) for i in nearest for at in _ends(lines[i].text, cursor.typed[-SHORTEST:]))
         for i, at in islice(every, MOST):
-            line = lines[i]
-            same = _ending(line.text[:at], typed)
-            whole = same == at == len(typed)
-            up = _above(lines, i, above) if whole else 0
-            far = i + 1 if side else len(lines) - i
-            margin = line.indent if bare else ""
-            ends = {i + 1: margin + _until(line.text[at:], behind[0].strip())}
-            if not one_line and whole and (stop := _stop(lines, i, below)):
-                ends[stop] = margin + _reindented(lines[i:stop], margin or indent)[at:]
-            for stop, text in ends.items():
-                if text.strip():
-                    logs = [math.log1p(count) for count in (same, up, _below(lines, stop, below), far)]
-                    signs = (*logs, side, line.indent == due, whole, 0.0, 0.0)
-                    score = _score(signs)
-                    yield Place(text, same + up, signs, score, partial(_pairs, lines, i, at, stop, typed, above, below))
+            yield from cursor.compared(lines, i, at, far=i + 1 if behind else len(lines) - i, behind=bool(behind))
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What places are compared with."""
+
+    typed: str
+    """The cursor's line before it, without its indentation."""
+    indent: str
+    due: str
+    """The indentation of what is written here."""
+    rest: str
+    """The cursor's line behind it, without spaces around."""
+    above: Sequence[Line]
+    below: Sequence[Line]
+    one_line: bool
+    """Whether nothing but the rest of the line is wanted."""
+
+    @classmethod
+    def of(cls, prefix: str, suffix: str, *, one_line: bool) -> "Cursor":
+        *before, line = prefix.split("\n")
+        rest, *behind = suffix.split("\n")
+        typed = line.lstrip()
+        indent = line[: len(line) - len(typed)]
+        above, below = read(before), read(behind)
+        # At the very beginning of a line indentation is a part of what is written; it is likely as above.
+        due = above[-1].indent if not line and above else indent
+        return cls(typed, indent, due, rest.strip(), above, below, one_line)
+
+    @property
+    def bare(self) -> bool:
+        """Whether nothing stands before it on its line, no indentation either."""
+        return not self.typed and not self.indent
+
+    def compared(self, lines: Sequence[Line], i: int, at: int, *, far: int, behind: bool) -> Iterator[Place]:
+        """The place before character ``at`` of line ``i``, so many lines from the cursor: for the rest of the line, and
+        for whole lines up to the suffix."""
+        line, typed = lines[i], self.typed
+        same = _ending(line.text[:at], typed)
+        whole = same == at == len(typed)
+        up = _above(lines, i, self.above) if whole else 0
+        margin = line.indent if self.bare else ""
+        ends = {i + 1: margin + _until(line.text[at:], self.rest)}
+        if not self.one_line and whole and (stop := _stop(lines, i, self.below)):
+            ends[stop] = margin + _reindented(lines[i:stop], margin or self.indent)[at:]
+        for stop, text in ends.items():
+            if text.strip():
+                logs = [math.log1p(count) for count in (same, up, _below(lines, stop, self.below), far)]
+                signs = (*logs, behind, line.indent == self.due, whole, 0.0, 0.0)
+                pairs = partial(_pairs, lines, i, at, stop, typed, self.above, self.below)
+                last = lines[stop - 1].number + 1
+                yield Place(text, same + up, signs, _score(signs), pairs, line.number, last)
 
 
 def _pairs(
-    lines: Sequence[_Line], start: int, at: int, stop: int, typed: str, above: Sequence[_Line], below: Sequence[_Line]
+    lines: Sequence[Line], start: int, at: int, stop: int, typed: str, above: Sequence[Line], below: Sequence[Line]
 ) -> Iterator[tuple[str, str]]:
     """The beginning of a place's line with the cursor's, and the lines next to it with those next to the cursor."""
     yield lines[start].text[:at], typed
@@ -147,9 +192,9 @@ def _pairs(
         yield a.text, b.text
 
 
-def _lines(lines: Sequence[str]) -> list[_Line]:
+def read(lines: Iterable[str]) -> list[Line]:
     """Those that are not blank."""
-    return [_Line(text, line[: line.index(text)]) for line in lines if (text := line.strip())]
+    return [Line(text, line[: line.index(text)], i) for i, line in enumerate(lines) if (text := line.strip())]
 
 
 def _ends(text: str, key: str) -> Iterator[int]:
@@ -175,7 +220,7 @@ def _beginning(a: str, b: str) -> int:
     return len(commonprefix([a[:LONGEST], b[:LONGEST]]))  # noqa: RUF071 (of texts, not of paths)
 
 
-def _above(lines: Sequence[_Line], end: int, around: Sequence[_Line]) -> int:
+def _above(lines: Sequence[Line], end: int, around: Sequence[Line]) -> int:
     """Characters of the lines before ``end`` that are those of the last ones ``around``."""
     count = 0
     for a, b in zip(lines[max(end - AROUND, 0) : end][::-1], reversed(around), strict=False):
@@ -185,7 +230,7 @@ def _above(lines: Sequence[_Line], end: int, around: Sequence[_Line]) -> int:
     return count
 
 
-def _below(lines: Sequence[_Line], start: int, around: Sequence[_Line]) -> int:
+def _below(lines: Sequence[Line], start: int, around: Sequence[Line]) -> int:
     """Characters of the lines from ``start`` on that are those of the first ones ``around``."""
     count = 0
     for a, b in zip(lines[start : start + AROUND], around, strict=False):
@@ -202,7 +247,7 @@ def _until(rest: str, following: str) -> str:
     return rest.removesuffix(following) if rest.endswith(following) else rest[: rest.index(following)]
 
 
-def _stop(lines: Sequence[_Line], start: int, below: Sequence[_Line]) -> int:
+def _stop(lines: Sequence[Line], start: int, below: Sequence[Line]) -> int:
     """Where, a few lines behind ``start``, the lines go on as the suffix does; 0 for nowhere. Without a suffix: a few
     lines on."""
     for stop in range(start + 2, min(start + LINES, len(lines) - 1) + 1):
@@ -211,7 +256,7 @@ def _stop(lines: Sequence[_Line], start: int, below: Sequence[_Line]) -> int:
     return 0 if below else min(start + LINES, len(lines))
 
 
-def _reindented(lines: Sequence[_Line], indent: str) -> str:
+def _reindented(lines: Sequence[Line], indent: str) -> str:
     """The lines with the first one's indentation replaced; up to the first that is indented less."""
     result: list[str] = []
     for line in lines:

@@ -2,8 +2,7 @@
 
 The index is written by a process of its own (``python -m assistant.workspace``), which is started when a folder is
 opened, after saves, when the client tells of changed files, and now and then, because not every client does. Here it is
-only read. What was gathered for a line stays as it is while that line is typed, so that what the model has computed for
-it stays valid. Nothing heavy is imported before the client is there.
+only read. Nothing heavy is imported before the client is there.
 """
 
 import asyncio
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     from assistant.workspace.snippets import Edited
     from lsp.session import Session
 
-LINES_KEPT = 4
-"""Lines of a document for which snippets are remembered."""
+PLACES_KEPT = 8
+"""Places of a document for which snippets are remembered."""
 SETTLE_S = 0.5
 """After a change on disk, until the index is brought up to date: changes come in crowds."""
 POLL_S, POLL_UNTOLD_S = 900.0, 180.0
@@ -118,7 +117,7 @@ class Workspace:
         return () if isinstance(wanted, str) else wanted
 
     async def snippets(self, document: Document, text: str, at: int) -> tuple[Snippet, ...]:
-        """For a place in ``text``, which is the document's or will be: the same while one line is typed."""
+        """For a place in ``text``, which is the document's or will be."""
         sources = self.sources()
         path = _fs_path(document.uri)
         root = None if path is None else self._root_of(path)
@@ -135,11 +134,8 @@ class Workspace:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="context")
         work = functools.partial(self._gather, document, text, at, root, path, tuple(others), sources)
         found = await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        last = next(reversed(known.values()), ())
-        if found and set(found) <= set(last):
-            found = last  # another order, or a little less, is not worth computing everything anew
         known[key] = found
-        while len(known) > LINES_KEPT:
+        while len(known) > PLACES_KEPT:
             known.popitem(last=False)
         return found
 
@@ -499,11 +495,9 @@ def _below(root: Root | None, path: Path) -> str:
 
 
 def _place(text: str, at: int) -> tuple[int, str, int]:
-    """A line: its number, what is called on it before the cursor, and what stands above it."""
-    from assistant.workspace.snippets import called  # noqa: PLC0415 (as in Workspace.sources)
-
+    """A line: its number, what stands on it before the cursor, and what stands above it."""
     start = text.rfind("\n", 0, at) + 1
-    return text.count("\n", 0, start), called(text[start:at]), hash(text[max(0, start - 200) : start])
+    return text.count("\n", 0, start), text[start:at], hash(text[max(0, start - 200) : start])
 
 
 def _message(found: types.Diagnostic) -> str:

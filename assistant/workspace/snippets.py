@@ -1,24 +1,25 @@
 """What from other places may help at a place in a file: small pieces of text, the most useful first.
 
-``gather`` is a function of what is known (``Known``, frozen) and of the index. It looks at the lines around the cursor
-and not at the cursor's own line, except for what is called there already: so its answer stays the same while a line is
-typed, and whatever a model has computed for it stays valid.
+``gather`` is a function of what is known (``Known``, frozen) and of the index.
 
 Sources: ``definitions`` of names near the cursor and of what resembles the lines there, ``imports`` (signatures of what
-the file imports), ``open`` (the parts of open documents that share the most names with the lines before the cursor),
-``recent`` (what this session changed) and ``diagnostics`` (what other tools say is wrong near the cursor).
+the file imports), ``open`` (places in open documents that are like the cursor's, and the parts that share the most
+names with the lines before it), ``recent`` (what this session changed) and ``diagnostics`` (what other tools say is
+wrong near the cursor).
 """
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from assistant.types import SOURCES, Snippet
 from assistant.workspace.gate import Gate, KeptOut, content
 from assistant.workspace.imports import Import, imports, shared
 from assistant.workspace.index import Entry, Reader, index_file, sweep
+from infill.borrowing import cursor_of, places_in
 
 ORDER: tuple[str, ...] = ("definitions", "imports", "open", "recent", "diagnostics")
 """All sources; what is asked for together comes in this order."""
@@ -29,7 +30,7 @@ MOST_CHARS = 12_000
 LIMITS = {
     "definitions": (6, 2600),
     "imports": (2, 800),
-    "open": (8, 6000),
+    "open": (10, 8000),
     "recent": (3, 1600),
     "diagnostics": (1, 400),
 }
@@ -38,6 +39,8 @@ BEFORE, BEHIND = 24, 8
 """Lines around the cursor whose names count."""
 FAR = 40_000
 """Characters on both sides of the cursor whose names are looked through: a file of any length costs the same."""
+PLACES, MARGIN = 6, 6
+"""Places in open documents that are like the cursor's, and lines on both sides of each that go along."""
 WINDOW, STEP = 12, 6
 """Lines of a part of an open document."""
 LEAST_ALIKE = 0.08
@@ -406,32 +409,49 @@ def _heads(entry: Entry, reader: Reader) -> list[str]:
 
 
 def _open(known: Known, around: _Around, admit: Admit, kept: dict[KeptOut, None]) -> Iterator[Snippet]:
-    wanted = around.words()
-    if not wanted:
-        return
-    rated: list[tuple[float, int, int, Opened]] = []
-    for rank, other in enumerate(known.opened[:16]):
+    others: list[Opened] = []
+    for other in known.opened[:16]:
         if other.path == known.path:
             continue
         reason = admit(other.path) or (
             f"longer than {OPEN_CHARS} characters" if len(other.text) > OPEN_CHARS else content(other.text)
         )
-        if reason is not None:
+        if reason is None:
+            others.append(other)
+        else:
             kept[KeptOut(other.path, reason)] = None
-            continue
+    taken: list[tuple[str, range]] = []
+    for other, lines in chain(_places(known, others), _parts(around.words(), others)):
+        apart = max(len(lines) // 2, 1)
+        if not any(other.path == path and abs(lines.start - one.start) < apart for path, one in taken):
+            taken.append((other.path, lines))
+            text = "\n".join(other.text.splitlines()[lines.start : lines.stop])
+            yield Snippet(other.path, text.strip("\n"), "open")
+
+
+def _places(known: Known, others: Sequence[Opened]) -> Iterator[tuple[Opened, range]]:
+    """What stands around the places that are most like the cursor's, each of which would go on otherwise."""
+    cursor = cursor_of(known.text[: known.at], known.text[known.at :], one_line=False)
+    rated = [(-place.score, rank, place) for rank, one in enumerate(others) for place in places_in(one.text, cursor)]
+    texts: set[str] = set()
+    for _, rank, place in sorted(rated, key=lambda one: one[:2]):
+        if place.text not in texts:
+            texts.add(place.text)
+            yield others[rank], range(max(place.first - MARGIN, 0), place.stop + MARGIN)
+        if len(texts) == PLACES:
+            return
+
+
+def _parts(wanted: Collection[str], others: Sequence[Opened]) -> Iterator[tuple[Opened, range]]:
+    """The parts of documents that share the most of the ``wanted`` names."""
+    rated: list[tuple[float, int, int]] = []
+    for rank, other in enumerate(others):
         for first, words in _windows(other.text):
-            common = len(wanted & words)
-            if common >= 2:
-                alike = common / len(wanted | words)
-                if alike >= LEAST_ALIKE:
-                    rated.append((-alike, rank, first, other))
-    taken: list[tuple[str, int]] = []
-    for _, _, first, other in sorted(rated, key=lambda one: one[:3]):
-        if any(path == other.path and abs(start - first) < WINDOW for path, start in taken):
-            continue
-        taken.append((other.path, first))
-        lines = other.text.splitlines()[first : first + WINDOW]
-        yield Snippet(other.path, "\n".join(lines).strip("\n"), "open")
+            common = len(words.intersection(wanted))
+            if common >= 2 and (alike := common / len(words.union(wanted))) >= LEAST_ALIKE:
+                rated.append((-alike, rank, first))
+    for _, rank, first in sorted(rated):
+        yield others[rank], range(first, first + WINDOW)
 
 
 @lru_cache(maxsize=24)

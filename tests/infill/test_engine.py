@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from infill import copying
 from infill.engine import Infiller
 from infill.judge import SIGNS, Calibration
 from infill.policy import POLICIES
@@ -583,23 +582,14 @@ class TestOtherFiles:
         windows = self.OTHER.replace("\n", "\r\n")
         assert self.asked((windows,), self.TRUSTING).candidates[0].text == self.REST
 
-    def test_the_first_text_comes_first_and_the_file_itself_before_both(self) -> None:
-        first, second = "x = self.one\n", "x = self.two\n"
-        found = copying.borrowed("y = self", "\n", [first, second], 4, one_line=True)
-        assert [(one.text, one.matched) for one in found] == [(".one", 7), (".two", 7)]
+    def test_what_the_file_offers_itself_is_not_borrowed(self) -> None:
         calibration = replace(self.TRUSTING, copy_gain=1.0)
         before = "x = self.one\ncall(x)\nx = self"
-        prompt = Prompt(before, "\n", "python", extra=(first, second))
+        prompt = Prompt(before, "\n", "python", extra=("x = self.one\n", "x = self.two\n"))
         denoiser = ScriptedDenoiser(before, "wrong")
         drafts = Infiller(denoiser, calibration=calibration).drafts(prompt, InfillOptions(one_line=True))
         copies = sorted((text, draft.borrowed) for draft, text in drafts if draft.origin == "copy")
         assert copies == [(".one", False), (".two", True)]
-
-    def test_long_texts_cost_no_more_than_a_limit(self) -> None:
-        far = "x" * copying.OTHERS + "self.late\n"
-        assert copying.borrowed("y = self", "\n", [far], 4, one_line=True) == []
-        assert copying.borrowed("y = self", "\n", ["x" * copying.OTHERS, "self.late\n"], 4, one_line=True) == []
-        assert copying.borrowed("y = self", "\n", ["self.late\n", far], 4, one_line=True)[0][:2] == (".late", 4)
 
     @pytest.mark.parametrize("extra", [(), ("",), ("nothing that helps\n",)])
     def test_without_a_match_the_answer_is_what_it_was(self, extra: tuple[str, ...]) -> None:
