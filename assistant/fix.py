@@ -68,8 +68,8 @@ def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing)
     selected = _selected(source, root, options.language, first, last)
     with Journal(root) as journal, editing(options, BATCH) as (ask, model):
         [change] = changes([selected], task, ask, journal, model=model, jobs=JOBS, instruction=options.instruction)
-    if missing := _missing(change):
-        tell(f"{source.name or 'stdin'}: {missing}")
+    if said := _by_rule(change) + _missing(change):
+        tell(f"{source.name or 'stdin'}: {said}")
     if source.path is None and not options.check:
         out(change.text)
         return DONE
@@ -116,12 +116,17 @@ def _doubts(change: Change) -> str:
     return "".join(f"; {count(number, 'block')} {WORDS.get(reason, reason)}" for reason, number in found.items())
 
 
+def _by_rule(change: Change) -> str:
+    """What rules mended; "" where they mended nothing, and a model looked at everything."""
+    ruled = sum(any(edit.ruled for edit in one.edits) for one in change.changed)
+    return f"{count(ruled, 'block')} mended by rule" if ruled or _missing(change) else ""
+
+
 def _missing(change: Change) -> str:
     """What only a model could have done, where none edits; "" where one does."""
     if all(one.reason not in (NO_MODEL, ERROR_LEFT) for one in change.outcomes):
         return ""
-    ruled = sum(any(edit.ruled for edit in one.edits) for one in change.changed)
-    return f"{count(ruled, 'block')} mended by rule{_doubts(change)}; {HOW}"
+    return f"{_doubts(change)}; {HOW}"
 
 
 def _lines(value: str | None) -> tuple[int, int | None]:

@@ -64,7 +64,7 @@ def test_by_rule_first_and_then_by_the_model(repo: Path, hone: Hone, mender: Men
     broken = WRONG.replace("def sub(a, b):", "def sub(a, b)").replace("return total", "retrun total")
     done = hone("fix", "-", "--stdin-filename", "x.py", stdin=broken)
     assert done.out == RIGHT
-    assert done.err == ""
+    assert done.err == "hone: x.py: 2 blocks mended by rule\n"
     assert "retrun" not in "".join(mender.seen), "what a rule mends the model does not see"
 
 
@@ -90,6 +90,13 @@ def test_without_a_model_that_edits(repo: Path, hone: Hone, mender: Mender) -> N
     done = hone("fix", "-", "--stdin-filename", "x.py", "--task", "modernise", stdin=WRONG)
     assert done.code == 2
     assert "not trained to edit" in done.err
+
+
+def test_where_rules_suffice_it_says_so(repo: Path, hone: Hone, mender: Mender) -> None:
+    mender.inserts = 0
+    done = hone("fix", "-", "--stdin-filename", "x.py", stdin="def sub(a, b)\n    return a - b\n")
+    assert done.out == "def sub(a, b):\n    return a - b\n"
+    assert done.err == "hone: x.py: 1 block mended by rule\n"
 
 
 def test_the_task_is_named_to_the_model(repo: Path, hone: Hone, mender: Mender) -> None:
