@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from infill.judge import SIGNS, Draft
 
@@ -103,12 +104,17 @@ def fit(rows: Sequence[Sequence[float]], right: Sequence[bool], ridge: float = R
         raise ValueError("chances cannot be fitted: there must be right answers and wrong ones")
     x = torch.tensor([list(row) for row in rows], dtype=torch.float64)
     y = torch.tensor([float(one) for one in right], dtype=torch.float64)
+    return {name: round(w, 5) for name, w in zip(SIGNS, regression(x, y, ridge), strict=True)}
+
+
+def regression(x: Tensor, y: Tensor, ridge: float = RIDGE) -> list[float]:
+    """x [N, S], its first column 1, y [N] of 0 and 1 -> the S weights of the logistic regression."""
     scale = x.std(0)
     scale[scale < 1e-9] = 1.0
     x = x / scale
-    pull = torch.full((len(SIGNS),), ridge, dtype=torch.float64)
+    pull = torch.full((x.shape[1],), ridge, dtype=torch.float64)
     pull[0] = 1e-6
-    weights = torch.zeros(len(SIGNS), dtype=torch.float64)
+    weights = torch.zeros(x.shape[1], dtype=torch.float64)
     for _ in range(NEWTON_STEPS):
         p = (x @ weights).sigmoid()
         slope = x.T @ (p - y) + pull * weights
@@ -117,7 +123,8 @@ def fit(rows: Sequence[Sequence[float]], right: Sequence[bool], ridge: float = R
         weights = weights - step
         if float(step.abs().max()) < 1e-9:
             break
-    return {name: round(float(w), 5) for name, w in zip(SIGNS, weights / scale, strict=True)}
+    found: list[float] = (weights / scale).tolist()
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,19 @@
 """Edits: a block as it is in, the block as it should be out.
 
 The block is not written anew. Its tokens are looked at as a whole: which are wrong, and where some are missing. Several
-readings of that are opened and filled as one batch of canvases, and the causal head, which has the damaged block before
-it, says how much likelier each is than the block as it stands. Only one that is likelier by far, and that parses, is an
-edit; everything else is left alone. Longer blocks are edited in windows of whole lines, all of them side by side.
+readings of that are opened and filled as one batch of canvases. What speaks for each: how sure the head for edits is of
+the reading, how sure the canvas is of what it filled in, and how much likelier than the block as it stands the causal
+head finds it, which has the damaged block before it. Only one for which enough speaks, and that parses, is an edit;
+everything else is left alone. Longer blocks are edited in windows of whole lines, all of them side by side.
 """
 
 import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,25 +43,34 @@ LENGTHS = 3
 
 @dataclass(frozen=True)
 class EditCalibration:
-    """How much likelier a block must become, for each task: chosen so that right code is left alone.
+    """What speaks for an edit, and how much of it must, for each task: chosen so that right code is left alone.
 
     Raises:
-        ValueError: names the task and what is allowed.
+        ValueError: names the number and what is allowed.
     """
 
     least_gain: dict[str, float] = field(default_factory=dict[str, float])
     """Nats, by group of tasks."""
+    reading: float = 0.0
+    """What the log odds of a reading count, beside the causal head's nats."""
+    fill: float = 0.0
+    """The same for the canvas's log confidence in what it filled in."""
 
     def __post_init__(self) -> None:
-        gains: dict[str, Any] = dict(self.least_gain)
-        for task, gain in gains.items():
-            if not isinstance(gain, int | float) or not math.isfinite(gain):
-                raise ValueError(f"{FILE}: least_gain of {task} must be a number, not {gain!r}")
+        numbers: dict[str, Any] = {"reading": self.reading, "fill": self.fill}
+        numbers |= {f"least_gain of {task}": gain for task, gain in self.least_gain.items()}
+        for name, value in numbers.items():
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{FILE}: {name} must be a number, not {value!r}")
 
     def of(self, task: str) -> float:
         """For a group, or for a kind of one."""
         group = KINDS[task].group if task in KINDS else task
         return self.least_gain.get(group, LEAST_GAIN)
+
+    def gain(self, causal: float, proposal: "Proposal") -> float:
+        """What speaks for a proposal, in nats of the causal head's."""
+        return causal + self.reading * proposal.reading + self.fill * proposal.fill
 
     @classmethod
     def load(cls, folder: Path) -> "EditCalibration":
@@ -76,12 +86,35 @@ class EditCalibration:
             values = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is not JSON: {error}") from error
-        if not isinstance(values, dict) or set(values) != {"least_gain"} or not isinstance(values["least_gain"], dict):
-            raise ValueError(f"{path} must be an object with least_gain, an object of numbers by task")
-        return cls(values["least_gain"])
+        known = {one.name for one in fields(cls)}
+        if not isinstance(values, dict) or not set(values) <= known or not isinstance(values.get("least_gain"), dict):
+            raise ValueError(f"{path} must be an object with least_gain, an object of numbers by task, and numbers")
+        return cls(**values)
 
     def save(self, folder: Path) -> None:
         (Path(folder) / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+class Proposal(NamedTuple):
+    """What a window may become."""
+
+    ids: list[int]
+    reading: float = 0.0
+    """Log odds of what is wrong and missing, against nothing being so."""
+    fill: float = 0.0
+    """Sum of the canvas's log confidence in what it filled in."""
+
+
+class Looked(NamedTuple):
+    """A proposal that was judged: ``start``..``end`` of the text (with "\n" for line ends) may become ``new``."""
+
+    start: int
+    end: int
+    new: str
+    causal: float
+    """Nats by which the causal head finds it likelier."""
+    reading: float
+    fill: float
 
 
 @dataclass(frozen=True)
@@ -145,6 +178,8 @@ class Edit:
     reason: str | None = None
     doubts: tuple[float, ...] = ()
     """Highest probability of a fault in each window of the first round."""
+    looked: tuple[Looked, ...] = ()
+    """What was judged in that round: what weights are fitted to."""
     timing_ms: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -190,7 +225,13 @@ class Editor:
             changes, reason = request.done(), "budget"
         timing = {"total": request.pace.elapsed_ms()}
         return Edit(
-            changes, request.pace.passes, request.tokens, None if changes else reason, tuple(request.doubts), timing
+            changes,
+            request.pace.passes,
+            request.tokens,
+            None if changes else reason,
+            tuple(request.doubts),
+            tuple(request.looked),
+            timing,
         )
 
 
@@ -211,6 +252,7 @@ class _Request:
     reason: str = "right"
     tokens: int = 0
     doubts: list[float] = field(default_factory=list[float])
+    looked: list[Looked] = field(default_factory=list[Looked])
 
     def __post_init__(self) -> None:
         self.denoiser = self.editor.denoiser
@@ -287,23 +329,31 @@ class _Request:
         state: Any = await encode(laid.ids, None)
         self.pace.passes += 1
         if self.options.mode == "causal":
-            rows = [await self.written(laid.ids, state)]
+            made = [Proposal(await self.written(laid.ids, state))]
             state = await encode(laid.ids, None)
         else:
             odds, missing = await inspect(state, ids, laid.glue)
             self.pace.passes += 1
-            plans = readings(odds, missing, self.options.least_doubt)
             if first:
                 self.tokens += len(ids)
                 self.doubts.append(doubt(odds, missing))
-            rows = await self.filled(state, plans, ids, laid.glue)
-        rows = [row for row in rows if row and row != ids]
-        if not rows:
+            made = await self.filled(state, odds, missing, ids, laid.glue)
+        made = [one for one in made if one.ids and one.ids != ids]
+        if not made:
             return None
-        scored = await judge(self.tokenizer, state, [ids, *rows], [self.tokenizer.eot], self.denoiser.device)
+        rows = [ids, *(one.ids for one in made)]
+        totals = [
+            total for total, _ in await judge(self.tokenizer, state, rows, [self.tokenizer.eot], self.denoiser.device)
+        ]
         self.pace.passes += 1
-        base = scored[0][0]
-        ranked = sorted(((total - base, row) for (total, _), row in zip(scored[1:], rows, strict=True)), reverse=True)
+        calibration = self.editor.calibration
+        ranked: list[tuple[float, list[int]]] = []
+        for one, total in zip(made, totals[1:], strict=True):
+            causal = total - totals[0]
+            ranked.append((calibration.gain(causal, one), one.ids))
+            if first and (new := self.decoded(one.ids)) is not None:
+                self.looked.append(Looked(window.start, window.end, new, causal, one.reading, one.fill))
+        ranked.sort(reverse=True)
         for gain, row in ranked:
             if gain < self.least_gain and self.options.mode == "canvas":
                 break
@@ -314,19 +364,23 @@ class _Request:
         return None
 
     async def filled(
-        self, state: Any, plans: Sequence[Operations], ids: Sequence[int], glue: Sequence[int]
-    ) -> list[list[int]]:
+        self, state: Any, odds: Tensor, missing: Tensor, ids: Sequence[int], glue: Sequence[int]
+    ) -> list[Proposal]:
         """The block under every reading of it, all filled as one batch."""
         mask, most = self.tokenizer.mask, self.denoiser.max_hole
-        opened = list(dict.fromkeys(tuple(plan.opened(ids, mask)) for plan in plans))
-        complete = [list(row) for row in opened if mask not in row]
-        rows = [list(row) for row in opened if mask in row and len(row) <= most]
+        opened: dict[tuple[int, ...], float] = {}
+        for found in readings(odds, missing, self.options.least_doubt):
+            opened.setdefault(tuple(found.opened(ids, mask)), evidence(odds, missing, found))
+        complete = [Proposal(list(row), odd) for row, odd in opened.items() if mask not in row]
+        rows = {row: odd for row, odd in opened.items() if mask in row and len(row) <= most}
         if not rows:
             return complete
-        canvas = Canvas.of_rows(rows, list(glue), self.tokenizer, self.denoiser.device)
+        canvas = Canvas.of_rows([list(row) for row in rows], list(glue), self.tokenizer, self.denoiser.device)
         plan = Plan(self.options.steps)
         canvas = await refine(self.tokenizer, state, canvas, plan, self.generator, self.pace)
-        return complete + canvas.rows()
+        sure = canvas.mean_log_confidence().tolist()
+        made = zip(canvas.rows(), rows.values(), sure, strict=True)
+        return complete + [Proposal(row, odd, one * len(row)) for row, odd, one in made]
 
     async def written(self, context: Sequence[int], state: Any) -> list[int]:
         """The block as the causal head writes it from scratch."""
@@ -379,6 +433,14 @@ class _Request:
 def doubt(odds: Tensor, missing: Tensor) -> float:
     """odds [N], missing [N + 1, inserts + 2] -> the highest probability that something is wrong at a place."""
     return max(float(odds.sigmoid().max()), float((1 - missing[:, 0].exp()).max()))
+
+
+def evidence(odds: Tensor, missing: Tensor, plan: Operations) -> float:
+    """Log odds of a reading against nothing being wrong: odds [N], missing [N + 1, inserts + 2]."""
+    most = missing.shape[1] - 1
+    wrong = sum(one for one, is_wrong in zip(odds.tolist(), plan.wrong, strict=True) if is_wrong)
+    absent = sum(row[min(count, most)] - row[0] for row, count in zip(missing.tolist(), plan.inserts, strict=True))
+    return float(wrong + absent)
 
 
 def readings(odds: Tensor, missing: Tensor, least: float) -> list[Operations]:

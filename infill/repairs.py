@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,8 @@ from rich.progress import track
 from rich.table import Table
 
 from infill import codemods
-from infill.edit import Change, Edit, EditCalibration, EditOptions, Editor, EditPrompt
+from infill.chance import regression
+from infill.edit import Change, Edit, EditCalibration, EditOptions, Editor, EditPrompt, Looked
 from infill.evaluate import BENCH, EvalOptions, files_of
 from infill.minimal import WORDS
 from infill.passes import drive
@@ -37,11 +38,13 @@ from model.damage.kinds import KINDS
 from model.damage.types import GROUPS, damaged
 from model.spans import python_parser
 
-GAINS = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0)
+GAINS = (-4.0, -2.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 17.0, 20.0, 25.0)
 """Thresholds that are looked at, in nats."""
 MOST_FALSE = 0.02
 """Share of right blocks that may be changed: what a threshold is chosen for."""
 DRAWS = 400
+LARGEST = 30.0
+"""Nats of one kind, at most, that weights are fitted to."""
 STEPS = 2
 """Of a canvas, where nothing else is asked for."""
 Mode = Literal["canvas", "causal"]
@@ -79,6 +82,7 @@ class Answer:
     passes: int
     tokens: int
     doubt: float
+    looked: tuple[Looked, ...] = ()
 
     def text(self, least_gain: float) -> str:
         text = self.repair.text
@@ -162,7 +166,7 @@ def answer(editor: Editor, repair: Repair, task: str, mode: Mode, *, rounds: int
     with torch.inference_mode():
         found: Edit = drive(editor.begin(prompt, options), editor.denoiser)
     ms = 1000 * (time.perf_counter() - began)
-    return Answer(repair, found.changes, ms, found.passes, found.tokens, max(found.doubts, default=0.0))
+    return Answer(repair, found.changes, ms, found.passes, found.tokens, max(found.doubts, default=0.0), found.looked)
 
 
 def tally(answers: Iterable[Answer], least_gain: float) -> Tally:
@@ -194,25 +198,48 @@ def threshold(answers: Sequence[Answer], most_false: float = MOST_FALSE) -> floa
     return max(allowed or [GAINS[-1]], key=lambda gain: (tally(wrong, gain).exact, -gain))
 
 
+def weighed(answers: Iterable[Answer]) -> EditCalibration:
+    """What a reading and what was filled in count beside the causal head, in its nats: a logistic regression on whether
+    a proposal is what a person wrote. Nothing, where none is or all are, or the causal head speaks against those that
+    are."""
+    rows: list[list[float]] = []
+    right: list[float] = []
+    for one in answers:
+        text, wanted = (each.replace("\r\n", "\n") for each in (one.repair.text, one.repair.right))
+        for looked in one.looked:
+            rows.append([1.0, *(max(-LARGEST, min(value, LARGEST)) for value in looked[3:])])
+            right.append(float(text[: looked.start] + looked.new + text[looked.end :] == wanted))
+    if len(set(right)) < 2:
+        return EditCalibration()
+    _, causal, reading, fill = regression(torch.tensor(rows, dtype=torch.float64), torch.tensor(right).double())
+    if causal <= 0:
+        return EditCalibration()
+    return EditCalibration(reading=round(reading / causal, 3), fill=round(fill / causal, 3))
+
+
 def run(options: EvalOptions, rules: Rules | None = None) -> int:
-    """Measures and prints; with ``--calibrate`` also chooses the thresholds and writes them beside the weights.
+    """Measures and prints. With ``--calibrate`` what speaks for an edit is weighed, the thresholds are chosen, and both
+    are written beside the weights.
 
     Raises:
         ValueError: the model was not trained to edit, and there are no rules to measure, or there is to be a threshold.
     """
     denoiser = load(options)
-    editor = Editor(denoiser)
+    folder = options.model or DEFAULT_WEIGHTS
+    calibration = EditCalibration.load(folder)
+    editor = Editor(denoiser, calibration=calibration)
     if not editor.able and (rules is None or options.calibrate):
         raise ValueError("this model was not trained to edit: train one with `hone train --edits 0.5`")
-    folder = options.model or DEFAULT_WEIGHTS
     chosen = [
         kind for kind in KINDS if not options.kinds or kind in options.kinds or KINDS[kind].group in options.kinds
     ]
     repairs = list(make_repairs(files_of(options), chosen, options.n, seed=options.seed))
-    calibration = EditCalibration.load(folder)
     result: dict[str, Any] = {
         **conditions(denoiser), "n": options.n, "split": options.split, "edits": editor.able, "groups": {},
     }  # fmt: skip
+    if options.calibrate:
+        half = track(repairs[::2], "weighing", console=Console(stderr=True))
+        editor.calibration = weighed(answer(editor, one, one.group, "canvas", rounds=1) for one in half)
     ways = ways_of(editor, options, rules)
     answers: dict[str, list[Answer]] = {way: [] for way in ways}
     for repair in track(repairs, "editing", console=Console(stderr=True)):
@@ -225,7 +252,7 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
             for group in GROUPS
             if any(one.repair.group == group for one in answers["canvas"])
         }
-        calibration = EditCalibration(calibration.least_gain | gains)
+        calibration = replace(editor.calibration, least_gain=calibration.least_gain | gains)
         calibration.save(folder)
     result["least_gain"] = calibration.least_gain
     for way, found in answers.items():

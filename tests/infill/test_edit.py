@@ -1,5 +1,6 @@
 """The editor over a network that knows what is right: what it changes, what it leaves alone, and what it never does."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infill.edit import Change, Edit, EditOptions, Editor, EditPrompt, _Request, readings
+from infill.edit import (
+    Change,
+    Edit,
+    EditCalibration,
+    EditOptions,
+    Editor,
+    EditPrompt,
+    _Request,
+    evidence,
+    readings,
+)
 from infill.minimal import minimal
 from infill.passes import drive
 from infill.sampler import Pace
@@ -82,6 +93,32 @@ def test_a_small_gain_is_not_enough() -> None:
     mended, found = edit(Mender({"retrun": "return"}, eager=0.01), text)
     assert (mended, found.reason) == (text, "no gain")
     assert edit(Mender({"retrun": "return"}, eager=0.01), text, least_gain=0.01)[0] == SOURCE
+
+
+def test_what_the_head_and_the_canvas_think_counts_as_measured() -> None:
+    text = SOURCE.replace("return", "retrun")
+    mender = Mender({"retrun": "return"}, eager=0.01)
+    prompt = EditPrompt(text, 0, len(text), "fix", "python")
+
+    def found(**weights: float) -> Edit:
+        with torch.inference_mode():
+            return drive(Editor(mender, calibration=EditCalibration(**weights)).begin(prompt), mender)  # type: ignore[arg-type]
+
+    assert found().changes == ()
+    by_reading = found(reading=1.0)
+    assert applied(text, by_reading.changes) == SOURCE
+    assert any(text[: one.start] + one.new + text[one.end :] == SOURCE for one in by_reading.looked)
+    assert by_reading.changes[0].gain > 5.0
+    less = found(reading=1.0, fill=1.0).changes[0].gain
+    assert less < by_reading.changes[0].gain, "the canvas is never wholly sure"
+
+
+def test_the_odds_of_a_reading() -> None:
+    odds = torch.tensor([2.0, -3.0])
+    missing = torch.tensor([[0.5, 0.25, 0.25], [0.8, 0.1, 0.1], [0.1, 0.2, 0.7]]).log()
+    assert evidence(odds, missing, Operations([False, False], [0, 0, 0])) == 0.0
+    assert evidence(odds, missing, Operations([True, True], [0, 0, 0])) == pytest.approx(-1.0)
+    assert evidence(odds, missing, Operations([False, False], [1, 0, 9])) == pytest.approx(math.log(0.5) + math.log(7))
 
 
 def test_what_breaks_the_file_is_not_returned() -> None:

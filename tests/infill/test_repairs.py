@@ -1,14 +1,16 @@
 """What ``hone eval --edits`` counts, and that it runs on a real network."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from infill.edit import Change, EditCalibration, Editor
+from infill.edit import Change, EditCalibration, Editor, Looked
 from infill.evaluate import main
-from infill.repairs import GAINS, Answer, Repair, answer, make_repairs, quixbugs, tally, threshold
+from infill.repairs import GAINS, Answer, Repair, answer, make_repairs, quixbugs, tally, threshold, weighed
 from infill.tasks import Source
 from model.checkpoint import save_model
 from model.config import SIZES, ModelConfig
@@ -58,9 +60,27 @@ def test_answers_are_counted_at_any_threshold() -> None:
 
 def test_the_threshold_leaves_right_code_alone() -> None:
     answers = [mend(gain) for gain in (4.0, 9.0, 9.0)] + [spoil(6.0)] + [given(RIGHT)] * 20
-    assert threshold(answers, most_false=0.0) == 8.0
+    assert threshold(answers, most_false=0.0) == 7.0
     assert threshold(answers, most_false=0.05) == GAINS[0]
     assert threshold([spoil(1000.0)], most_false=0.0) == GAINS[-1]
+
+
+def test_what_speaks_for_right_proposals_gains_weight() -> None:
+    rng = np.random.default_rng(1)
+    answers: list[Answer] = []
+    at = WRONG.text.index("total\n", WRONG.text.index("a + b"))
+    for _ in range(300):
+        causal, reading = rng.normal(size=2) * 4
+        right = causal + 0.5 * reading + rng.logistic() > 0
+        new = "return total" if right else "total()"
+        looked = Looked(at, at + 5, new, causal, reading, rng.normal())
+        answers.append(replace(given(WRONG), looked=(looked,)))
+    found = weighed(answers)
+    assert 0.35 < found.reading < 0.65
+    assert abs(found.fill) < 0.5
+    assert weighed([given(WRONG)]) == EditCalibration(), "nothing was looked at"
+    wrong_way = [replace(one, looked=tuple(x._replace(causal=-x.causal) for x in one.looked)) for one in answers]
+    assert weighed(wrong_way) == EditCalibration()
 
 
 def test_both_ways_are_asked() -> None:
@@ -104,12 +124,20 @@ def test_it_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_thresholds_are_read_strictly(tmp_path: Path) -> None:
-    EditCalibration({"fix": 3.5}).save(tmp_path)
+    EditCalibration({"fix": 3.5}, 0.5, 1.5).save(tmp_path)
     read = EditCalibration.load(tmp_path)
+    assert (read.reading, read.fill) == (0.5, 1.5)
     assert read.of("fix") == read.of("lost-return") == 3.5
     assert read.of("annotate") == EditCalibration().of("annotate")
     assert KINDS["lost-return"].group == "fix"
-    for wrong in ("no", "[]", '{"least_gain": {"fix": "much"}}', '{"least_gain": {"fix": NaN}}', '{"more": {}}'):
+    for wrong in (
+        "no",
+        "[]",
+        '{"least_gain": {"fix": "much"}}',
+        '{"least_gain": {"fix": NaN}}',
+        '{"more": {}}',
+        '{"least_gain": {}, "fill": "x"}',
+    ):
         (tmp_path / "edits.json").write_text(wrong)
         with pytest.raises(ValueError, match=r"edits\.json"):
             EditCalibration.load(tmp_path)
