@@ -11,8 +11,8 @@ from model.damage.scan import STATEMENTS, Node, T, pick
 from model.damage.types import Block, Damage, Edit, Kind
 from model.spans import WINDOW
 
-SHARES = {"fix": 0.44, "modernise": 0.24, "annotate": 0.11, "document": 0.1, "rename": 0.11}
-"""How often a group is tried first."""
+SHARES = {"fix": 0.32, "modernise": 0.5, "annotate": 0.07, "document": 0.04, "rename": 0.07}
+"""How often a group is tried first. What modernises fits few blocks: half of the tries are a third of the examples."""
 LONGEST = 1600
 """Characters of the longest block."""
 SEVERAL = 0.2
