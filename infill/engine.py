@@ -416,7 +416,9 @@ class Request:
         if not weights or self.options.copies == 0 or self.plan.policy == "causal":
             return None
         breaks = self.infiller.breaks.tolist() if self.situation.one_line else []
-        return Recall.of(*self.sides, self.infiller.by_line, weights, self.tokenizer.eot, frozenset(breaks))
+        others = [text.replace("\r\n", "\n") for text in self.prompt.extra]
+        eot = self.tokenizer.eot
+        return Recall.of(*self.sides, self.infiller.by_line, weights, eot, frozenset(breaks), others)
 
     @cached_property
     def sides(self) -> tuple[str, str]:

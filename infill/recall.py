@@ -1,4 +1,4 @@
-"""What the file itself says about the next token: a cache beside the causal head.
+"""What the file itself says about the next token, and texts that came along: a cache beside the causal head.
 
 Code repeats itself within a file far more than between files, and a small model with a short context sees little of it.
 So its probabilities are mixed with what followed the last tokens wherever else they stand in the file (cache language
@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BEFORE, BEHIND = 20_000, 20_000
-"""Characters on both sides that are looked through."""
+BEFORE, BEHIND, OTHERS = 20_000, 20_000, 12_000
+"""Characters on both sides, and of other texts, that are looked through."""
 MOST = 64
 """Places that are counted for one answer's token, the nearest before the cursor first, then the nearest behind it."""
 _LINE = re.compile(r"\n*[^\n]+|\n+")
@@ -38,7 +38,7 @@ class Votes(NamedTuple):
 class Recall:
     """What stands in one file around one hole, as tokens.
 
-    ``before`` and ``behind`` are the tokens of both sides; ``weights`` has k_L by L.
+    ``before`` and ``behind`` are the tokens of both sides, ``elsewhere`` those of other texts; ``weights``: k_L by L.
     Where ``breaks`` are given (tokens that hold a line break), an answer ends before them: such a token is a vote for
     ``end``. So are the first tokens of ``behind``, where they follow each other as they do behind the hole.
     """
@@ -52,10 +52,12 @@ class Recall:
         weights: Mapping[str, float],
         end: int,
         breaks: frozenset[int],
+        others: Sequence[str] = (),
     ) -> "Recall":
-        """From the texts on both sides of the hole; ``weights`` as in ``Calibration.recall``."""
+        """From the texts on both sides of the hole, and ``others``; ``weights`` as in ``Calibration.recall``."""
         by_length = {int(length): weight for length, weight in weights.items()}
-        return cls(encode(prefix[-BEFORE:]), encode(suffix[:BEHIND]), by_length, end, breaks)
+        elsewhere = encode("\n".join(others)[:OTHERS])
+        return cls(encode(prefix[-BEFORE:]), encode(suffix[:BEHIND]), by_length, end, breaks, elsewhere)
 
     def __init__(
         self,
@@ -64,10 +66,11 @@ class Recall:
         weights: Mapping[int, float],
         end: int,
         breaks: frozenset[int] = frozenset(),
+        elsewhere: Sequence[int] = (),
     ) -> None:
         self.weights = dict(sorted(weights.items()))
         self.shortest, self.longest = min(self.weights), max(self.weights)
-        self.sides = [np.asarray(side, dtype=np.int64) for side in (before, behind)]
+        self.sides = [np.asarray(side, dtype=np.int64) for side in (before, behind, elsewhere)]
         self.next = [self._next(side, behind[:2], end, breaks) for side in self.sides]
         self.known: dict[tuple[int, ...], Votes] = {}
 
@@ -105,7 +108,7 @@ class Recall:
         if len(key) < self.shortest:
             return []
         matched: list[tuple[int, int]] = []
-        for side, following, nearest in zip(self.sides, self.next, (-1, 1), strict=True):
+        for side, following, nearest in zip(self.sides, self.next, (-1, 1, 1), strict=True):
             at = self._places(side[:-1], key)[::nearest]
             matched += [(self._match(side, int(i), key), int(following[i])) for i in at[: MOST - len(matched)]]
         voted = [[token for longest, token in matched if longest >= length] for length in self.weights]

@@ -20,17 +20,17 @@ from tests.fakes import small_tokenizer
 
 END, SIZE = 2, 20
 WEIGHTS = {1: 3.0, 2: 2.0, 4: 1.0}
-TOKENS = st.lists(st.integers(3, 8), max_size=60)
+TOKENS = st.lists(st.integers(3, 8), max_size=20)
 
 
-def plain(before: list[int], behind: list[int], history: list[int], log_p: torch.Tensor) -> torch.Tensor:
+def plain(texts: list[list[int]], history: list[int], log_p: torch.Tensor) -> torch.Tensor:
     """The formula of the module, place by place, without ends."""
     p = log_p.exp().double()
     for length, weight in WEIGHTS.items():
         if len(history) < length:
             break
         counts = torch.zeros(SIZE, dtype=torch.float64)
-        for side in (before, behind):
+        for side in texts:
             for at in range(len(side) - length):
                 if side[at : at + length] == history[-length:]:
                     counts[side[at + length]] += 1
@@ -40,17 +40,25 @@ def plain(before: list[int], behind: list[int], history: list[int], log_p: torch
     return p.log()
 
 
-@given(before=TOKENS, behind=TOKENS, written=st.lists(st.integers(3, 8), max_size=5), seed=st.integers(0, 99))
+@given(
+    before=TOKENS,
+    behind=TOKENS,
+    elsewhere=TOKENS,
+    written=st.lists(st.integers(3, 8), max_size=5),
+    seed=st.integers(0, 99),
+)
 def test_the_mixture_is_that_of_the_formula(
-    before: list[int], behind: list[int], written: list[int], seed: int
+    before: list[int], behind: list[int], elsewhere: list[int], written: list[int], seed: int
 ) -> None:
     history = [*before, *written]
     log_p = torch.randn(SIZE, generator=torch.Generator().manual_seed(seed)).log_softmax(-1)
     # Ends are tested below: no two tokens follow each other here as behind the hole.
-    recall = Recall(before, [9, *behind], WEIGHTS, END)
+    recall = Recall(before, [9, *behind], WEIGHTS, END, elsewhere=elsewhere)
     mixed = recall.mixed(history, log_p)
     assert float(mixed.exp().sum()) == pytest.approx(1, abs=1e-5)
-    torch.testing.assert_close(mixed.double(), plain(before, [9, *behind], history, log_p), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        mixed.double(), plain([before, [9, *behind], elsewhere], history, log_p), rtol=1e-4, atol=1e-4
+    )
 
 
 @given(before=TOKENS, row=st.lists(st.integers(3, 8), min_size=1, max_size=6))
@@ -123,6 +131,16 @@ def drafts(weights: dict[str, float], options: InfillOptions) -> dict[str, float
     calibration = Calibration(causal_candidate=True, causal_tokens=64, short=0, sure=1.0, copies=1, recall=weights)
     found = Infiller(network(), calibration=calibration).drafts(Prompt(CODE, "\n    return total\n", "python"), options)
     return {text: draft.causal_logp for draft, text in found if draft.origin == "causal"}
+
+
+def test_the_causal_head_writes_what_other_texts_repeat() -> None:
+    weights, options = {"2": 0.01, "4": 0.01}, InfillOptions(one_line=True, max_tokens=40)
+    calibration = Calibration(causal_candidate=True, causal_tokens=64, short=0, sure=1.0, copies=1, recall=weights)
+    before = "def second(self):\n    total = self."
+    for extra, expected in (((), False), (("", CODE.replace("\n", "\r\n")), True)):
+        prompt = Prompt(before, "\n    return total\n", "python", extra=extra)
+        found = Infiller(network(), calibration=calibration).drafts(prompt, options)
+        assert any(text == REST and draft.origin == "causal" for draft, text in found) == expected
 
 
 def test_the_causal_head_writes_what_the_file_repeats() -> None:
