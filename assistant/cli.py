@@ -758,7 +758,8 @@ def _cut(source: Source, at: int, settings: Settings) -> "Cut":
 def _cut_by_published(folder: Path, source: Source, at: int, settings: Settings) -> "Cut":
     from assistant.workspace.command import Cut
     from infill.inplace import SPARE, sides
-    from model.published.load import longest_hole, look
+    from model.published.denoiser import longest_hole
+    from model.published.load import look
 
     try:
         looked = look(folder)

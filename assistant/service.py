@@ -38,7 +38,8 @@ from model.checkpoint import CheckpointError, load_denoiser
 from model.damage.kinds import KINDS, instruction
 from model.damage.types import GROUPS
 from model.denoiser import NetworkDenoiser
-from model.published.load import Published, is_published, open_published
+from model.published.denoiser import Published
+from model.published.load import is_published, open_published
 from model.published.quantized import count_parameters
 from model.tokenizer import Tokenizer
 

@@ -42,7 +42,7 @@ from infill.trial import load_any
 from infill.types import InfillOptions
 from infill.workspaces import Elsewhere, Workspaces
 from model.checkpoint import DEFAULT_WEIGHTS
-from model.published.load import Published
+from model.published.denoiser import Published
 
 ALPHAS = tuple(i / 10 for i in range(11))
 COPY_BASES = (-8.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)

@@ -26,7 +26,7 @@ from infill.prompted import write
 from infill.published import PUBLISHED
 from infill.sampler import Plan, refine
 from infill.types import PUBLISHED_POLICY, Candidate
-from model.published.load import Around, Published
+from model.published.denoiser import Around, Published
 from model.tokenizer import Tokenizer
 
 BEHIND = 1 / 3

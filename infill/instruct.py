@@ -20,7 +20,7 @@ from infill.sampler import Cancelled, Late, Pace, Plan
 from infill.syntax import worse
 from infill.types import ShouldStop
 from model.layout import line_end, line_start
-from model.published.load import Published
+from model.published.denoiser import Published
 
 ASKED = (
     "{instruction}\n\nRewrite this {language} code accordingly. Answer with the rewritten code alone, in one code "

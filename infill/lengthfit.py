@@ -28,7 +28,7 @@ from infill.systems import prompt_of
 from infill.tasks import Task
 from infill.types import InfillOptions
 from model.checkpoint import DEFAULT_WEIGHTS
-from model.published.load import Published
+from model.published.denoiser import Published
 
 SLOPES = tuple(i / 50 for i in range(-20, 21))
 

@@ -15,7 +15,7 @@ from infill.canvas import Canvas
 from infill.passes import encode, think
 from infill.renoise import RenoiseOptions, renoise
 from infill.sampler import Pace, Plan, refine
-from model.published.load import Around, Published
+from model.published.denoiser import Around, Published
 
 
 @dataclass(frozen=True)

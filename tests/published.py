@@ -11,7 +11,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from infill.instruct import ASKED, GROWTH, ROOM
 from model.published import moe
-from model.published.load import Published, open_published
+from model.published.denoiser import Published
+from model.published.load import open_published
 from model.published.registry import FAMILIES
 from model.tokenizer import BYTE_OF
 

@@ -14,7 +14,7 @@ from transformers.models.diffusion_gemma import DiffusionGemmaConfig
 
 from model.calls import Call, Encode, Think
 from model.published import gemma
-from model.published.load import Published
+from model.published.denoiser import Published
 
 
 @dataclass(frozen=True)

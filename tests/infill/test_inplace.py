@@ -16,7 +16,8 @@ from infill.inplace import CALIBRATION, Cut, InPlace, in_place, unfenced
 from infill.lengthfit import SLOPES, Tried, best
 from infill.types import Infill, InfillOptions, Prompt, Step
 from model.calls import Call, Denoise, Encode, Think
-from model.published.load import Around, Published, open_published
+from model.published.denoiser import Around, Published
+from model.published.load import open_published
 from model.published.moe import Network
 from tests.published import TEXT, learn, make
 

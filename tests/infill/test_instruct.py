@@ -10,7 +10,8 @@ import torch
 
 from infill.instruct import Instructor, InstructPrompt
 from infill.passes import drive
-from model.published.load import Published, open_published
+from model.published.denoiser import Published
+from model.published.load import open_published
 from model.published.registry import FAMILIES
 from tests.published import learn_answers, make
 

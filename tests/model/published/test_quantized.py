@@ -10,7 +10,8 @@ from assistant.config import Settings
 from assistant.models import for_edits
 from assistant.service import describe, open_infiller
 from model.published import quantized
-from model.published.load import Around, Published, memory, open_published
+from model.published.denoiser import Around, Published
+from model.published.load import memory, open_published
 from model.published.quantized import MISSING, Quantized, count_parameters
 from tests.model.published.test_load import asked
 from tests.published import TEXT, learn, make
