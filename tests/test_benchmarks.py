@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import engines, keystroke, latency, parts, quantize, run, serving
+from benchmarks import engines, keystroke, latency, parts, places, quantize, run, serving
 from infill.machine import bandwidth, dispatch_us, kernel_ms, peak
 from infill.metrics import Mean
 from infill.tasks import Task
@@ -272,3 +272,27 @@ def test_weights_in_fewer_bits_are_measured(capsys: pytest.CaptureFixture[str]) 
     found = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
     assert found["int8"]["nats"] != found["float32"]["nats"], "nothing was packed"
     assert abs(found["int8"]["nats"] - found["float32"]["nats"]) < abs(found["int4"]["nats"] - found["float32"]["nats"])
+
+
+def _hole(prefix: str, middle: str, suffix: str) -> places.Hole:
+    text = prefix + middle + suffix
+    return places.Hole(Task("rest", "p", "m.py", text, len(prefix), len(prefix) + len(middle)))
+
+
+def test_the_signs_of_places_are_weighed() -> None:
+    """Where one sign alone tells which place is right, the fit finds it, and ranks by it."""
+    made: list[places.Hole] = []
+    for i in range(12):
+        right, wrong = f"a_{i} = first(x)\nb = a_{i} + 1\n", f"a_{i} = other(y)\nc = 2\n"
+        before = right + wrong if i % 2 else wrong + right
+        made.append(_hole(f"{before}a_{i} = ", "first(x)", f"\nb = a_{i} + 1\n"))
+    every = torch.ones(len(places.WEIGHTS), dtype=torch.float64)
+    below = list(places.WEIGHTS).index("down")
+    blind = every.clone()
+    blind[below] = 0
+    weights, other = places.fit(made, every), places.fit(made, blind)
+    assert weights[below] > 0.5
+    assert [hole.rank(weights) for hole in made] == [0] * len(made)
+    assert other[below] == 0
+    assert {hole.rank(other) for hole in made} == {0, 1}
+    assert _hole("x = ", "nowhere()", "\n").rank(weights) is None
