@@ -31,10 +31,11 @@ from assistant.models import (
     is_published,
     main_folder,
     name_of,
+    tasks_of,
 )
 from assistant.refactor.arguments import add_fix, add_refactor
 from assistant.source import Source, check_offset, offset_at, position_at, read_source, take_marker, write_source
-from assistant.types import SOURCES, Completer, Completion, CompletionRequest, CompletionResult, OnFinished
+from assistant.types import SOURCES, TASKS, Completer, Completion, CompletionRequest, CompletionResult, OnFinished
 
 if TYPE_CHECKING:
     from assistant.refactor.asking import Ask
@@ -598,8 +599,8 @@ def _serve(options: argparse.Namespace) -> int:
         beside = None
         if folder is not None:
             instruct = _follows(folder)
-            able = can_edit(folder) or instruct
-            beside = Beside(name_of(folder), lambda: open_infiller(for_edits(settings)), able, instruct)
+            tasks = TASKS if instruct else tasks_of(folder)
+            beside = Beside(name_of(folder), lambda: open_infiller(for_edits(settings)), tasks, instruct)
         return Worker(lambda: open_infiller(settings), limits, name=name, beside=beside, on_finished=on_finished)
 
     if not serve(settings, open_worker, any_port=options.any_port):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from assistant.config import EMBEDDED_FOLDER, Settings
+from assistant.types import TASKS
 
 EMBEDDED = EMBEDDED_FOLDER
 EMBEDDED_EDITS = EMBEDDED.with_name("hone-tiny-python-edits")
@@ -37,6 +38,17 @@ def can_edit(folder: Path) -> bool:
         return False
     inserts = found.get("inserts", 0) if isinstance(found, dict) else 0
     return isinstance(inserts, int) and inserts > 0
+
+
+def tasks_of(folder: Path) -> tuple[str, ...]:
+    """What the checkpoint says of itself that it can do to blocks: the tasks that were measured, all where none was."""
+    if not can_edit(folder):
+        return ()
+    try:
+        found = json.loads((folder / "edits.json").read_text(encoding="utf-8"))["least_gain"]
+        return tuple(task for task in TASKS if task in found) or TASKS
+    except (OSError, ValueError, KeyError, TypeError):
+        return TASKS
 
 
 def is_published(folder: Path) -> bool:

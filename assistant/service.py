@@ -11,6 +11,7 @@ from assistant.config import Settings
 from assistant.errors import CannotEditError, ModelError, PositionError, RequestError
 from assistant.models import CANNOT_EDIT, CANNOT_FOLLOW, main_folder
 from assistant.types import (
+    TASKS,
     Completion,
     CompletionRequest,
     CompletionResult,
@@ -25,7 +26,7 @@ from assistant.types import (
 )
 from infill.batcher import together
 from infill.contexts import LIMIT_BYTES
-from infill.edit import Edit, EditCalibration, EditOptions, Editor, EditPrompt
+from infill.edit import Edit, EditCalibration, EditOptions, Editor, EditPrompt, group_of
 from infill.engine import Infiller
 from infill.inplace import InPlace, in_place
 from infill.instruct import Instructor, InstructPrompt
@@ -191,7 +192,7 @@ def editing(
     model that follows instructions is told a task in words.
 
     Raises:
-        CannotEditError: the model was not trained to edit, or follows no instructions.
+        CannotEditError: the model was not trained to edit, or not for this task, or follows no instructions.
     """
     start, end = request.blocks[block]
     published = infiller.denoiser
@@ -204,6 +205,12 @@ def editing(
     editor = Editor(infiller.denoiser, calibration=infiller.edits)
     if not editor.able:
         raise CannotEditError(CANNOT_EDIT)
+    known = infiller.edits.tasks
+    if group_of(request.task) not in known:
+        raise CannotEditError(
+            f"the model that edits was trained for {', '.join(known)}, and not for {request.task}; --edit-model "
+            "(HONE_EDIT_MODEL) names another one"
+        )
     prompt = EditPrompt(request.text, start, end, request.task, request.language, request.filename)
     return editor.begin(prompt, EditOptions(budget_ms=request.budget_ms), should_stop=should_stop)
 
@@ -273,7 +280,7 @@ def describe(infiller: Infiller, name: str) -> ModelInfo:
         device=str(denoiser.device),
         dtype=str(known.dtype).removeprefix("torch.") if known else "float32",
         loaded=True,
-        edits=denoiser.inserts > 0 or follows(infiller),
+        tasks=TASKS if follows(infiller) else infiller.edits.tasks if denoiser.inserts > 0 else (),
         instruct_model=name if follows(infiller) else None,
     )
 

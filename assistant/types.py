@@ -181,13 +181,18 @@ class ModelInfo:
     device: str
     dtype: str
     loaded: bool
-    edits: bool = False
-    """Whether blocks can be edited, by it or by the model beside it."""
+    tasks: tuple[str, ...] = ()
+    """Of ``TASKS``: what can be done to blocks, by it or by the model beside it."""
     edit_model: str | None = None
     """The name of another model that does all edits; None where there is none beside it."""
     edit_model_loaded: bool = False
     instruct_model: str | None = None
     """The name of the model that follows instructions in free words, one of these two; None where neither does."""
+
+    @property
+    def edits(self) -> bool:
+        """Whether blocks can be edited."""
+        return bool(self.tasks)
 
     @property
     def instruct(self) -> bool:

@@ -265,6 +265,7 @@ class ModelOut(BaseModel):
     dtype: str
     loaded: bool
     edits: bool = Field(description="Whether blocks can be edited, by this model or by `edit_model`.")
+    tasks: list[str] = Field(description="What can be done to them.")
     edit_model: str | None = Field(description="Another model beside it that does all edits.")
     edit_model_loaded: bool
     instruct: bool = Field(description="Whether instructions in free words are followed, by `instruct_model`.")
@@ -272,7 +273,7 @@ class ModelOut(BaseModel):
 
     @classmethod
     def of(cls, model: ModelInfo) -> "ModelOut":
-        return cls(**asdict(model), instruct=model.instruct)
+        return cls(**asdict(model) | {"tasks": list(model.tasks)}, edits=model.edits, instruct=model.instruct)
 
 
 class LoadOut(BaseModel):

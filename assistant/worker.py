@@ -23,6 +23,7 @@ import torch
 from assistant.errors import BusyError, HoneError
 from assistant.service import checked, checked_edit, completing, describe, edited, editing
 from assistant.types import (
+    TASKS,
     Caller,
     CompletionRequest,
     CompletionResult,
@@ -80,8 +81,8 @@ class Beside:
     name: str
     open: Callable[[], Infiller]
     """Called on the models' thread, again after each unloading."""
-    edits: bool = True
-    """Whether it says of itself that it can, which is what is told before it is opened."""
+    tasks: tuple[str, ...] = TASKS
+    """What it says of itself that it can do, which is what is told before it is opened."""
     instruct: bool = False
     """Whether it follows instructions; where not, they go to the model that fills holes."""
 
@@ -294,10 +295,10 @@ class Worker:
         known = replace(known, loaded=self._main.infiller is not None)
         if self._beside is None:
             return known
-        able = self._beside.edits if self._editor.info is None else self._editor.info.edits
+        tasks = self._beside.tasks if self._editor.info is None else self._editor.info.tasks
         there = self._editor.infiller is not None
         told = self._beside.name if self._beside.instruct else known.instruct_model
-        return replace(known, edits=able, edit_model=self._beside.name, edit_model_loaded=there, instruct_model=told)
+        return replace(known, tasks=tasks, edit_model=self._beside.name, edit_model_loaded=there, instruct_model=told)
 
     def load(self) -> Load:
         infillers = [one for one in (model.infiller for model in self._models) if one is not None]

@@ -26,6 +26,7 @@ from infill.sampler import Cancelled, Late, Pace, Plan, decode, refine
 from infill.syntax import worse
 from infill.types import Denoiser, ShouldStop
 from model.damage.kinds import KINDS
+from model.damage.types import GROUPS
 from model.layout import EDITS_SHORTER, Operations, encode_context, further_end, line_end, line_start
 
 FILE = "edits.json"
@@ -63,10 +64,14 @@ class EditCalibration:
             if not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"{FILE}: {name} must be a number, not {value!r}")
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Groups of tasks that the model was trained for: those that were measured, all where nothing was."""
+        return tuple(group for group in GROUPS if group in self.least_gain or not self.least_gain)
+
     def of(self, task: str) -> float:
         """For a group, or for a kind of one."""
-        group = KINDS[task].group if task in KINDS else task
-        return self.least_gain.get(group, LEAST_GAIN)
+        return self.least_gain.get(group_of(task), LEAST_GAIN)
 
     def gain(self, causal: float, proposal: "Proposal") -> float:
         """What speaks for a proposal, in nats of the causal head's."""
@@ -428,6 +433,11 @@ class _Request:
             start, end = _back(text, start), _back(text, end)
             new = new.replace("\n", "\r\n")
         return Change(start, end, new, gain)
+
+
+def group_of(task: str) -> str:
+    """The group of a kind, or the group that is named itself."""
+    return KINDS[task].group if task in KINDS else task
 
 
 def doubt(odds: Tensor, missing: Tensor) -> float:

@@ -293,7 +293,8 @@ class Editing:
 
     async def run(self, place: Place, work: Work) -> tuple[Edit, ...]:
         if self.task not in place.tasks:
-            raise RequestError("the loaded model was not trained to edit blocks; `hone doctor` shows which one is set")
+            what = f"for the task {self.task}" if place.tasks else "to edit blocks"
+            raise RequestError(f"the loaded model was not trained {what}; `hone doctor` shows which one is set")
         found = await asyncio.to_thread(blocks, place)
         if not found:
             raise RequestError("there is no block here; select some lines, or put the cursor into a function")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from assistant.config import Settings
 from assistant.errors import DaemonError
-from assistant.types import TASKS, Caller, CompletionRequest, CompletionResult, EditRequest, EditResult
+from assistant.types import Caller, CompletionRequest, CompletionResult, EditRequest, EditResult
 
 if TYPE_CHECKING:
     from assistant.async_client import AsyncClient
@@ -71,7 +71,7 @@ class Connection:
         """
         client = await self._opened()
         model = (await client.status()).get("model")
-        return TASKS if isinstance(model, dict) and model.get("edits") else ()
+        return tuple(model.get("tasks", ())) if isinstance(model, dict) else ()
 
     async def close(self) -> None:
         if self._client is not None:

@@ -15,6 +15,7 @@ import torch
 from benchmarks import engines, keystroke, latency, parts, places, quantize, run, serving
 from infill.machine import bandwidth, dispatch_us, kernel_ms, peak
 from infill.metrics import Mean
+from infill.places import WEIGHTS
 from infill.tasks import Task
 from infill.timing import ratio, side_by_side, stopwatch
 from model.config import ModelConfig
@@ -286,8 +287,8 @@ def test_the_signs_of_places_are_weighed() -> None:
         right, wrong = f"a_{i} = first(x)\nb = a_{i} + 1\n", f"a_{i} = other(y)\nc = 2\n"
         before = right + wrong if i % 2 else wrong + right
         made.append(_hole(f"{before}a_{i} = ", "first(x)", f"\nb = a_{i} + 1\n"))
-    every = torch.ones(len(places.WEIGHTS), dtype=torch.float64)
-    below = list(places.WEIGHTS).index("down")
+    every = torch.ones(len(WEIGHTS), dtype=torch.float64)
+    below = list(WEIGHTS).index("down")
     blind = every.clone()
     blind[below] = 0
     weights, other = places.fit(made, every), places.fit(made, blind)

@@ -10,7 +10,8 @@ from assistant.checkpoints import follows
 from assistant.cli import main
 from assistant.config import Settings, load_settings
 from assistant.errors import SettingError
-from assistant.models import can_edit, edit_folder, for_edits, is_published
+from assistant.models import can_edit, edit_folder, for_edits, is_published, tasks_of
+from assistant.types import TASKS
 from model.checkpoint import save_model
 from model.config import SIZES, ModelConfig
 from model.network import Network
@@ -56,6 +57,25 @@ def test_a_folder_that_says_nothing_cannot_edit(tmp_path: Path, text: str) -> No
     (tmp_path / "config.json").write_text(text, encoding="latin-1")
     assert not can_edit(tmp_path)
     assert not can_edit(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"least_gain": {"rename": 1, "fix": 2, "mend": 3}, "fill": 1}', ("fix", "rename")),
+        ('{"least_gain": {}}', TASKS),
+        ("{}", TASKS),
+        ("no", TASKS),
+        ("[]", TASKS),
+        ('{"least_gain": 1}', TASKS),
+        (None, TASKS),
+    ],
+)
+def test_a_folder_says_what_it_was_trained_for(folders: Path, text: str | None, expected: tuple[str, ...]) -> None:
+    if text is not None:
+        (folders / "edits" / "edits.json").write_text(text)
+    assert tasks_of(folders / "edits") == expected
+    assert tasks_of(folders / "holes") == ()
 
 
 def test_it_is_a_setting(folders: Path, tmp_path: Path) -> None:

@@ -174,6 +174,17 @@ def test_a_command_without_a_model_that_edits() -> None:
     run(work)
 
 
+def test_only_what_the_model_was_trained_for_is_offered() -> None:
+    async def work() -> None:
+        editor = await opened(Edits(), ("modernise",))
+        assert [one["title"] for one in await offers(editor, lines(4, 4))] == ["Modernise"]
+        asked = {"action": "fixBlock", "uri": URI, "range": lines(4, 4)}
+        with pytest.raises(RequestFailedError, match="not trained for the task fix"):
+            await editor.request("workspace/executeCommand", command="hone.run", arguments=[asked])
+
+    run(work)
+
+
 def test_blocks_of_a_broken_file() -> None:
     text = "def f(:\n    x = 1\n\n\ndef g():\n    return 2\n"
     found = blocks(Place(text, 2, 2, "a.py", "python"))

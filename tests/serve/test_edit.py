@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from assistant.server import create_app
 from assistant.service import Assistant
 from assistant.types import Caller, EditRequest, EditResult, applied
 from assistant.worker import Worker
+from infill.edit import EditCalibration
 from infill.engine import Infiller
 from tests.mender import Mender
 from tests.serve.conftest import ADMIN, OPTIONS, Served, listening
@@ -73,6 +75,23 @@ def test_what_cannot_be_is_named(mender: Mender) -> None:
         assistant.edit(EditRequest(WRONG, "fix", ()))
     with pytest.raises(RequestError, match="not trained to edit"):
         Assistant(lambda: Infiller(Mender(FIXES, inserts=0))).edit(REQUEST)
+
+
+def test_what_the_model_was_not_trained_for_is_refused(mender: Mender) -> None:
+    def opened() -> Infiller:
+        return Infiller(mender, edits=EditCalibration({"fix": 1.0, "rename": 2.0}))
+
+    assert Assistant(opened).edit(REQUEST).edits
+    for task in ("document", "missing-docstring"):
+        with pytest.raises(RequestError, match=f"was trained for fix, rename, and not for {task}"):
+            Assistant(opened).edit(replace(REQUEST, task=task))
+    assert mender.tasks == ["fix"] * len(mender.tasks)
+    worker = Worker(opened)
+    worker.start()
+    try:
+        assert asyncio.run(worker.info()).tasks == ("fix", "rename")
+    finally:
+        worker.close()
 
 
 def test_the_worker_batches_the_blocks(worker: Worker, mender: Mender) -> None:

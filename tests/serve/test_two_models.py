@@ -210,7 +210,7 @@ def test_one_that_cannot_be_opened_does_not_stop_the_other() -> None:
 
 
 def test_one_that_cannot_edit_says_so_and_status_too() -> None:
-    pair = paired(edits=False)
+    pair = paired(tasks=())
     pair.edits.inserts = 0
     with started(pair):
 
