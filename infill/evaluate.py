@@ -119,7 +119,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--no-bench", dest="programs", action="store_false", help="run no programs")
     where.add_argument("--bench-n", type=int, metavar="N", help="tasks of each benchmark at most")
     how = parser.add_argument_group("who is asked")
-    how.add_argument("--policies", type=words, default=(), metavar="A,B", help="of infill.policy (default: all)")
+    how.add_argument(
+        "--policies",
+        type=words,
+        default=(),
+        metavar="A,B",
+        help="of infill.policy, or with --edits of rules,canvas,causal (default: all)",
+    )
     how.add_argument(
         "--steps", type=numbers, default=(), metavar="1,2,4", help="denoising steps (1,2,4,8,16; 1 for --calibrate)"
     )

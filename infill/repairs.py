@@ -265,7 +265,9 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
     if editor.able and options.programs and not options.calibrate and BENCH.is_dir():
         modes: tuple[Mode, ...] = ("canvas", "causal")
         result["quixbugs"] = {
-            mode: programs(editor, quixbugs(options.bench or BENCH), mode, calibration.of("fix")) for mode in modes
+            mode: programs(editor, quixbugs(options.bench or BENCH), mode, calibration.of("fix"))
+            for mode in modes
+            if mode in ways
         }
     if options.json:
         sys.stdout.write(json.dumps(result) + "\n")
@@ -275,7 +277,19 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
 
 
 def ways_of(editor: Editor, options: EvalOptions, rules: Rules | None) -> dict[str, Way]:
-    """Who is asked about every block. Without a model that edits, rules alone; for a threshold, the canvas alone."""
+    """Who is asked about every block. Without a model that edits, rules alone; for a threshold, the canvas alone.
+
+    Raises:
+        ValueError: a way is named that there is not.
+    """
+    ways = every_way(editor, options, rules)
+    if unknown := sorted(set(options.policies) - set(ways)):
+        raise ValueError(f"--policies: with --edits there are {', '.join(ways)}, not {unknown[0]}")
+    return {name: way for name, way in ways.items() if name in options.policies or not options.policies}
+
+
+def every_way(editor: Editor, options: EvalOptions, rules: Rules | None) -> dict[str, Way]:
+    """The same, whatever was asked for."""
     ways: dict[str, Way] = {}
     if rules is not None and not options.calibrate:
         ways["rules"] = lambda repair: ruled(rules, repair)

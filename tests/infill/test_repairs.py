@@ -118,6 +118,10 @@ def test_it_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["groups"]["fix"]["canvas"]["blocks"] == 1
     assert main([*asked, *kinds, "--no-bench"]) == 0
     assert "lost-return" in capsys.readouterr().out
+    assert main([*asked, *kinds, "--json", "--no-bench", "--policies", "causal"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["groups"]["fix"]) == {"causal"}
+    assert main([*asked, *kinds, "--policies", "entropy"]) == 2
+    assert "there are canvas, causal, not entropy" in capsys.readouterr().err
     assert main([*asked, *kinds, "--calibrate"]) == 0
     assert set(EditCalibration.load(folder / "model").least_gain) <= {"fix", "annotate"}
     assert main([*asked, "--context"]) == 2
