@@ -126,6 +126,15 @@ def test_what_breaks_the_file_is_not_returned() -> None:
     assert (mended, found.reason) == (SOURCE, "syntax")
 
 
+def test_what_modernises_makes_up_no_names() -> None:
+    text = "def f(a: Optional[str] = None):\n    return a\n"
+    for right, allowed in (("str | None", True), ("int | None", False)):
+        mended, found = edit(Mender({"Optional[str]": right}), text, task="modernise")
+        assert mended == (text.replace("Optional[str]", right) if allowed else text)
+        assert found.reason == (None if allowed else "syntax")
+    assert "int | None" in edit(Mender({"Optional[str]": "int | None"}), text, task="fix")[0]
+
+
 def test_an_edit_is_worse_where_it_breaks_the_file() -> None:
     assert not worse("x = 1\n", "y = 2\n", "python")
     assert worse("x = 1\n", "x = = 1\n", "python")
