@@ -243,12 +243,13 @@ def check_published(settings: Settings) -> Iterator[Check]:
 
 def check_edits(settings: Settings) -> Check:
     """Open the model that edits and let it look at something that is wrong."""
-    from assistant.models import edit_folder, for_edits
+    from assistant.models import EMBEDDED_EDITS, edit_folder, for_edits
     from assistant.service import Assistant, open_infiller
 
     folder = edit_folder(settings)
     assistant = Assistant(lambda: open_infiller(for_edits(settings)))
-    name = f"{folder}, a model of its own" if folder is not None else "the same model"
+    where = "embedded" if folder == EMBEDDED_EDITS else str(folder)
+    name = "the same model" if folder is None else f"{where}, a model of its own"
     request = EditRequest(WRONG, "fix", ((0, len(WRONG)),), language="python", budget_ms=EDIT_MS)
     try:
         found = assistant.edit(request)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from assistant import service
+from assistant import models, service
 from infill.engine import Infiller
 from model.checkpoint import save_model
 from model.config import SIZES, ModelConfig
@@ -30,8 +30,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def know(monkeypatch: pytest.MonkeyPatch) -> KnowAnswer:
-    """know(prefix, answer): from now on the model that opens knows that ``answer`` follows ``prefix``."""
+def know(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> KnowAnswer:
+    """know(prefix, answer): the model that opens from now on knows that ``answer`` follows ``prefix``; none edits."""
+    monkeypatch.setattr(models, "EMBEDDED_EDITS", tmp_path / "none")
 
     def install(prefix: str, answer: str) -> ScriptedDenoiser:
         denoiser = ScriptedDenoiser(prefix, answer)

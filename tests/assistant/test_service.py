@@ -1,8 +1,10 @@
 import pytest
 
+from assistant.config import Settings
 from assistant.errors import PositionError, RequestError
-from assistant.service import Assistant
-from assistant.types import CompletionRequest, Draft
+from assistant.models import EMBEDDED_EDITS, for_edits
+from assistant.service import Assistant, describe, open_infiller
+from assistant.types import CompletionRequest, Draft, EditRequest, applied
 from infill.engine import Infiller
 from tests.fakes import ScriptedDenoiser
 
@@ -90,3 +92,32 @@ def test_the_model_is_opened_once_and_late() -> None:
     results = [ours.complete(CompletionRequest("x = ", 4, filename="a.py")) for _ in range(2)]
     assert opened == [1]
     assert results[0].completions == results[1].completions
+
+
+OLD = """class Basket(object):
+    def __init__(self, owner: Optional[str] = None):
+        super(Basket, self).__init__()
+        self.owner = owner
+        self.items = dict()
+"""
+MODERN = """class Basket:
+    def __init__(self, owner: str | None = None) -> None:
+        super().__init__()
+        self.owner = owner
+        self.items = {}
+"""
+
+
+@pytest.mark.weights
+def test_the_embedded_model_modernises_and_leaves_modern_code_alone() -> None:
+    settings = for_edits(Settings(device="cpu"))
+    assert settings.model == EMBEDDED_EDITS
+    assistant = Assistant(lambda: open_infiller(settings))
+    found = assistant.edit(EditRequest(OLD, "modernise", ((0, len(OLD)),), language="python"))
+    text = applied(OLD, found.edits)
+    assert "super().__init__()" in text
+    assert "self.items = {}" in text
+    assert "self.owner = owner" in text
+    again = assistant.edit(EditRequest(MODERN, "modernise", ((0, len(MODERN)),), language="python"))
+    assert again.edits == ()
+    assert describe(assistant.open(), "edits").tasks == ("fix", "modernise", "rename")

@@ -100,8 +100,8 @@ def test_where_rules_suffice_it_says_so(repo: Path, hone: Hone, mender: Mender) 
 
 
 def test_the_task_is_named_to_the_model(repo: Path, hone: Hone, mender: Mender) -> None:
-    assert hone("fix", "-", "--stdin-filename", "x.py", "--task", "modernise", stdin=WRONG).out == RIGHT
-    assert set(mender.tasks) == {"modernise"}
+    assert hone("fix", "-", "--stdin-filename", "x.py", "--task", "annotate", stdin=WRONG).out == RIGHT
+    assert set(mender.tasks) == {"annotate"}
     assert "knows the tasks" in hone("fix", "-", "--task", "mend", stdin=WRONG).err
 
 
