@@ -32,6 +32,7 @@ from assistant.models import (
     main_folder,
     name_of,
     tasks_of,
+    untrained,
 )
 from assistant.refactor.arguments import add_fix, add_refactor
 from assistant.source import Source, check_offset, offset_at, position_at, read_source, take_marker, write_source
@@ -498,6 +499,9 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
         with by_daemon(endpoint) as ask:
             yield ask, f"{model} {endpoint.pid} {endpoint.started}"
         return
+    from model.damage.kinds import KINDS
+
+    known = () if _follows(folder) else tasks_of(folder)
     with ExitStack() as stack:
 
         @lru_cache(maxsize=1)
@@ -513,6 +517,9 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
         lock = Lock()
 
         def ask(request: "EditRequest", should_stop: "ShouldStop") -> "EditResult":
+            group = KINDS[request.task].group if request.task in KINDS else request.task
+            if request.instruction is None and known and group not in known:
+                raise CannotEditError(untrained(known, request.task))  # the same, before torch is there
             with lock:  # what the journal knows already needs no torch
                 answer = opened()
             return answer(request, should_stop)

@@ -29,7 +29,8 @@ LEAST_DISK = 512 * 2**20
 PROBE = "def area(width, height):\n    return "
 EDIT_MS = 20_000
 """What a large model may take to look at it."""
-WRONG = "def area(width, height):\n    retrun width * height\n"
+WRONG = "def area(width, height):\n    if width == None:\n        retrun 0\n"
+"""Something for every task."""
 
 
 @dataclass(frozen=True)
@@ -243,14 +244,15 @@ def check_published(settings: Settings) -> Iterator[Check]:
 
 def check_edits(settings: Settings) -> Check:
     """Open the model that edits and let it look at something that is wrong."""
-    from assistant.models import EMBEDDED_EDITS, edit_folder, for_edits
+    from assistant.models import EMBEDDED_EDITS, edit_folder, for_edits, main_folder, tasks_of
     from assistant.service import Assistant, open_infiller
 
     folder = edit_folder(settings)
     assistant = Assistant(lambda: open_infiller(for_edits(settings)))
     where = "embedded" if folder == EMBEDDED_EDITS else str(folder)
     name = "the same model" if folder is None else f"{where}, a model of its own"
-    request = EditRequest(WRONG, "fix", ((0, len(WRONG)),), language="python", budget_ms=EDIT_MS)
+    task = next(iter(tasks_of(main_folder(for_edits(settings)))), "fix")
+    request = EditRequest(WRONG, task, ((0, len(WRONG)),), language="python", budget_ms=EDIT_MS)
     try:
         found = assistant.edit(request)
     except CannotEditError:
@@ -265,7 +267,7 @@ def check_edits(settings: Settings) -> Check:
     what = ", ".join(f"{WRONG[one.start : one.end]!r} -> {one.text!r}" for one in found.edits) or "nothing"
     if found.reasons == ("budget",):
         what = "the time was over"
-    return Check("edits", "ok", f"{name}; in {WRONG.splitlines()[-1].strip()!r}: {what}, in {found.ms:.0f} ms")
+    return Check("edits", "ok", f"{name}; {task}: {what}, in {found.ms:.0f} ms")
 
 
 def check_instructions(settings: Settings) -> Check:

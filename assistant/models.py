@@ -5,6 +5,7 @@ told.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,14 @@ CANNOT_FOLLOW = (
     "this model follows no instruction in free words; --edit-model (HONE_EDIT_MODEL) names a published instruct "
     "checkpoint, which `hone model pull` gets, or use one of the tasks fix, modernise, annotate, document, rename"
 )
+
+
+def untrained(known: Sequence[str], task: str) -> str:
+    """What is said where a model that edits was not trained for a task."""
+    return (
+        f"the model that edits was trained for {', '.join(known)}, and not for {task}; --edit-model (HONE_EDIT_MODEL) "
+        "names another one"
+    )
 
 
 def main_folder(settings: Settings) -> Path:

@@ -9,7 +9,7 @@ import torch
 
 from assistant.config import Settings
 from assistant.errors import CannotEditError, ModelError, PositionError, RequestError
-from assistant.models import CANNOT_EDIT, CANNOT_FOLLOW, main_folder
+from assistant.models import CANNOT_EDIT, CANNOT_FOLLOW, main_folder, untrained
 from assistant.types import (
     TASKS,
     Completion,
@@ -207,10 +207,7 @@ def editing(
         raise CannotEditError(CANNOT_EDIT)
     known = infiller.edits.tasks
     if group_of(request.task) not in known:
-        raise CannotEditError(
-            f"the model that edits was trained for {', '.join(known)}, and not for {request.task}; --edit-model "
-            "(HONE_EDIT_MODEL) names another one"
-        )
+        raise CannotEditError(untrained(known, request.task))
     prompt = EditPrompt(request.text, start, end, request.task, request.language, request.filename)
     return editor.begin(prompt, EditOptions(budget_ms=request.budget_ms), should_stop=should_stop)
 

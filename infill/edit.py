@@ -21,7 +21,7 @@ from torch import Tensor
 from infill.canvas import Canvas
 from infill.judge import judge
 from infill.minimal import minimal
-from infill.names import made_up
+from infill.names import made_up, taken_away
 from infill.passes import encode, inspect
 from infill.sampler import Cancelled, Late, Pace, Plan, decode, refine
 from infill.syntax import worse
@@ -413,8 +413,9 @@ class _Request:
 
     def holds(self, prefix: str, old: str, new: str, suffix: str) -> bool:
         """The gate: the file has no error that it did not have, and in Python it is a program where it was one. What
-        modernises makes up no names."""
-        if self.prompt.language == "python" and group_of(self.prompt.task) == "modernise" and made_up(old, new):
+        modernises makes up no names, and takes no line of code away."""
+        modern = self.prompt.language == "python" and group_of(self.prompt.task) == "modernise"
+        if modern and (made_up(old, new) or taken_away(old, new)):
             return False
         return not worse(prefix + old + suffix, prefix + new + suffix, self.prompt.language)
 

@@ -1,8 +1,8 @@
-"""What a modern form may bring along: an edit that modernises keeps the names that were there.
+"""What a modern form may bring along, and take away: an edit that modernises keeps the names and the lines of code.
 
 A small model mends ``Optional[str]`` to ``int | None`` where the line above has ``Optional[int]``: it parses, and it is
 wrong. Modern forms are made of few words of their own, so any other name that was not on the changed lines before was
-made up.
+made up. Lines of code become others, and do not go without any in their place.
 """
 
 import keyword
@@ -28,6 +28,16 @@ def made_up(old: str, new: str) -> list[str]:
         for before, after in _changed(old.splitlines(), new.splitlines())
         for name in Counter(_WORD.findall(after)) - Counter(_WORD.findall(before))
         if name not in BROUGHT and not keyword.iskeyword(name)
+    ]
+
+
+def taken_away(old: str, new: str) -> list[str]:
+    """Lines of code that go, where nothing takes their place. A comment may."""
+    return [
+        line
+        for before, after in _changed(old.splitlines(), new.splitlines())
+        for line in before.splitlines()
+        if not after and line.strip() and not line.lstrip().startswith("#")
     ]
 
 

@@ -120,4 +120,4 @@ def test_the_embedded_model_modernises_and_leaves_modern_code_alone() -> None:
     assert "self.owner = owner" in text
     again = assistant.edit(EditRequest(MODERN, "modernise", ((0, len(MODERN)),), language="python"))
     assert again.edits == ()
-    assert describe(assistant.open(), "edits").tasks == ("fix", "modernise", "rename")
+    assert describe(assistant.open(), "edits").tasks == ("modernise",)

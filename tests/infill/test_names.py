@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from infill.names import made_up
+from infill.names import made_up, taken_away
 from model.damage.draw import draw
 from model.damage.kinds import KINDS
 from model.damage.types import damaged
@@ -28,6 +28,19 @@ from model.spans import python_parser
 )
 def test_names_that_were_not_there(old: str, new: str, expected: list[str]) -> None:
     assert sorted(set(made_up(old, new))) == sorted(set(expected))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("if a:\n    return b\nelse:\n    return False\n", "if a:\n    return b\n", ["else:", "    return False"]),
+        ("# coding: utf-8\n\nx = 1\n", "x = 1\n", []),
+        ("x = 0\nfor a in b:\n    c()\n", "for x, a in enumerate(b):\n    c()\n", []),
+        ("same\n", "same\nmore\n", []),
+    ],
+)
+def test_lines_of_code_do_not_go(old: str, new: str, expected: list[str]) -> None:
+    assert taken_away(old, new) == expected
 
 
 SOURCE = """import os

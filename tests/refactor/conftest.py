@@ -9,6 +9,7 @@ import pytest
 
 from assistant import cli, service
 from assistant.cli import main
+from assistant.types import TASKS
 from infill.engine import Infiller
 from tests.mender import Mender
 
@@ -80,6 +81,7 @@ def mender(monkeypatch: pytest.MonkeyPatch) -> Mender:
     one = Mender(dict(FIXES))
     monkeypatch.setattr(service, "open_infiller", lambda _: Infiller(one))
     monkeypatch.setattr(cli, "can_edit", lambda _: True)
+    monkeypatch.setattr(cli, "tasks_of", lambda _: TASKS)
     return one
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import model.damage.kinds  # noqa: F401 (all three are what every forked process would have to import)
 from assistant import cli, service
 from assistant.cli import main
+from assistant.types import TASKS
 from infill.engine import Infiller
 from tests.mender import Mender
 from tests.refactor.conftest import FIXES
@@ -51,5 +52,6 @@ def hone(folder: str, arguments: Sequence[str], environment: dict[str, str], log
     one = Slow(dict(FIXES))
     service.open_infiller = lambda _: Infiller(one)  # type: ignore[assignment, misc]
     vars(cli)["can_edit"] = lambda _: True
+    vars(cli)["tasks_of"] = lambda _: TASKS
     slow_files(seconds)
     raise SystemExit(main(arguments))
