@@ -489,8 +489,10 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
     if by_words and not _follows(main_folder(chosen)):
         chosen = settings  # the model that fills holes may
     folder = main_folder(chosen)
-    weights = [(file.name, file.stat()) for file in sorted(folder.glob("*.safetensors"))]
-    state = [(name, stat.st_mtime_ns, stat.st_size) for name, stat in weights]
+    weights = sorted(folder.glob("*.safetensors"))
+    # Its thresholds stand beside the weights, and decide what is an edit.
+    stats = [(file.name, file.stat()) for file in (*weights, *sorted(folder.glob("*.json")))]
+    state = [(name, stat.st_mtime_ns, stat.st_size) for name, stat in stats]
     model = f"{__version__} {folder.resolve()} {state} {settings.device} {settings.dtype}"
     endpoint = _daemon(settings)
     if endpoint is not None:

@@ -139,3 +139,17 @@ def test_a_file_that_changes_meanwhile_is_left_alone(repo: Path, hone: Hone, men
 def test_no_file(repo: Path, hone: Hone, file: str) -> None:
     assert hone("fix", file).code == 2
     assert [one.name for one in repo.iterdir()] == [".git"]
+
+
+def test_other_thresholds_ask_anew(repo: Path, hone: Hone, mender: Mender, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"inserts": 4}')
+    (repo / "a.py").write_text(WRONG)
+    asked: list[int] = []
+    for thresholds in ("{}", "{}", '{"least_gain": {"fix": 1.0}}'):
+        if not (folder / "edits.json").exists() or (folder / "edits.json").read_text() != thresholds:
+            (folder / "edits.json").write_text(thresholds)
+        assert hone("fix", "a.py", "--edit-model", str(folder)).code == 0
+        asked.append(len(mender.seen))
+    assert 0 < asked[0] == asked[1] < asked[2]
