@@ -97,7 +97,7 @@ def test_doctor_says_who_edits(folders: Path, tmp_path: Path, capsys: pytest.Cap
         "was not trained to edit: `hone fix` mends syntax errors and misspelt names by rule" in capsys.readouterr().out
     )
     assert main([*model, "--edit-model", str(tmp_path / "yes")]) == 0
-    assert f"ok       edits     {tmp_path / 'yes'}, a model of its own; fix: nothing" in capsys.readouterr().out
+    assert f"ok       edits     {tmp_path / 'yes'}, a model of its own; fix: " in capsys.readouterr().out
     assert main([*model, "--edit-model", str(folders / "edits")]) == 1
     assert "BROKEN   edits" in capsys.readouterr().out
 
