@@ -501,7 +501,7 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
         with by_daemon(endpoint) as ask:
             yield ask, f"{model} {endpoint.pid} {endpoint.started}"
         return
-    from model.damage.kinds import KINDS
+    from model.damage.kinds import group_of
 
     known = () if _follows(folder) else tasks_of(folder)
     with ExitStack() as stack:
@@ -519,8 +519,7 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
         lock = Lock()
 
         def ask(request: "EditRequest", should_stop: "ShouldStop") -> "EditResult":
-            group = KINDS[request.task].group if request.task in KINDS else request.task
-            if request.instruction is None and known and group not in known:
+            if request.instruction is None and known and group_of(request.task) not in known:
                 raise CannotEditError(untrained(known, request.task))  # the same, before torch is there
             with lock:  # what the journal knows already needs no torch
                 answer = opened()

@@ -68,7 +68,8 @@ def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing)
     selected = _selected(source, root, options.language, first, last)
     with Journal(root) as journal, editing(options, BATCH) as (ask, model):
         [change] = changes([selected], task, ask, journal, model=model, jobs=JOBS, instruction=options.instruction)
-    if said := _by_rule(change) + _missing(change):
+    missing = _missing(change)
+    if said := _by_rule(change, always=bool(missing)) + missing:
         tell(f"{source.name or 'stdin'}: {said}")
     if source.path is None and not options.check:
         out(change.text)
@@ -116,10 +117,10 @@ def _doubts(change: Change) -> str:
     return "".join(f"; {count(number, 'block')} {WORDS.get(reason, reason)}" for reason, number in found.items())
 
 
-def _by_rule(change: Change) -> str:
-    """What rules mended; "" where they mended nothing, and a model looked at everything."""
+def _by_rule(change: Change, *, always: bool) -> str:
+    """What rules mended; "" where that is nothing, unless it is ``always`` to be said."""
     ruled = sum(any(edit.ruled for edit in one.edits) for one in change.changed)
-    return f"{count(ruled, 'block')} mended by rule" if ruled or _missing(change) else ""
+    return f"{count(ruled, 'block')} mended by rule" if ruled or always else ""
 
 
 def _missing(change: Change) -> str:

@@ -26,7 +26,7 @@ from assistant.types import (
 )
 from infill.batcher import together
 from infill.contexts import LIMIT_BYTES
-from infill.edit import Edit, EditCalibration, EditOptions, Editor, EditPrompt, group_of
+from infill.edit import Edit, EditCalibration, EditOptions, Editor, EditPrompt
 from infill.engine import Infiller
 from infill.inplace import InPlace, in_place
 from infill.instruct import Instructor, InstructPrompt
@@ -36,7 +36,7 @@ from infill.passes import drive
 from infill.syntax import worse
 from infill.types import Candidate, InfillOptions, OnStep, Prompt, Step
 from model.checkpoint import CheckpointError, load_denoiser
-from model.damage.kinds import KINDS, instruction
+from model.damage.kinds import KINDS, group_of, instruction
 from model.damage.types import GROUPS
 from model.denoiser import NetworkDenoiser
 from model.published.denoiser import Published

@@ -26,7 +26,7 @@ from infill.passes import encode, inspect
 from infill.sampler import Cancelled, Late, Pace, Plan, decode, refine
 from infill.syntax import worse
 from infill.types import Denoiser, ShouldStop
-from model.damage.kinds import KINDS
+from model.damage.kinds import group_of
 from model.damage.types import GROUPS
 from model.layout import EDITS_SHORTER, Operations, encode_context, further_end, line_end, line_start
 
@@ -438,11 +438,6 @@ class _Request:
             start, end = _back(text, start), _back(text, end)
             new = new.replace("\n", "\r\n")
         return Change(start, end, new, gain)
-
-
-def group_of(task: str) -> str:
-    """The group of a kind, or the group that is named itself."""
-    return KINDS[task].group if task in KINDS else task
 
 
 def doubt(odds: Tensor, missing: Tensor) -> float:
