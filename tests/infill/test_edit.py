@@ -135,6 +135,12 @@ def test_what_modernises_makes_up_no_names() -> None:
     assert "int | None" in edit(Mender({"Optional[str]": "int | None"}), text, task="fix")[0]
 
 
+def test_what_modernises_takes_no_line_of_code_away() -> None:
+    text = "def f(a):\n    log(a)\n    return a\n"
+    for task, mended in (("modernise", text), ("fix", "def f(a):\n    return a\n")):
+        assert edit(Mender({"    log(a)\n": ""}), text, task=task)[0] == mended
+
+
 def test_an_edit_is_worse_where_it_breaks_the_file() -> None:
     assert not worse("x = 1\n", "y = 2\n", "python")
     assert worse("x = 1\n", "x = = 1\n", "python")

@@ -11,6 +11,7 @@ from assistant.workspace.imports import Import, imports
 from assistant.workspace.index import Reader, index_file, sweep
 from assistant.workspace.snippets import (
     LIMITS,
+    MARGIN,
     MOST,
     MOST_CHARS,
     ORDER,
@@ -166,6 +167,15 @@ def test_open_documents_by_what_they_share(workspace: tuple[Gate, Reader]) -> No
     assert "shipping(basket)" in found
     assert len(found.splitlines()) <= WINDOW
     assert texts(replace(known, opened=(Opened("b.py", filler),)), workspace, "open") == []
+
+
+def test_open_documents_by_places_like_the_cursors(workspace: tuple[Gate, Reader]) -> None:
+    filler = "".join(f"word{number} = {number}\n" for number in range(60))
+    opened = (Opened("b.py", f"{filler}self.size = compute(1)\n{filler}"),)
+    (found,) = texts(at("self.si|\n", opened=opened), workspace, "open")
+    assert "self.size = compute(1)" in found
+    assert len(found.splitlines()) == 1 + 2 * MARGIN
+    assert texts(at("other.name|\n", opened=opened), workspace, "open") == []
 
 
 def test_open_documents_pass_the_gate(workspace: tuple[Gate, Reader]) -> None:
