@@ -141,12 +141,14 @@ def _forward(command: str, arguments: list[str]) -> int:
     return cast(Callable[[Sequence[str]], int], module.main)(arguments)
 
 
-def _rules(text: str, start: int, end: int) -> str:
-    """Rules as `hone fix` applies them, for measuring what they are worth."""
-    from assistant.rules import by_rule
+def _rules(text: str, start: int, end: int, task: str) -> str | None:
+    """Rules as `hone fix` applies them, for measuring what they are worth; None for a task that they do not do."""
+    from assistant.rules import RULED, by_rule
     from assistant.types import EditRequest
 
-    return by_rule(EditRequest(text, "fix", ((start, end),), language="python")).request.text
+    if task not in RULED:
+        return None
+    return by_rule(EditRequest(text, task, ((start, end),), language="python")).request.text
 
 
 def _elsewhere() -> "Elsewhere":

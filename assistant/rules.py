@@ -1,4 +1,4 @@
-"""Syntax errors and misspelt names in blocks, mended by rule before a model is asked, and where there is none to ask.
+"""Syntax errors, misspelt and outdated names, mended by rule before a model is asked, and where there is none to ask.
 
 request -> by_rule -> Ruled.request -> whoever edits -> Ruled.result
 """
@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from assistant.errors import CannotEditError
 from assistant.mend import Broken, Mending
 from assistant.spelling import respelt
+from assistant.stale import renamed
 from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit, applied
 from infill.languages import resolve
 from infill.minimal import minimal
 
-TASK = "fix"
-"""The task for which errors are mended."""
-NO_MODEL = "looked at by rule alone: the model cannot edit"
+RULED = ("fix", "rename")
+"""The tasks that rules do, as far as they can."""
+NO_MODEL = "looked at by rule alone: no model does this task"
 ERROR_LEFT = "left with a syntax error that no rule mends"
 MOST = 32
 """Errors that are mended in one request."""
@@ -61,17 +62,19 @@ class Ruled:
 
 
 def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ruled:
-    """Mends what rules can, inside of the blocks alone; nothing for any other task than to fix."""
+    """Mends what rules can, inside of the blocks alone; nothing for tasks that rules cannot do."""
     text, blocks = request.text, request.blocks
-    if request.task != TASK:
+    if request.task not in RULED:
         return Ruled(request, request, (False,) * len(blocks))
     mended = 0
     while True:
         broken = Broken(text, request.language, request.filename)
-        steps = [] if mended >= MOST or should_stop() else _steps(broken, blocks, request)
+        is_fix = request.task == "fix"
+        steps = _steps(broken, blocks, request) if is_fix and mended < MOST and not should_stop() else []
         if not steps and not broken.faults and resolve(request.language, request.filename, text) == "python":
-            for one in reversed(respelt(text, blocks)):
-                text, blocks = one.of(text), _moved(blocks, one)
+            for find in (respelt, renamed) if is_fix else (renamed,):
+                for one in reversed(find(text, blocks)):
+                    text, blocks = one.of(text), _moved(blocks, one)
         if not steps:
             left = tuple(any(start <= one.start < end for one in broken.faults) for start, end in blocks)
             return Ruled(request, replace(request, text=text, blocks=blocks), left)
@@ -91,7 +94,7 @@ class Ruling:
         """Raises:
         CannotEditError: the model cannot, and the task is none that rules can do.
         """
-        if request.task != TASK:
+        if request.task not in RULED:
             return self._ask(request, should_stop)
         ruled = by_rule(request, should_stop)
         if self._unable:

@@ -3,8 +3,8 @@
 Every kind of damage gets the same number of blocks from held-out packages, and the same blocks are asked about as they
 were, with nothing to do. Both ways of one model are asked: the canvas (``infill.edit``), and the causal head, which
 writes the block from scratch. What a stricter or laxer threshold would give is read off the same answers. Beside them
-stand rules, which mend syntax errors without a model, and for kinds that a codemod undoes exactly, pyupgrade and ruff.
-QuixBugs is judged by running its tests.
+stand rules, which mend errors and names without a model, and for kinds that a codemod undoes exactly, pyupgrade and
+ruff. QuixBugs is judged by running its tests.
 """
 
 import json
@@ -48,9 +48,9 @@ LARGEST = 30.0
 STEPS = 2
 """Of a canvas, where nothing else is asked for."""
 Mode = Literal["canvas", "causal"]
-Way = Callable[["Repair"], "Answer"]
-Rules = Callable[[str, int, int], str]
-"""A text and where its block is -> the text with the syntax errors of the block mended."""
+Way = Callable[["Repair"], "Answer | None"]
+Rules = Callable[[str, int, int, str], str | None]
+"""A text, where its block is, and a task -> the text with the block mended; None where rules do not do the task."""
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,12 @@ def quixbugs(folder: Path) -> Iterator[Repair]:
         yield Repair("quixbugs", row["name"], "quixbugs", wrong, 0, len(wrong), right, row["tests"])
 
 
-def ruled(rules: Rules, repair: Repair) -> Answer:
-    """What rules make of a block."""
+def ruled(rules: Rules, repair: Repair) -> Answer | None:
+    """What rules make of a block; None where its task is not for them."""
     began = time.perf_counter()
-    text = rules(repair.text, repair.start, repair.end)
+    text = rules(repair.text, repair.start, repair.end, repair.group)
+    if text is None:
+        return None
     ms = 1000 * (time.perf_counter() - began)
     changes = [Change(start, end, new, math.inf) for start, end, new in codemods.edits(repair.text, text)]
     return Answer(repair, tuple(changes), ms, 0, 0, 0.0)
@@ -244,8 +246,8 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
     answers: dict[str, list[Answer]] = {way: [] for way in ways}
     for repair in track(repairs, "editing", console=Console(stderr=True)):
         for way, ask in ways.items():
-            if way != "rules" or repair.group == "fix":
-                answers[way].append(ask(repair))
+            if (found := ask(repair)) is not None:
+                answers[way].append(found)
     if options.calibrate:
         gains = {
             group: threshold([one for one in answers["canvas"] if one.repair.group == group])
@@ -255,9 +257,9 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
         calibration = replace(editor.calibration, least_gain=calibration.least_gain | gains)
         calibration.save(folder)
     result["least_gain"] = calibration.least_gain
-    for way, found in answers.items():
+    for way, given in answers.items():
         for group in GROUPS:
-            ours = [one for one in found if one.repair.group == group]
+            ours = [one for one in given if one.repair.group == group]
             if ours:
                 result["groups"].setdefault(group, {})[way] = summary(ours, calibration.of(group))
     if not options.calibrate:

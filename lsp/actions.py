@@ -39,9 +39,12 @@ MAX_TOKENS = 192
 LANGUAGE = "python"
 """What the embedded model has learnt to edit."""
 EDIT_MS = 20_000.0
+RULED_AT_ONCE = 100_000
+"""Characters of the longest text in which rules are tried before an action is offered."""
 NEAR_ERROR = 200
 """Characters around a syntax error that the model edits."""
 BY_RULE = "found by rule; it leaves fewer syntax errors"
+MENDED = "mended by rule"
 REASONS = {
     "right": "the model finds nothing to change here",
     "no gain": "nothing that the model would change is likely enough to be right",
@@ -289,28 +292,41 @@ class Editing:
     is_generated: bool = True
 
     def applies(self, place: Place) -> bool:
-        return self.task in place.tasks and place.language == LANGUAGE
+        """Where the model does it, or rules have something to do."""
+        if place.language != LANGUAGE or self.task in place.tasks:
+            return place.language == LANGUAGE
+        if len(place.text) > RULED_AT_ONCE or not (found := blocks(place)):
+            return False
+        return _by_rule(self._request(place, found)).is_mended
+
+    def _request(self, place: Place, found: tuple[tuple[int, int], ...]) -> EditRequest:
+        return EditRequest(
+            place.text, self.task, found, filename=place.filename or None, language=LANGUAGE, budget_ms=EDIT_MS
+        )
 
     async def run(self, place: Place, work: Work) -> tuple[Edit, ...]:
-        if self.task not in place.tasks:
+        if self.task not in place.tasks and not _is_ruled(self.task):
             what = f"for the task {self.task}" if place.tasks else "to edit blocks"
             raise RequestError(f"the loaded model was not trained {what}; `hone doctor` shows which one is set")
         found = await asyncio.to_thread(blocks, place)
         if not found:
             raise RequestError("there is no block here; select some lines, or put the cursor into a function")
         work.report(f"{len(found)} blocks" if len(found) > 1 else "one block")
-        request = EditRequest(
-            place.text, self.task, found, filename=place.filename or None, language=LANGUAGE, budget_ms=EDIT_MS
-        )
-        ruled = await asyncio.to_thread(_by_rule, request)
-        result = ruled.result(await work.edit(ruled.request))
+        ruled = await asyncio.to_thread(_by_rule, self._request(place, found))
+        result = ruled.result(await work.edit(ruled.request)) if self.task in place.tasks else ruled.without_model()
         if not result.edits:
             reason = next((one for one in result.reasons if one != "right"), "right") or "right"
             raise RequestError(REASONS.get(reason, reason))
         return tuple(
-            Edit(one.start, one.end, one.text, BY_RULE if one.ruled and not one.gain else self.title.lower())
+            Edit(one.start, one.end, one.text, MENDED if one.ruled and not one.gain else self.title.lower())
             for one in result.edits
         )
+
+
+def _is_ruled(task: str) -> bool:
+    from assistant.rules import RULED  # noqa: PLC0415 (parsers come in with it)
+
+    return task in RULED
 
 
 def _by_rule(request: EditRequest) -> "Ruled":

@@ -60,8 +60,8 @@ def test_slips_are_taken_back(name: str) -> None:
     assert by_rule(request(windows)).request.text == right.replace("\n", "\r\n")
 
 
-WRONG = "def f(a)\n    return aa\n\n\ndef g(b):\n    retrun b\n"
-BLOCKS = ((0, 23), (25, len(WRONG)))
+WRONG = "def f(a)\n    return a.a\n\n\ndef g(b):\n    retrun b\n"
+BLOCKS = ((0, 24), (26, len(WRONG)))
 
 
 def test_the_model_sees_what_rules_have_mended_and_both_become_one_answer() -> None:
@@ -69,14 +69,14 @@ def test_the_model_sees_what_rules_have_mended_and_both_become_one_answer() -> N
 
     def ask(asked: EditRequest, _: ShouldStop) -> EditResult:
         seen.append(asked)
-        at = asked.text.index("aa")
-        return EditResult((TextEdit(at, at + 2, "a", 0, 7.0),), (None, "right"), 3, 20)
+        at = asked.text.index("a.a")
+        return EditResult((TextEdit(at, at + 3, "a", 0, 7.0),), (None, "right"), 3, 20)
 
     found = Ruling(ask)(request(WRONG, *BLOCKS), lambda: False)
     right = "def f(a):\n    return a\n\n\ndef g(b):\n    return b\n"
     assert applied(WRONG, found.edits) == right
     assert [seen[0].text[start:end] for start, end in seen[0].blocks] == [
-        "def f(a):\n    return aa\n", "def g(b):\n    return b\n",
+        "def f(a):\n    return a.a\n", "def g(b):\n    return b\n",
     ]  # fmt: skip
     assert found.reasons == (None, None)
     assert [(one.block, one.gain, one.ruled) for one in found.edits] == [(0, 7.0, True), (0, 7.0, True), (1, 0.0, True)]
@@ -86,7 +86,7 @@ def test_the_model_sees_what_rules_have_mended_and_both_become_one_answer() -> N
 def test_only_inside_of_the_blocks() -> None:
     found = Ruling(unable)(request(WRONG, BLOCKS[1]), lambda: False)
     assert applied(WRONG, found.edits) == WRONG.replace("retrun", "return")
-    assert Ruling(unable)(request(WRONG, (14, 23)), lambda: False).reasons == (NO_MODEL,)
+    assert Ruling(unable)(request(WRONG, (14, 24)), lambda: False).reasons == (NO_MODEL,)
 
 
 def test_where_nothing_edits_it_is_said_what_is_left() -> None:

@@ -62,9 +62,13 @@ def test_agreement_counts_tools_and_the_model() -> None:
 def test_rules_are_a_way_of_their_own() -> None:
     text = "def f(a)\n    return a\n"
     repair = Repair("fix", "missing-colon", "p", text, 0, len(text), "def f(a):\n    return a\n")
-    found = ruled(lambda text, start, end: text[start:end].replace("(a)", "(a):"), repair)
+    found = ruled(lambda text, start, end, _: text[start:end].replace("(a)", "(a):"), repair)
+    assert found is not None
     assert found.text(20.0) == repair.right
-    assert ruled(lambda text, *_: text, repair).changes == ()
+    left = ruled(lambda text, start, end, task: text if task == "fix" else None, repair)
+    assert left is not None
+    assert left.changes == ()
+    assert ruled(lambda *_: None, repair) is None
 
 
 def test_without_a_model_that_edits_rules_alone_are_asked() -> None:

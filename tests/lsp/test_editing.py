@@ -56,11 +56,22 @@ def test_every_task_has_an_action() -> None:
     assert tuple(one.task for one in ACTIONS if isinstance(one, Editing)) == TASKS
 
 
-@pytest.mark.parametrize(("tasks", "language", "count"), [(TASKS, "python", 5), ((), "python", 0), (TASKS, "lua", 0)])
-def test_offered_where_the_model_can(tasks: tuple[str, ...], language: str, count: int) -> None:
+@pytest.mark.parametrize(
+    ("tasks", "language", "line", "titles"),
+    [
+        (TASKS, "python", 4, TITLES),
+        ((), "python", 0, []),
+        ((), "python", 4, ["Fix this block"]),
+        (TASKS, "lua", 4, []),
+        (("modernise",), "python", 0, ["Modernise"]),
+    ],
+)
+def test_offered_where_the_model_can_or_rules_find_something(
+    tasks: tuple[str, ...], language: str, line: int, titles: list[str]
+) -> None:
     async def work() -> None:
         editor = await opened(Edits(), tasks, language)
-        assert len(await offers(editor, lines(4, 4))) == count
+        assert [one["title"] for one in await offers(editor, lines(line, line))] == titles
 
     run(work)
 
@@ -166,21 +177,40 @@ def test_an_edit_of_a_text_that_changed_meanwhile_is_refused() -> None:
 
 def test_a_command_without_a_model_that_edits() -> None:
     async def work() -> None:
-        editor = await opened(Edits(), ())
-        asked = {"action": "fixBlock", "uri": URI, "range": lines(4, 4)}
+        edits = Edits()
+        editor = await opened(edits, ())
+        asked = {"action": "modernise", "uri": URI, "range": lines(4, 4)}
         with pytest.raises(RequestFailedError, match="not trained to edit"):
+            await editor.request("workspace/executeCommand", command="hone.run", arguments=[asked])
+        asked["action"] = "renameUses"
+        with pytest.raises(RequestFailedError, match="no rule mends"):
+            await editor.request("workspace/executeCommand", command="hone.run", arguments=[asked])
+        assert edits.asked == []
+
+    run(work)
+
+
+def test_only_what_the_model_was_trained_for_is_asked_of_it() -> None:
+    async def work() -> None:
+        editor = await opened(Edits(), ("modernise",))
+        asked = {"action": "addDocstring", "uri": URI, "range": lines(4, 4)}
+        with pytest.raises(RequestFailedError, match="not trained for the task document"):
             await editor.request("workspace/executeCommand", command="hone.run", arguments=[asked])
 
     run(work)
 
 
-def test_only_what_the_model_was_trained_for_is_offered() -> None:
+def test_a_half_done_rename_is_finished_by_rule() -> None:
     async def work() -> None:
-        editor = await opened(Edits(), ("modernise",))
-        assert [one["title"] for one in await offers(editor, lines(4, 4))] == ["Modernise"]
-        asked = {"action": "fixBlock", "uri": URI, "range": lines(4, 4)}
-        with pytest.raises(RequestFailedError, match="not trained for the task fix"):
-            await editor.request("workspace/executeCommand", command="hone.run", arguments=[asked])
+        edits = Edits()
+        editor = await opened(edits, ("modernise",))
+        editor.open("def area(width, height):\n    return wid * height\n", version=6)
+        [offer] = [one for one in await offers(editor, lines(1, 1)) if one["title"] == TITLES[-1]]
+        answer = (await editor.request("codeAction/resolve", **offer))["edit"]
+        [change] = answer["documentChanges"][0]["edits"]
+        assert change["range"] == {"start": {"line": 1, "character": 11}, "end": {"line": 1, "character": 14}}
+        assert change["newText"] == "width"
+        assert edits.asked == [], "no model is asked"
 
     run(work)
 

@@ -71,8 +71,8 @@ def commit(folder: Path) -> None:
 
 
 RIGHT = "import os\n\n\ndef add(a, b):\n    total = a + b\n    return total\n\n\ndef sub(a, b):\n    return a - b\n"
-FIXES = {"a + bb": "a + b", "a - bb": "a - b", "retrun": "return", "# wr0ng": "# right"}
-WRONG = RIGHT.replace("a + b", "a + bb").replace("a - b", "a - bb")
+FIXES = {"a + b.bb": "a + b", "a - b.bb": "a - b", "retrun": "return", "# wr0ng": "# right"}
+WRONG = RIGHT.replace("a + b", "a + b.bb").replace("a - b", "a - b.bb")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.refactor.conftest import FIXES, Hone, commit
 from tests.serve.conftest import ADMIN, listening
 from tests.serve.processes import this_process
 
-FUNCTION = "def f{0}(a, b):\n    return a + bb\n\n\n"
+FUNCTION = "def f{0}(a, b):\n    return a + b.bb\n\n\n"
 
 
 @pytest.fixture

@@ -153,12 +153,12 @@ def project(repo: Path) -> Path:
 
 def test_only_what_passes_is_written(project: Path, hone: Hone) -> None:
     before = snapshot(project)
-    command = f"{PYTHON} -c \"assert 'a - bb' in open('b.py').read(); import a, b\""
+    command = f"{PYTHON} -c \"assert 'a - b.bb' in open('b.py').read(); import a, b\""
     done = hone("refactor", "fix", "--write", "--verify", command)
     assert done.code == 0, done
     assert "b.py fails" in done.err
     assert "AssertionError" in done.err
-    assert (project / "b.py").read_text() == WRONG.replace("os", "sys").replace("a + bb", "a + b")
+    assert (project / "b.py").read_text() == WRONG.replace("os", "sys").replace("a + b.bb", "a + b")
     assert "a - b\n" in (project / "a.py").read_text()
     assert hone("refactor", "--undo").code == 0
     assert snapshot(project) == before
@@ -166,7 +166,7 @@ def test_only_what_passes_is_written(project: Path, hone: Hone) -> None:
 
 def test_a_preview_shows_what_passes(project: Path, hone: Hone) -> None:
     before = snapshot(project)
-    done = hone("refactor", "fix", "--verify", "grep -q 'a - bb' a.py && grep -q 'a - bb' b.py")
+    done = hone("refactor", "fix", "--verify", "grep -q 'a - b.bb' a.py && grep -q 'a - b.bb' b.py")
     assert done.code == 0, done
     assert done.out.count("\n+    total = a + b\n") == 2
     assert "\n+    return a - b\n" not in done.out
