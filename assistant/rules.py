@@ -1,4 +1,4 @@
-"""Syntax errors, misspelt and outdated names, mended by rule before a model is asked, and where there is none to ask.
+"""Syntax errors, lost words, misspelt and outdated names, mended by rule before a model is asked, and instead of one.
 
 request -> by_rule -> Ruled.request -> whoever edits -> Ruled.result
 """
@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from assistant.errors import CannotEditError
+from assistant.indents import reindented
+from assistant.lost import restored
 from assistant.mend import Broken, Mending
 from assistant.spelling import respelt
 from assistant.stale import renamed
 from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit, applied
 from infill.languages import resolve
 from infill.minimal import minimal
+from infill.program import compiles
 
 RULED = ("fix", "rename")
 """The tasks that rules do, as far as they can."""
@@ -69,10 +72,13 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     mended = 0
     while True:
         broken = Broken(text, request.language, request.filename)
+        is_python = resolve(request.language, request.filename, text) == "python"
         is_fix = request.task == "fix"
-        steps = _steps(broken, blocks, request) if is_fix and mended < MOST and not should_stop() else []
-        if not steps and not broken.faults and resolve(request.language, request.filename, text) == "python":
-            for find in (respelt, renamed) if is_fix else (renamed,):
+        steps: list[Mending] = []
+        if is_fix and mended < MOST and not should_stop():
+            steps = (reindented(text, blocks)[::-1] if is_python else []) or _steps(broken, blocks, request)
+        if not steps and not broken.faults and is_python and compiles(text):
+            for find in (restored, respelt, renamed) if is_fix else (renamed,):
                 for one in reversed(find(text, blocks)):
                     text, blocks = one.of(text), _moved(blocks, one)
         if not steps:

@@ -8,7 +8,7 @@ import ast
 import re
 from collections.abc import Sequence
 
-from assistant.bindings import BUILTINS, Places, Scope, Use, program, uses
+from assistant.bindings import BUILTINS, Places, Scope, Use, bound_in, program, uses
 from assistant.mend import Mending
 from assistant.slips import is_near
 
@@ -38,27 +38,33 @@ def _meant(text: str, places: Places, use: Use) -> Mending | None:
     wrong, start = use.node.id, places.of(use.node)
     if wrong in use.bound or not text.startswith(wrong, start):  # the same name may be bound here, and not elsewhere
         return None
+    if use.method is not None and wrong == "self":
+        return _first_parameter(text, places, use.method)
+    if is_member(text, use):
+        return Mending(start, start, "self.")
     near = [name for name in use.bound if len(name) >= LEAST and is_near(wrong, name)]
     # Of what is not in the text, only with the same letters or one of them less: "text" is no misspelt "next".
     builtins = (name for name in BUILTINS - use.bound if len(name) >= LEAST)
     near += [name for name in builtins if is_near(wrong, name) and _is_close(wrong, name)]
-    if len(near) > 1:
+    if len(near) != 1:
         return None
-    if near:
-        [right] = near
-        bindings = [one.start() for one in re.finditer(rf"\b{re.escape(right)}\b", text)]
-        used = len(re.findall(rf"\b{re.escape(wrong)}\b", text)) > 1 or text.count(wrong) > text.count(right)
-        if len(bindings) == 1 and used:  # nobody uses it by that name: it is what is misspelt
-            wrong, right, start = right, wrong, bindings[0]
-        return Mending(start, start + len(wrong), right)
+    [right] = near
+    bindings = [one.start() for one in re.finditer(rf"\b{re.escape(right)}\b", text)]
+    used = len(re.findall(rf"\b{re.escape(wrong)}\b", text)) > 1 or text.count(wrong) > text.count(right)
+    if len(bindings) == 1 and used:  # nobody uses it by that name: it is what is misspelt
+        wrong, right, start = right, wrong, bindings[0]
+    return Mending(start, start + len(wrong), right)
+
+
+def is_member(text: str, use: Use) -> bool:
+    """Whether a name that nothing binds is an attribute of ``self`` where it is used."""
     if use.method is None:
-        return None
-    if wrong == "self":
-        return _first_parameter(text, places, use.method)
+        return False
     arguments = [*use.method.args.posonlyargs, *use.method.args.args]
-    if arguments and arguments[0].arg == "self" and re.search(rf"\bself\.{re.escape(wrong)}\b", text):
-        return Mending(start, start, "self.")
-    return None
+    if not arguments or arguments[0].arg != "self":
+        return False
+    methods = bound_in(use.within[use.within.index(use.method) - 1])
+    return use.node.id in methods or re.search(rf"\bself\.{re.escape(use.node.id)}\b", text) is not None
 
 
 def _is_close(wrong: str, right: str) -> bool:
@@ -71,5 +77,8 @@ def _first_parameter(text: str, places: Places, method: Scope) -> Mending | None
     head = re.compile(r"(?:async[ \t]+)?def[ \t]+\w+[ \t]*\([ \t]*").match(text, places.of(method))
     if head is None:
         return None
+    first = re.compile(r"\w+").match(text, head.end())
+    if first is not None and is_near(first.group(), "self"):
+        return Mending(first.start(), first.end(), "self")
     alone = text.startswith(")", head.end())
     return Mending(head.end(), head.end(), "self" if alone else "self, ")

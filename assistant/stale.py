@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 
 from assistant.bindings import BUILTINS, Places, Program, Scope, Use, bound_in, program, uses
 from assistant.mend import Mending
+from assistant.spelling import is_member
 
 ENOUGH = 0.6
 """What must speak for a name: its likeness, 0 to 1, and more."""
@@ -95,8 +96,12 @@ def _best(old: str, chances: Mapping[str, float], least: float = ENOUGH) -> str 
 
 def _names(known: Program, places: Places) -> Iterator[Mending]:
     stale: dict[tuple[str, ast.AST], list[Use]] = {}
+    # Bound in a function, and used out of any: what stands too far out is no name of old.
+    elsewhere = {name for node in ast.walk(known.tree) if isinstance(node, Scope) for name in bound_in(node)}
     for use in uses(known.tree, known.unbound):
-        if use.node.id not in use.bound and not use.node.id.startswith("__"):
+        if use.node.id in use.bound or use.node.id.startswith("__") or is_member(known.text, use):
+            continue
+        if use.node.id not in elsewhere or any(isinstance(one, Scope) for one in use.within):
             stale.setdefault((use.node.id, _outermost(use)), []).append(use)
     if not stale:
         return
@@ -177,6 +182,11 @@ def _members(known: Program, places: Places) -> Iterator[Mending]:
     """Of classes of which all that they have is seen, and that lack one thing: what lacks more, or is never made
     itself, gets it from a class that inherits from it.
     """
+    if any(
+        isinstance(node, Function) and node.args.args[:1] and node.args.args[0].arg == "self"
+        for node in known.tree.body
+    ):
+        return  # a method that lost its class
     classes = {node.name: node for node in ast.walk(known.tree) if isinstance(node, ast.ClassDef)}
     asked = Counter(node.attr for node in ast.walk(known.tree) if isinstance(node, ast.Attribute))
     for node in classes.values():
