@@ -35,6 +35,7 @@ from infill import languages
 
 WORDS = {
     "no gain": "looked doubtful, but nothing better is likely enough",
+    "no way back": "looked doubtful, but what was tried would do more than modernise",
     "syntax": "looked doubtful, but what would be better does not parse",
     "budget": "not done: the time was up",
     "long line": "with a line that is longer than the model can edit",

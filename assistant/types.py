@@ -159,8 +159,8 @@ class EditResult:
     edits: tuple[TextEdit, ...]
     """Small, in order, without overlap; with all of them the buffer parses at least as well as before."""
     reasons: tuple[str | None, ...]
-    """Why a block has no edit ("right", "no gain", "syntax", "budget", "cancelled", "long line"; from an instruct model
-    "long" and "empty" too); None where it has."""
+    """Why a block has no edit ("right", "no gain", "no way back", "syntax", "budget", "cancelled", "long line"; from an
+    instruct model "long" and "empty" too); None where it has."""
     passes: int = 0
     tokens: int = 0
     """Tokens of the blocks."""

@@ -182,7 +182,9 @@ class EditOut(BaseModel):
     """Small edits in order. With all of them the buffer parses at least as well as before."""
 
     edits: list[TextEditOut]
-    reasons: list[str | None] = Field(description='Why a block has no edit: "right", "no gain", "syntax", ...')
+    reasons: list[str | None] = Field(
+        description='Why a block has no edit: "right", "no gain", "no way back", "syntax", ...'
+    )
     passes: int
     tokens: int
     ms: float

@@ -4,7 +4,9 @@ The block is not written anew. Its tokens are looked at as a whole: which are wr
 readings of that are opened and filled as one batch of canvases. What speaks for each: how sure the head for edits is of
 the reading, how sure the canvas is of what it filled in, and how much likelier than the block as it stands the causal
 head finds it, which has the damaged block before it. Only one for which enough speaks, and that parses, is an edit;
-everything else is left alone. Longer blocks are edited in windows of whole lines, all of them side by side.
+everything else is left alone. What modernises must stand the way back instead (``infill.roundtrip``): then the causal
+head may guess, too, how a doubtful line goes on, since a wrong guess does no harm. Longer blocks are edited in windows
+of whole lines, all of them side by side.
 """
 
 import json
@@ -21,8 +23,8 @@ from torch import Tensor
 from infill.canvas import Canvas
 from infill.judge import judge
 from infill.minimal import minimal
-from infill.names import made_up, taken_away
 from infill.passes import encode, inspect
+from infill.roundtrip import GROUP, taken_back
 from infill.sampler import Cancelled, Late, Pace, Plan, decode, refine
 from infill.syntax import worse
 from infill.types import Denoiser, ShouldStop
@@ -39,6 +41,14 @@ THRESHOLDS = (0.5, 0.25, 0.1, 0.8)
 """Probabilities above which a place counts as wrong: one reading of the block each."""
 ROWS = 12
 """Readings of one window at most."""
+DOUBT = 0.25
+"""Probability of a fault from which on the causal head guesses how a line goes on."""
+GUESSES = 2
+"""First tokens that are tried for each of two such lines."""
+REPLACED = 4
+"""Lines that a guessed one may stand for."""
+LOOK_UP = 6
+"""Tokens that are read on where the guess has met the block's own text."""
 LENGTHS = 3
 """Likeliest numbers of missing tokens that are tried where the block's likeliest fault is."""
 
@@ -344,6 +354,12 @@ class _Request:
                 self.tokens += len(ids)
                 self.doubts.append(doubt(odds, missing))
             made = await self.filled(state, odds, missing, ids, laid.glue)
+            if self.is_tested:
+                made += await self.guessed(laid.ids, state, odds, missing, ids)
+                state = await encode(laid.ids, None)
+        if self.is_tested:
+            made, guesses = self.tested(prefix, text, suffix, made), made
+            self.reason = "no way back" if guesses and not made else self.reason
         made = [one for one in made if one.ids and one.ids != ids]
         if not made:
             return None
@@ -368,6 +384,85 @@ class _Request:
                 return new, gain
         self.reason = "no gain" if ranked[0][0] < self.least_gain else "syntax"
         return None
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether what is proposed has to stand the way back."""
+        return self.prompt.language == "python" and group_of(self.prompt.task) == GROUP
+
+    def tested(self, prefix: str, text: str, suffix: str, made: Sequence[Proposal]) -> list[Proposal]:
+        """What of the proposals stands the way back, each text once, with the most that speaks for it."""
+        best: dict[str, Proposal] = {}
+        for one in made:
+            self.pace.check()
+            new = self.decoded(one.ids)
+            kept = text if new is None else taken_back(prefix, text, new, suffix)
+            if kept != text:
+                known = best.get(kept)
+                if known is None or one.reading + one.fill > known.reading + known.fill:
+                    best[kept] = one._replace(ids=self.tokenizer.encode(kept))
+        return list(best.values())
+
+    async def guessed(
+        self, context: Sequence[int], state: Any, odds: Tensor, missing: Tensor, ids: Sequence[int]
+    ) -> list[Proposal]:
+        """How the first doubtful line and the most doubtful one may go on from the first doubt in them, as the causal
+        head writes them, in place of as many lines as it may be. What the block has itself is looked up, not written:
+        that is prompt lookup decoding (Saxena, 2023)."""
+        absent = (1 - missing[:-1, 0].exp()).tolist()
+        doubts = [max(pair) for pair in zip(odds.sigmoid().tolist(), absent, strict=True)]
+        starts = [i for i, token in enumerate(ids) if not i or self.begins(token)]
+        lines = list(zip(starts, [*starts[1:], len(ids)], strict=True))
+        doubtful = [index for index, (low, high) in enumerate(lines) if max(doubts[low:high]) >= DOUBT]
+        made: list[Proposal] = []
+        for index in dict.fromkeys(
+            [*doubtful[:1], *sorted(doubtful, key=lambda one: -max(doubts[slice(*lines[one])]))[:1]]
+        ):
+            low, high = lines[index]
+            first = next(at for at in range(low, high) if doubts[at] >= DOUBT)
+            odd = math.log(max(doubts[low:high])) - math.log1p(-min(max(doubts[low:high]), 1 - 1e-6))
+            for rank in range(GUESSES):
+                state, line, sure = await self.line(context, state, ids, first, rank)
+                ends = [high for _, high in lines[index : index + REPLACED]] if line else []
+                made += [Proposal([*ids[:first], *line, *ids[end:]], odd, sure) for end in ends]
+        return made
+
+    async def line(
+        self, context: Sequence[int], state: Any, ids: Sequence[int], first: int, rank: int
+    ) -> tuple[Any, list[int], float]:
+        """The rest of a line from token ``first`` of the block on, which is not to stay, beginning with the causal
+        head's first choice but ``rank``; [] where it does not end in time. And the sum of its log probabilities."""
+        written = [*context, *ids[:first]]
+        state = await encode(written, state)
+        log_p = self.denoiser.next_logits(state).log_softmax(-1)
+        log_p[: self.tokenizer.n_special] = -torch.inf
+        log_p[ids[first]] = -torch.inf
+        begun = int(log_p.topk(rank + 1).indices[rank])
+        at = len(context)
+
+        async def extend(tokens: Sequence[int]) -> Any:
+            written.extend(tokens)
+            return await encode(written, state)
+
+        async def back(count: int) -> Any:
+            del written[len(written) - count :]
+            return await encode(written, state)
+
+        def guess(_: Sequence[int]) -> Sequence[int]:
+            return looked_up(ids, written[at:])
+
+        state = await extend([begun])
+        limit = self.denoiser.max_hole - len(ids[:first])
+        found = await decode(
+            self.denoiser, extend, back, state, limit, Plan(1), self.generator, self.pace, stop=self.begins, guess=guess
+        )
+        self.pace.passes += 1 + len(found.ids)
+        line = [begun, *found.ids] if found.end_logp is not None else []
+        return state, line, float(log_p[begun]) + sum(found.token_logp)
+
+    def begins(self, token: int) -> bool:
+        """Whether a line begins with the token."""
+        return self.tokenizer.token_bytes(token).startswith(b"\n")
 
     async def filled(
         self, state: Any, odds: Tensor, missing: Tensor, ids: Sequence[int], glue: Sequence[int]
@@ -412,11 +507,7 @@ class _Request:
             return None
 
     def holds(self, prefix: str, old: str, new: str, suffix: str) -> bool:
-        """The gate: the file has no error that it did not have, and in Python it is a program where it was one. What
-        modernises makes up no names, and takes no line of code away."""
-        modern = self.prompt.language == "python" and group_of(self.prompt.task) == "modernise"
-        if modern and (made_up(old, new) or taken_away(old, new)):
-            return False
+        """The gate: the file has no error that it did not have, and in Python it is a program where it was one."""
         return not worse(prefix + old + suffix, prefix + new + suffix, self.prompt.language)
 
     def done(self) -> tuple[Change, ...]:
@@ -500,6 +591,16 @@ def _counts(missing: Tensor, most: int) -> list[int]:
     """The likeliest numbers of missing tokens at a fault: missing [n, inserts + 2]."""
     best: list[int] = (missing[:, 1:-1].amax(0).topk(min(most, missing.shape[1] - 2)).indices + 1).tolist()
     return best
+
+
+def looked_up(ids: Sequence[int], written: Sequence[int]) -> Sequence[int]:
+    """What follows in ``ids`` on the longest end of what is written, of three tokens at most."""
+    for size in range(min(len(written), 3), 0, -1):
+        end = list(written[-size:])
+        for at in range(len(ids) - size - 1, -1, -1):
+            if list(ids[at : at + size]) == end:
+                return ids[at + size : at + size + LOOK_UP]
+    return ()
 
 
 def _spliced(text: str, pieces: Sequence[tuple[int, int, str, float]]) -> str:

@@ -29,6 +29,7 @@ from infill.edit import Change, Edit, EditCalibration, EditOptions, Editor, Edit
 from infill.evaluate import BENCH, EvalOptions, files_of
 from infill.minimal import WORDS
 from infill.passes import drive
+from infill.roundtrip import GROUP
 from infill.sandbox import run_program
 from infill.tasks import LARGEST_FILE, Source, parses
 from infill.trial import conditions, load
@@ -38,7 +39,31 @@ from model.damage.kinds import KINDS
 from model.damage.types import GROUPS, damaged
 from model.spans import python_parser
 
-GAINS = (-4.0, -2.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 17.0, 20.0, 25.0)
+GAINS = (
+    -30.0,
+    -20.0,
+    -15.0,
+    -10.0,
+    -7.0,
+    -4.0,
+    -2.0,
+    0.0,
+    1.0,
+    2.0,
+    3.0,
+    4.0,
+    5.0,
+    6.0,
+    7.0,
+    8.0,
+    9.0,
+    10.0,
+    12.0,
+    14.0,
+    17.0,
+    20.0,
+    25.0,
+)
 """Thresholds that are looked at, in nats."""
 MOST_FALSE = 0.005
 """Share of right blocks that may be changed: what a threshold is chosen for. Right code is to be left alone."""
@@ -192,11 +217,16 @@ def _size(old: str, new: str) -> int:
     )
 
 
-def threshold(answers: Sequence[Answer], most_false: float = MOST_FALSE) -> float:
+def most_false(group: str) -> float:
+    """The share of right blocks that may be changed. What stands the way back changes none that has nothing old."""
+    return 1.0 if group == GROUP else MOST_FALSE
+
+
+def threshold(answers: Sequence[Answer], allowed_false: float = MOST_FALSE) -> float:
     """The gain with the most repairs of those at which at most that share of the right blocks is changed."""
     right = [one for one in answers if one.repair.clean]
     wrong = [one for one in answers if not one.repair.clean]
-    allowed = [gain for gain in GAINS if tally(right, gain).changed <= most_false * max(len(right), 1)]
+    allowed = [gain for gain in GAINS if tally(right, gain).changed <= allowed_false * max(len(right), 1)]
     return max(allowed or [GAINS[-1]], key=lambda gain: (tally(wrong, gain).exact, -gain))
 
 
@@ -250,7 +280,7 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
                 answers[way].append(found)
     if options.calibrate:
         gains = {
-            group: threshold([one for one in answers["canvas"] if one.repair.group == group])
+            group: threshold([one for one in answers["canvas"] if one.repair.group == group], most_false(group))
             for group in GROUPS
             if any(one.repair.group == group for one in answers["canvas"])
         }

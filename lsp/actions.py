@@ -48,6 +48,7 @@ MENDED = "mended by rule"
 REASONS = {
     "right": "the model finds nothing to change here",
     "no gain": "nothing that the model would change is likely enough to be right",
+    "no way back": "what the model would change is more than modernising",
     "syntax": "what the model would change does not parse",
     "budget": "the time was up; select fewer lines",
     "long line": "a line is longer than the model can edit",

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from infill.edit import (
     Change,
@@ -18,6 +19,7 @@ from infill.edit import (
     EditPrompt,
     _Request,
     evidence,
+    looked_up,
     readings,
 )
 from infill.minimal import minimal
@@ -25,6 +27,7 @@ from infill.passes import drive
 from infill.sampler import Pace
 from infill.syntax import worse
 from model.layout import Operations
+from tests.fakes import FakeState
 from tests.mender import Mender
 
 
@@ -126,19 +129,39 @@ def test_what_breaks_the_file_is_not_returned() -> None:
     assert (mended, found.reason) == (SOURCE, "syntax")
 
 
-def test_what_modernises_makes_up_no_names() -> None:
+def test_what_modernises_stands_the_way_back() -> None:
     text = "def f(a: Optional[str] = None):\n    return a\n"
     for right, allowed in (("str | None", True), ("int | None", False)):
         mended, found = edit(Mender({"Optional[str]": right}), text, task="modernise")
         assert mended == (text.replace("Optional[str]", right) if allowed else text)
-        assert found.reason == (None if allowed else "syntax")
+        assert found.reason == (None if allowed else "no way back")
     assert "int | None" in edit(Mender({"Optional[str]": "int | None"}), text, task="fix")[0]
 
 
-def test_what_modernises_takes_no_line_of_code_away() -> None:
-    text = "def f(a):\n    log(a)\n    return a\n"
-    for task, mended in (("modernise", text), ("fix", "def f(a):\n    return a\n")):
-        assert edit(Mender({"    log(a)\n": ""}), text, task=task)[0] == mended
+def test_of_several_changes_those_that_stand_it_are_made() -> None:
+    text = "def f(a):\n    b = dict()\n    log(a, b)\n    return b\n"
+    mended, _ = edit(Mender({"dict()": "{}", "    log(a, b)\n": ""}), text, task="modernise")
+    assert mended == text.replace("dict()", "{}")
+
+
+def test_what_a_canvas_cannot_write_is_guessed_line_by_line() -> None:
+    text = "def f(a):\n    b = '%s of %s' % (a, len(a))\n    return b\n"
+    right = {"'%s of %s' % (a, len(a))": "f'{a} of {len(a)}'"}
+    assert edit(Blind(right), text, task="modernise")[0] == text.replace(*next(iter(right.items())))
+
+
+class Blind(Mender):
+    def denoise(self, state: FakeState, canvas: Tensor, wanted: Tensor) -> Tensor:
+        return torch.zeros(*canvas.shape, self.tokenizer.vocab_size)[wanted]
+
+
+def test_the_guess_goes_on_as_the_block_does() -> None:
+    ids = [1, 2, 3, 4, 5, 2, 3, 9, 8]
+    assert looked_up(ids, [7, 2, 3]) == [9, 8]
+    assert looked_up(ids, [1, 2, 3]) == [4, 5, 2, 3, 9, 8]
+    assert looked_up(ids, [4]) == [5, 2, 3, 9, 8]
+    assert looked_up(ids, [6]) == ()
+    assert looked_up(ids, []) == ()
 
 
 def test_an_edit_is_worse_where_it_breaks_the_file() -> None:

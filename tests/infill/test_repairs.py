@@ -60,9 +60,9 @@ def test_answers_are_counted_at_any_threshold() -> None:
 
 def test_the_threshold_leaves_right_code_alone() -> None:
     answers = [mend(gain) for gain in (4.0, 9.0, 9.0)] + [spoil(6.0)] + [given(RIGHT)] * 20
-    assert threshold(answers, most_false=0.0) == 7.0
-    assert threshold(answers, most_false=0.05) == GAINS[0]
-    assert threshold([spoil(1000.0)], most_false=0.0) == GAINS[-1]
+    assert threshold(answers, 0.0) == 7.0
+    assert threshold(answers, 0.05) == GAINS[0]
+    assert threshold([spoil(1000.0)], 0.0) == GAINS[-1]
 
 
 def test_what_speaks_for_right_proposals_gains_weight() -> None:

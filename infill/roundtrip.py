@@ -1,0 +1,136 @@
+"""The way back: a change that modernises is one for sure where the damage that is trained on, done to its result, gives
+the text that was there.
+
+The programs of ``model.damage`` put an old idiom where a modern one stands, and the program means the same. So whatever
+they make of the new text means what it means; where the old text is among that, the change did nothing but modernise.
+A model may then guess as it likes. In TransCoder (Roziere et al., 2020) the way back makes data; here it is a test.
+"""
+
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+from functools import lru_cache
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+
+from model.damage.kinds import KINDS
+from model.damage.scan import STATEMENTS
+from model.damage.types import Block, Edits, Kind, damaged
+from model.spans import python_parser
+
+GROUP = "modernise"
+"""The damage that leaves what a program means as it is."""
+PATIENCE = 24
+"""How often in a row a kind may do nothing new at a place: it draws places, and how they are worded."""
+TRIES = 96
+"""How often it is asked in all."""
+LEVELS = 3
+"""Statements around a change in which it is looked for, from the smallest outwards."""
+LONGEST = 3000
+"""Characters of the longest of them; of longer ones the head and the first statement are enough."""
+NEAR = 50_000
+"""Characters on both sides of a change that are parsed."""
+
+
+def taken_back(prefix: str, old: str, new: str, suffix: str) -> str:
+    """``old`` with those of its changes to ``new`` that damage takes back, one by one or those that are left together;
+    ``old`` and ``new`` are whole lines between ``prefix`` and ``suffix``.
+    """
+    text = prefix + old + suffix
+    changes = list(_changes(old, new))
+    kept = [one for one in changes if _is_kept(text, len(prefix), one)]
+    rest = [one for one in changes if one not in kept]
+    if len(rest) > 1 and _is_kept(text, len(prefix), whole := _joined(old, rest)):
+        kept = [one for one in kept if one.end <= whole.start or one.start >= whole.end] + [whole]
+    for one in sorted(kept, reverse=True):
+        old = old[: one.start] + one.text + old[one.end :]
+    return old
+
+
+class _Change(NamedTuple):
+    """``text`` for ``start``..``end``, whole lines."""
+
+    start: int
+    end: int
+    text: str
+
+
+def _changes(old: str, new: str) -> Iterator[_Change]:
+    lines, others = old.splitlines(keepends=True), new.splitlines(keepends=True)
+    places = [0, *accumulate(map(len, lines))]
+    for tag, i1, i2, j1, j2 in SequenceMatcher(None, lines, others, autojunk=False).get_opcodes():
+        if tag != "equal":
+            yield _Change(places[i1], places[i2], "".join(others[j1:j2]))
+
+
+def _joined(old: str, changes: Sequence[_Change]) -> _Change:
+    """Several changes as one, with what stands between them."""
+    parts: list[str] = []
+    at = changes[0].start
+    for one in changes:
+        parts += [old[at : one.start], one.text]
+        at = one.end
+    return _Change(changes[0].start, at, "".join(parts))
+
+
+def _is_kept(text: str, at: int, change: _Change) -> bool:
+    start, end = at + change.start, at + change.end
+    low = text.rfind("\n", 0, max(start - NEAR, 0)) + 1
+    return _is_undone(text[low:start], text[end : end + NEAR], text[start:end], change.text)
+
+
+@lru_cache(maxsize=256)
+def _is_undone(head: str, tail: str, before: str, after: str) -> bool:
+    """Whether damage makes ``head + before + tail`` of ``head + after + tail``."""
+    text, wanted = head + after + tail, head + before + tail
+    kinds = [kind for kind in KINDS.values() if kind.group == GROUP]
+    for block in _blocks(text, len(head), len(head) + len(after)):
+        if any(_gives(kind, np.random.default_rng(index), block, wanted) for index, kind in enumerate(kinds)):
+            return True
+    return False
+
+
+def _gives(kind: Kind, rng: np.random.Generator, block: Block, wanted: str) -> bool:
+    seen = set[Edits]()
+    idle = 0
+    for _ in range(TRIES):
+        found = kind.apply(rng, block)
+        if found is None or idle == PATIENCE:
+            return False
+        idle = idle + 1 if found.edits in seen else 0
+        if not idle and damaged(block.text, found.edits) == wanted:
+            return True
+        seen.add(found.edits)
+    return False
+
+
+def _blocks(text: str, start: int, end: int) -> Iterator[Block]:
+    """The statements around a place, whole lines, from the smallest outwards."""
+    data = text.encode("utf-8", "surrogatepass")
+    made = text[start:end]
+    if made.strip():
+        start, end = start + len(made) - len(made.lstrip()), start + len(made.rstrip())
+    else:  # what is left on both sides of lines that went
+        start, end = len(text[:start].rstrip()), len(text) - len(text[end:].lstrip()) + 1
+    first, last = (len(text[:one].encode("utf-8", "surrogatepass")) for one in (start, end))
+    node = python_parser().parse(data).root_node.descendant_for_byte_range(first, last)
+    seen = set[tuple[int, int]]()
+
+    def place(byte: int) -> int:
+        return len(data[:byte].decode("utf-8", "surrogatepass"))
+
+    while node is not None and len(seen) < LEVELS:
+        if node.type in STATEMENTS or node.type == "module":
+            low = text.rfind("\n", 0, place(node.start_byte)) + 1
+            high = place(node.end_byte)
+            inner = node.child_by_field_name("definition") or node
+            body = inner.child_by_field_name("body")
+            if high - low > LONGEST and body is not None and body.named_children:
+                high = place(body.named_children[0].end_byte)
+            stop = text.find("\n", max(high - 1, 0))
+            high = len(text) if stop < 0 else stop
+            if 0 < high - low <= LONGEST and (low, high) not in seen:
+                seen.add((low, high))
+                yield Block(text, low, high)
+        node = node.parent

@@ -1,0 +1,74 @@
+"""The way back: what modernises is told from what changes a program by the damage that is trained on."""
+
+import numpy as np
+import pytest
+
+from infill.roundtrip import taken_back
+from model.damage.kinds import KINDS
+from model.damage.types import damaged
+from tests.model.damage.test_kinds import CASES, Case
+
+PAIRS = {
+    "none": ("if a == None:\n    f(a)\n", "if a is None:\n    f(a)\n"),
+    "a literal": ("x = dict()\n", "x = {}\n"),
+    "an f-string": ("x = 'a %s' % b\n", "x = f'a {b}'\n"),
+    "a comprehension": ("x = []\nfor a in b:\n    x.append(f(a))\n", "x = [f(a) for a in b]\n"),
+    "a class": ("class A(object):\n    x = 1\n", "class A:\n    x = 1\n"),
+    "a branch": (
+        "if a:\n    f(1)\nelse:\n    if b:\n        f(2)\n    else:\n        f(3)\n",
+        "if a:\n    f(1)\nelif b:\n    f(2)\nelse:\n    f(3)\n",
+    ),
+    "lines that go": ("def f(a):\n    if a:\n        return 1\n    else:\n        return 2\n",
+                      "def f(a):\n    if a:\n        return 1\n    return 2\n"),
+    "two places that belong together": (
+        "i = 0\nfor a in b:\n    f(i, a)\n    g(a)\n    i += 1\nh()\n",
+        "for i, a in enumerate(b):\n    f(i, a)\n    g(a)\nh()\n",
+    ),
+    "an annotation": ("def f(a: Optional[int]) -> None:\n    g(a)\n", "def f(a: int | None) -> None:\n    g(a)\n"),
+}  # fmt: skip
+OTHERS = {
+    "another name": ("x = dict(a=b)\n", "x = {'a': c}\n"),
+    "another type": ("def f(a: Optional[int]):\n    g(a)\n", "def f(a: str | None):\n    g(a)\n"),
+    "the other way round": ("if a == None:\n    f(a)\n", "if a is not None:\n    f(a)\n"),
+    "a line that is lost": ("def f(a):\n    log(a)\n    return a\n", "def f(a):\n    return a\n"),
+    "a branch that is lost": ("if a:\n    f(1)\nelse:\n    f(2)\n", "if a:\n    f(1)\n"),
+    "no program": ("x = dict()\n", "x = {\n"),
+    "an old idiom": ("x = {}\n", "x = dict()\n"),
+    "nothing": ("x = dict()\n", ""),
+}  # fmt: skip
+HEAD, TAIL = "import os\n\n\n", "\n\ndef last(a):\n    return os.sep + a\n"
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_what_modernises_is_taken_back(name: str) -> None:
+    old, new = PAIRS[name]
+    assert taken_back("", old, new, "") == new
+    assert taken_back(HEAD, old, new, TAIL) == new
+    assert taken_back("# ä𝄞\n" + HEAD, old, new, TAIL) == new
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_changes_a_program_is_not(name: str) -> None:
+    old, new = OTHERS[name]
+    assert taken_back(HEAD, old, new, TAIL) == old
+
+
+def test_each_change_counts_alone() -> None:
+    old, new = (f"{PAIRS['none'][i]}g()\n{OTHERS['another name'][i]}g()\n{PAIRS['a literal'][i]}" for i in (0, 1))
+    kept = taken_back(HEAD, old, new, TAIL)
+    assert kept == f"{PAIRS['none'][1]}g()\n{OTHERS['another name'][0]}g()\n{PAIRS['a literal'][1]}"
+    assert taken_back(HEAD, old, old, TAIL) == old
+
+
+@pytest.mark.parametrize(
+    "case", [one for one in CASES if KINDS[one.kind].group == "modernise"], ids=lambda one: one.name
+)
+def test_all_that_is_trained_on_stands_it(case: Case) -> None:
+    """On the damage's own examples."""
+    for seed in range(8):
+        damage = KINDS[case.kind].apply(np.random.default_rng(seed), case.block)
+        if damage is None:
+            assert not case.expected
+            return
+        old = damaged(case.text, damage.edits)
+        assert taken_back("", old, case.text, "") == case.text
