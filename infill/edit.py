@@ -44,7 +44,7 @@ ROWS = 12
 DOUBT = 0.25
 """Probability of a fault from which on the causal head guesses how a line goes on."""
 GUESSES = 2
-"""First tokens that are tried for each of two such lines."""
+"""First tokens that are tried."""
 REPLACED = 4
 """Lines that a guessed one may stand for."""
 LOOK_UP = 6
@@ -354,12 +354,12 @@ class _Request:
                 self.tokens += len(ids)
                 self.doubts.append(doubt(odds, missing))
             made = await self.filled(state, odds, missing, ids, laid.glue)
-            if self.is_tested:
-                made += await self.guessed(laid.ids, state, odds, missing, ids)
+            if made and self.is_tested and not self.tested(prefix, text, suffix, made):
+                made = await self.guessed(laid.ids, state, odds, missing, ids)
                 state = await encode(laid.ids, None)
-        if self.is_tested:
-            made, guesses = self.tested(prefix, text, suffix, made), made
-            self.reason = "no way back" if guesses and not made else self.reason
+        if made and self.is_tested:
+            made = self.tested(prefix, text, suffix, made)
+            self.reason = self.reason if made else "no way back"
         made = [one for one in made if one.ids and one.ids != ids]
         if not made:
             return None
@@ -406,25 +406,24 @@ class _Request:
     async def guessed(
         self, context: Sequence[int], state: Any, odds: Tensor, missing: Tensor, ids: Sequence[int]
     ) -> list[Proposal]:
-        """How the first doubtful line and the most doubtful one may go on from the first doubt in them, as the causal
-        head writes them, in place of as many lines as it may be. What the block has itself is looked up, not written:
-        that is prompt lookup decoding (Saxena, 2023)."""
+        """How the most doubtful line may go on from the first doubt in it, as the causal head writes it, in place of as
+        many lines as it may be. What the block has itself is looked up, not written: that is prompt lookup decoding
+        (Saxena, 2023)."""
         absent = (1 - missing[:-1, 0].exp()).tolist()
         doubts = [max(pair) for pair in zip(odds.sigmoid().tolist(), absent, strict=True)]
         starts = [i for i, token in enumerate(ids) if not i or self.begins(token)]
         lines = list(zip(starts, [*starts[1:], len(ids)], strict=True))
-        doubtful = [index for index, (low, high) in enumerate(lines) if max(doubts[low:high]) >= DOUBT]
+        index, (low, high) = max(enumerate(lines), key=lambda line: max(doubts[slice(*line[1])]))
+        worst = max(doubts[low:high])
+        if worst < DOUBT:
+            return []
+        first = next(at for at in range(low, high) if doubts[at] >= DOUBT)
+        odd = math.log(worst) - math.log1p(-min(worst, 1 - 1e-6))
         made: list[Proposal] = []
-        for index in dict.fromkeys(
-            [*doubtful[:1], *sorted(doubtful, key=lambda one: -max(doubts[slice(*lines[one])]))[:1]]
-        ):
-            low, high = lines[index]
-            first = next(at for at in range(low, high) if doubts[at] >= DOUBT)
-            odd = math.log(max(doubts[low:high])) - math.log1p(-min(max(doubts[low:high]), 1 - 1e-6))
-            for rank in range(GUESSES):
-                state, line, sure = await self.line(context, state, ids, first, rank)
-                ends = [high for _, high in lines[index : index + REPLACED]] if line else []
-                made += [Proposal([*ids[:first], *line, *ids[end:]], odd, sure) for end in ends]
+        for rank in range(GUESSES):
+            state, line, sure = await self.line(context, state, ids, first, rank)
+            ends = [high for _, high in lines[index : index + REPLACED]] if line else []
+            made += [Proposal([*ids[:first], *line, *ids[end:]], odd, sure) for end in ends]
         return made
 
     async def line(

@@ -9,7 +9,7 @@ A model may then guess as it likes. In TransCoder (Roziere et al., 2020) the way
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -21,12 +21,14 @@ from model.spans import python_parser
 
 GROUP = "modernise"
 """The damage that leaves what a program means as it is."""
-PATIENCE = 24
+PATIENCE = 16
 """How often in a row a kind may do nothing new at a place: it draws places, and how they are worded."""
 TRIES = 96
 """How often it is asked in all."""
 LEVELS = 3
 """Statements around a change in which it is looked for, from the smallest outwards."""
+WIDER = frozenset({"length-test", "keys-call", "get-default", "old-super", "readlines"})
+"""Kinds that ask what stands around the statement that they change."""
 LONGEST = 3000
 """Characters of the longest of them; of longer ones the head and the first statement are enough."""
 NEAR = 50_000
@@ -85,7 +87,10 @@ def _is_undone(head: str, tail: str, before: str, after: str) -> bool:
     """Whether damage makes ``head + before + tail`` of ``head + after + tail``."""
     text, wanted = head + after + tail, head + before + tail
     kinds = [kind for kind in KINDS.values() if kind.group == GROUP]
-    for block in _blocks(text, len(head), len(head) + len(after)):
+    is_line = before.count("\n") == after.count("\n") <= 1
+    for level, block in enumerate(islice(_blocks(text, len(head), len(head) + len(after)), LEVELS)):
+        if level and is_line:
+            kinds = [kind for kind in kinds if kind.name in WIDER]
         if any(_gives(kind, np.random.default_rng(index), block, wanted) for index, kind in enumerate(kinds)):
             return True
     return False
@@ -120,7 +125,7 @@ def _blocks(text: str, start: int, end: int) -> Iterator[Block]:
     def place(byte: int) -> int:
         return len(data[:byte].decode("utf-8", "surrogatepass"))
 
-    while node is not None and len(seen) < LEVELS:
+    while node is not None:
         if node.type in STATEMENTS or node.type == "module":
             low = text.rfind("\n", 0, place(node.start_byte)) + 1
             high = place(node.end_byte)
