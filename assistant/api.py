@@ -168,7 +168,10 @@ async def edit(body: EditBody, request: Request, serving: ServingOf) -> EditOut:
     caller = replace(caller_of(request, body.document, batch=body.batch), request=body.request)
     result = await until_disconnect(request, serving.edit(body.wanted(), caller))
     model = await serving.info()
-    asked = model.instruct_model if body.instruction is not None else model.edit_model
+    from infill.annotate import TASKS as ANNOTATIONS  # noqa: PLC0415 (torch comes in with it; the server listens before)
+
+    beside = None if model.own_tasks and body.task in ANNOTATIONS else model.edit_model
+    asked = model.instruct_model if body.instruction is not None else beside
     return EditOut.of(result, asked or model.name)
 
 

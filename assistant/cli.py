@@ -482,6 +482,12 @@ def _follows(folder: Path) -> bool:
     return follows(folder)
 
 
+def _can(folder: Path, task: str) -> bool:
+    from model.damage.kinds import group_of
+
+    return group_of(task) in tasks_of(folder)
+
+
 @contextmanager
 def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, str]]":
     """Who edits, for several threads at once, and what tells its model from others in the journal."""
@@ -490,6 +496,8 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
     chosen = for_edits(settings)
     if by_words and not _follows(main_folder(chosen)):
         chosen = settings  # the model that fills holes may
+    elif options.task and not _can(main_folder(chosen), options.task) and _can(main_folder(settings), options.task):
+        chosen = settings  # the same
     folder = main_folder(chosen)
     weights = sorted(folder.glob("*.safetensors"))
     # Its thresholds stand beside the weights, and decide what is an edit.
@@ -510,7 +518,7 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
 
         @lru_cache(maxsize=1)
         def opened() -> "Ask":
-            if weights and (by_words or not can_edit(folder)) and not _follows(folder):
+            if weights and (by_words or not (can_edit(folder) or known)) and not _follows(folder):
                 # As it would when it is open, which takes seconds.
                 raise CannotEditError(CANNOT_FOLLOW if by_words else CANNOT_EDIT)
             from assistant.refactor.local import here

@@ -13,6 +13,8 @@ from assistant.config import EMBEDDED_FOLDER, Settings
 from assistant.types import TASKS
 
 EMBEDDED = EMBEDDED_FOLDER
+ANNOTATE = "annotate"
+"""The task that a model that fills holes does."""
 EMBEDDED_EDITS = EMBEDDED.with_name("hone-tiny-python-edits")
 
 
@@ -51,13 +53,23 @@ def can_edit(folder: Path) -> bool:
 
 def tasks_of(folder: Path) -> tuple[str, ...]:
     """What the checkpoint says of itself that it can do to blocks: the tasks that were measured, all where none was."""
+    more = {ANNOTATE} if annotates(folder) else set[str]()
     if not can_edit(folder):
-        return ()
+        return tuple(more)
     try:
         found = json.loads((folder / "edits.json").read_text(encoding="utf-8"))["least_gain"]
-        return tuple(task for task in TASKS if task in found) or TASKS
+        return tuple(task for task in TASKS if task in more.union(found)) if found else TASKS
     except (OSError, ValueError, KeyError, TypeError):
         return TASKS
+
+
+def annotates(folder: Path) -> bool:
+    """Whether the checkpoint fills holes and says how likely it is right: then it annotates (``infill.annotate``)."""
+    try:
+        found = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and bool(found.get("chance")) and not is_published(folder)
 
 
 def is_published(folder: Path) -> bool:

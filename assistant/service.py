@@ -9,7 +9,7 @@ import torch
 
 from assistant.config import Settings
 from assistant.errors import CannotEditError, ModelError, PositionError, RequestError
-from assistant.models import CANNOT_EDIT, CANNOT_FOLLOW, main_folder, untrained
+from assistant.models import ANNOTATE, CANNOT_EDIT, CANNOT_FOLLOW, main_folder, untrained
 from assistant.types import (
     TASKS,
     Completion,
@@ -24,6 +24,8 @@ from assistant.types import (
     TextEdit,
     applied,
 )
+from infill.annotate import TASKS as ANNOTATIONS
+from infill.annotate import Annotator
 from infill.batcher import together
 from infill.contexts import LIMIT_BYTES
 from infill.edit import Edit, EditCalibration, EditOptions, Editor, EditPrompt
@@ -202,13 +204,16 @@ def editing(
         return Instructor(published).begin(asked, budget_ms=request.budget_ms, should_stop=should_stop)
     if request.instruction is not None:
         raise CannotEditError(CANNOT_FOLLOW)
+    prompt = EditPrompt(request.text, start, end, request.task, request.language, request.filename)
+    annotator = Annotator(infiller)
+    if request.task in ANNOTATIONS and annotator.able:
+        return annotator.begin(prompt, budget_ms=request.budget_ms, should_stop=should_stop)
     editor = Editor(infiller.denoiser, calibration=infiller.edits)
     if not editor.able:
         raise CannotEditError(CANNOT_EDIT)
     known = infiller.edits.tasks
     if group_of(request.task) not in known:
         raise CannotEditError(untrained(known, request.task))
-    prompt = EditPrompt(request.text, start, end, request.task, request.language, request.filename)
     return editor.begin(prompt, EditOptions(budget_ms=request.budget_ms), should_stop=should_stop)
 
 
@@ -277,9 +282,17 @@ def describe(infiller: Infiller, name: str) -> ModelInfo:
         device=str(denoiser.device),
         dtype=str(known.dtype).removeprefix("torch.") if known else "float32",
         loaded=True,
-        tasks=TASKS if follows(infiller) else infiller.edits.tasks if denoiser.inserts > 0 else (),
+        tasks=_tasks(infiller),
         instruct_model=name if follows(infiller) else None,
     )
+
+
+def _tasks(infiller: Infiller) -> tuple[str, ...]:
+    if follows(infiller):
+        return TASKS
+    known = {ANNOTATE} if Annotator(infiller).able else set[str]()
+    known.update(infiller.edits.tasks if infiller.denoiser.inserts > 0 else ())
+    return tuple(task for task in TASKS if task in known)
 
 
 def _settled(request: CompletionRequest) -> CompletionRequest:

@@ -57,6 +57,8 @@ class Report:
     loaded: bool | None = None
     edits: bool | None = None
     """Whether blocks can be edited."""
+    tasks: tuple[str, ...] = ()
+    """What a model can do to them; rules do some without."""
     edit_model: str | None = None
     """Another model, which does that."""
     edit_model_loaded: bool | None = None
@@ -137,6 +139,7 @@ def _told(known: Report, status: Mapping[str, Any], numbers: Mapping[str, float]
             "dtype": model.get("dtype"),
             "loaded": load["loaded"],
             "edits": model.get("edits"),
+            "tasks": tuple(model.get("tasks") or ()),
             "edit_model": model.get("edit_model"),
             "edit_model_loaded": load.get("edit_model_loaded"),
             "instruct_model": model.get("instruct_model"),
@@ -192,9 +195,10 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  model     {report.model} on {report.device} in {report.dtype}{loaded}"
     if report.edit_model is not None:
         loaded = "" if report.edit_model_loaded else ", not in memory now"
-        yield f"  edits     by {report.edit_model}{loaded}"
+        yield f"  edits     by {report.edit_model}{loaded}: {', '.join(report.tasks) or 'none'}"
     elif report.edits is not None:
-        yield f"  edits     {'by the same model' if report.edits else 'by none: this model was not trained to edit'}"
+        by_none = "by none: this model was not trained to edit"
+        yield f"  edits     {'by the same model: ' + ', '.join(report.tasks) if report.edits else by_none}"
     if report.instruct_model is not None:
         yield f"  words     are followed by {report.instruct_model}"
     if report.memory_bytes is not None:

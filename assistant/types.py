@@ -183,8 +183,10 @@ class ModelInfo:
     loaded: bool
     tasks: tuple[str, ...] = ()
     """Of ``TASKS``: what can be done to blocks, by it or by the model beside it."""
+    own_tasks: tuple[str, ...] = ()
+    """Those of them that it does itself though there is another model for edits."""
     edit_model: str | None = None
-    """The name of another model that does all edits; None where there is none beside it."""
+    """The name of another model that does all other edits; None where there is none beside it."""
     edit_model_loaded: bool = False
     instruct_model: str | None = None
     """The name of the model that follows instructions in free words, one of these two; None where neither does."""

@@ -268,14 +268,16 @@ class ModelOut(BaseModel):
     loaded: bool
     edits: bool = Field(description="Whether blocks can be edited, by this model or by `edit_model`.")
     tasks: list[str] = Field(description="What can be done to them.")
-    edit_model: str | None = Field(description="Another model beside it that does all edits.")
+    own_tasks: list[str] = Field(description="Those of them that it does itself though there is an `edit_model`.")
+    edit_model: str | None = Field(description="Another model beside it that does all other edits.")
     edit_model_loaded: bool
     instruct: bool = Field(description="Whether instructions in free words are followed, by `instruct_model`.")
     instruct_model: str | None
 
     @classmethod
     def of(cls, model: ModelInfo) -> "ModelOut":
-        return cls(**asdict(model) | {"tasks": list(model.tasks)}, edits=model.edits, instruct=model.instruct)
+        lists = {"tasks": list(model.tasks), "own_tasks": list(model.own_tasks)}
+        return cls(**asdict(model) | lists, edits=model.edits, instruct=model.instruct)
 
 
 class LoadOut(BaseModel):

@@ -21,6 +21,7 @@ import psutil
 import torch
 
 from assistant.errors import BusyError, HoneError
+from assistant.models import ANNOTATE
 from assistant.service import checked, checked_edit, completing, describe, edited, editing
 from assistant.types import (
     TASKS,
@@ -37,6 +38,7 @@ from assistant.types import (
     OnFinished,
     Outcome,
 )
+from infill.annotate import TASKS as ANNOTATIONS
 from infill.batcher import Batcher, Task
 from infill.edit import Edit
 from infill.engine import Infiller
@@ -235,9 +237,9 @@ class Worker:
             return begin, nothing
 
         works = [beginning(block) for block in range(len(request.blocks))]
-        model = self._editor
-        if request.instruction is not None and self._beside is not None and not self._beside.instruct:
-            model = self._main
+        by_words = request.instruction is not None
+        can = self._beside is not None and self._beside.instruct if by_words else self._knows(request.task)
+        model = self._editor if can or self._beside is None else self._main
         found = await self._work(model, works, request.language, request.budget_ms, caller, is_edit=True)
         return edited(request, found, 1000 * (time.monotonic() - started))
 
@@ -295,10 +297,29 @@ class Worker:
         known = replace(known, loaded=self._main.infiller is not None)
         if self._beside is None:
             return known
-        tasks = self._beside.tasks if self._editor.info is None else self._editor.info.tasks
+        own = tuple(task for task in known.tasks if task == ANNOTATE and task not in self._edit_tasks)
+        tasks = tuple(task for task in TASKS if task in {*own, *self._edit_tasks})
         there = self._editor.infiller is not None
         told = self._beside.name if self._beside.instruct else known.instruct_model
-        return replace(known, tasks=tasks, edit_model=self._beside.name, edit_model_loaded=there, instruct_model=told)
+        return replace(
+            known,
+            tasks=tasks,
+            own_tasks=own,
+            edit_model=self._beside.name,
+            edit_model_loaded=there,
+            instruct_model=told,
+        )
+
+    def _knows(self, task: str) -> bool:
+        """Whether a task is for the model beside the main one."""
+        return task not in ANNOTATIONS or ANNOTATE in self._edit_tasks
+
+    @property
+    def _edit_tasks(self) -> tuple[str, ...]:
+        """What the model beside the main one can do."""
+        if self._editor.info is not None:
+            return self._editor.info.tasks
+        return () if self._beside is None else self._beside.tasks
 
     def load(self) -> Load:
         infillers = [one for one in (model.infiller for model in self._models) if one is not None]

@@ -10,7 +10,7 @@ from assistant.checkpoints import follows
 from assistant.cli import main
 from assistant.config import Settings, load_settings
 from assistant.errors import SettingError
-from assistant.models import can_edit, edit_folder, for_edits, is_published, tasks_of
+from assistant.models import EMBEDDED, EMBEDDED_EDITS, can_edit, edit_folder, for_edits, is_published, tasks_of
 from assistant.types import TASKS
 from model.checkpoint import save_model
 from model.config import SIZES, ModelConfig
@@ -76,6 +76,23 @@ def test_a_folder_says_what_it_was_trained_for(folders: Path, text: str | None, 
         (folders / "edits" / "edits.json").write_text(text)
     assert tasks_of(folders / "edits") == expected
     assert tasks_of(folders / "holes") == ()
+
+
+def test_a_folder_that_fills_holes_and_knows_how_likely_it_is_right_annotates(folders: Path) -> None:
+    sure = '{"chance": {"constant": 0.1}}'
+    for text, expected in ((sure, ("annotate",)), ('{"chance": {}}', ()), ("no", ()), ("[]", ())):
+        (folders / "holes" / "calibration.json").write_text(text)
+        assert tasks_of(folders / "holes") == expected
+    (folders / "edits" / "edits.json").write_text('{"least_gain": {"modernise": 1}}')
+    (folders / "edits" / "calibration.json").write_text(sure)
+    assert tasks_of(folders / "edits") == ("modernise", "annotate")
+    (folders / "holes" / "config.json").write_text('{"model_type": "Dream"}')
+    (folders / "holes" / "calibration.json").write_text(sure)
+    assert tasks_of(folders / "holes") == ()
+
+
+def test_the_embedded_models() -> None:
+    assert (tasks_of(EMBEDDED), tasks_of(EMBEDDED_EDITS)) == (("annotate",), ("modernise",))
 
 
 def test_it_is_a_setting(folders: Path, tmp_path: Path) -> None:

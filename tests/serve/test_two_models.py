@@ -20,8 +20,9 @@ from assistant.metrics import Metrics
 from assistant.server import create_app
 from assistant.service import Assistant
 from assistant.status import counters
-from assistant.types import Caller, CompletionRequest, EditRequest, applied
+from assistant.types import TASKS, Caller, CompletionRequest, EditRequest, applied
 from assistant.worker import Beside, Limits, Worker
+from infill.annotate import Annotator
 from infill.engine import Infiller
 from model.checkpoint import save_model
 from model.config import SIZES, ModelConfig
@@ -110,6 +111,22 @@ def test_an_answer_names_the_model_that_gave_it(pair: Pair) -> None:
         return [edit.json()["model"], hole.json()["model"]]
 
     assert asyncio.run(ask()) == ["mender", "scripted"]
+
+
+def test_annotations_are_made_by_the_model_that_fills_holes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Annotator, "able", True)
+    text = "def f(a=False):\n    print(a)\n"
+    wanted = EditRequest(text, "annotate", ((0, len(text)),), filename="a.py")
+    for tasks, model in ((("modernise",), "scripted"), (TASKS, "mender")):
+        with started(paired(tasks=tasks)) as pair:
+            app = create_app(pair.worker, OPTIONS, metrics=pair.metrics, on_shutdown=lambda: None)
+            with listening(app) as url, Client(this_process(int(url.rpartition(":")[2]), token=ADMIN)) as client:
+                info = client.status()["model"]
+                assert "annotate" in info["tasks"]
+                assert info["own_tasks"] == (["annotate"] if model == "scripted" else [])
+                found = client.edit(wanted)
+                assert applied(text, found.edits) == "def f(a: bool = False) -> None:\n    print(a)\n"
+                assert pair.opened == (["holes"] if model == "scripted" else ["holes", "edits"])
 
 
 def test_both_at_once_share_the_thread(pair: Pair) -> None:
@@ -256,7 +273,7 @@ def test_a_daemon_of_two_folders(tmp_path: Path) -> None:
         told = json.loads(hone("serve", "status", "--json").stdout)
         assert (told["model"], told["edit_model"]) == ("holes", "edits")
         assert (told["edits"], told["edit_model_loaded"], told["edited"] > 0) == (True, True, True)
-        assert "edits     by edits" in hone("serve", "status").stdout
+        assert "edits     by edits: fix, modernise, annotate, document, rename\n" in hone("serve", "status").stdout
         other = hone("fix", str(tmp_path / "a.py"), "--check", "--edit-model", str(holes))
         assert "it edits with" in other.stderr
         assert hone("serve", "stop").returncode == 0

@@ -1,0 +1,263 @@
+"""Annotations: each place of a function that lacks one is a hole, and the model that fills holes fills it.
+
+What a default or a body says by itself (``=False``, no value returned) is read off it, and what the same name has
+everywhere else in the file is repeated. Anything else the model writes, one place after the other, so that each sees
+those before it; only types whose names the file knows are taken, only such as fit the default and the returns, and only
+where they are likely enough to be right. Other places stay as they are.
+"""
+
+import ast
+import builtins
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from infill.edit import Change, Edit, EditPrompt
+from infill.engine import Infiller
+from infill.minimal import minimal
+from infill.syntax import worse
+from infill.types import InfillOptions, Prompt, ShouldStop
+
+TASKS = frozenset({"annotate", "missing-annotations", "missing-parameter-annotation", "missing-return-annotation"})
+"""What this does."""
+LEAST = 0.6
+"""How likely an annotation must be right to be made: on held-out functions nine of ten then are what a person wrote."""
+LONGEST = 24
+"""Tokens of an annotation."""
+MOST = 48
+"""Places of one block."""
+TYPES = frozenset(name for name, one in vars(builtins).items() if isinstance(one, type)) | {"None"}
+RETURNED = {
+    "__init__": "None", "__str__": "str", "__repr__": "str", "__len__": "int", "__bool__": "bool", "__hash__": "int",
+    "__contains__": "bool", "__eq__": "bool", "__ne__": "bool", "__lt__": "bool", "__le__": "bool", "__gt__": "bool",
+    "__ge__": "bool", "__del__": "None", "__setitem__": "None", "__delitem__": "None", "__setattr__": "None",
+}  # fmt: skip
+"""What Python asks of methods."""
+STUB = (ast.Pass, ast.Raise)
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+OPTIONAL = re.compile(r"\b(?:None|Optional|Any|object)\b")
+MADE = re.compile(r"Iterator|Iterable|Generator|Any|object")
+GIVEN = (ast.Name, ast.Attribute, ast.Subscript, ast.BinOp, ast.BitOr, ast.Constant, ast.Tuple, ast.List, ast.Load)
+"""What types are written with."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an annotation is missing: between ``start`` and ``end``, with ``lead`` before it and ``tail`` behind."""
+
+    function: Function
+    name: str
+    """Of the parameter; "" for what is returned."""
+    start: int
+    end: int
+    lead: str
+    tail: str
+    default: ast.expr | None = None
+
+    @property
+    def is_return(self) -> bool:
+        return not self.name
+
+
+class Annotator:
+    """Annotates blocks with a model that fills holes; for one thread. ``least``: how likely an annotation must be right
+    to be made, 0 to 1."""
+
+    def __init__(self, infiller: Infiller, least: float = LEAST) -> None:
+        self.infiller, self.least = infiller, least
+
+    @property
+    def able(self) -> bool:
+        """Whether the model says how likely it is right."""
+        return bool(self.infiller.calibration.chance)
+
+    async def begin(
+        self, prompt: EditPrompt, *, budget_ms: float | None = None, should_stop: ShouldStop | None = None
+    ) -> Edit:
+        """The annotations of one block, a forward pass at a time; to be driven in inference mode."""
+        began = self.infiller.clock()
+        text, done, passes = prompt.text, set[tuple[int, str]](), 0
+        gains: list[float] = []
+        reason = "right"
+        while len(done) < MOST:
+            grown = len(text) - len(prompt.text)
+            place = next((one for one in places(text, prompt.start, prompt.end + grown) if _key(one) not in done), None)
+            spent = 1000 * (self.infiller.clock() - began)
+            if place is None or (should_stop is not None and should_stop()) or (budget_ms and spent >= budget_ms):
+                reason = reason if place is None else "budget"
+                break
+            done.add(_key(place))
+            found, chance, names = evident(place) or repeated(place, text), 1.0, known(text)
+            if found is None or not fits(place, found, names):
+                asked = Prompt(
+                    text[: place.start] + place.lead, place.tail + text[place.end :], prompt.language, prompt.filename
+                )
+                options = InfillOptions(max_tokens=LONGEST, one_line=True, n=3)
+                answer = await self.infiller.begin(asked, options, should_stop=should_stop)
+                passes += answer.passes
+                fitting = [
+                    (one.chance, one.text.strip())
+                    for one in answer.candidates
+                    if one.chance >= self.least and fits(place, one.text.strip(), names)
+                ]
+                reason = "no gain"
+                if not fitting:
+                    continue
+                chance, found = fitting[0]
+            new = text[: place.start] + place.lead + found + place.tail + text[place.end :]
+            if not worse(text, new, prompt.language):
+                text = new
+                gains.append(chance)
+        grown = len(text) - len(prompt.text)
+        changes = tuple(
+            Change(prompt.start + a, prompt.start + b, piece, min(gains))
+            for a, b, piece in minimal(prompt.text[prompt.start : prompt.end], text[prompt.start : prompt.end + grown])
+        )
+        timing = {"total": 1000 * (self.infiller.clock() - began)}
+        return Edit(changes, passes, len(gains), None if changes else reason, timing_ms=timing)
+
+
+def _key(place: Place) -> tuple[int, str]:
+    """The same for a place whatever was annotated before it: annotations add no lines."""
+    return place.function.lineno, place.name
+
+
+def places(text: str, start: int, end: int) -> Iterator[Place]:
+    """What lacks an annotation in the functions that begin in ``text[start:end]``, in order; nothing where the text is
+    no program."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    starts = [0, *(one.end() for one in re.finditer(r"\n", text))]
+
+    def at(line: int, column: int) -> int:
+        low = starts[line - 1]
+        high = starts[line] if line < len(starts) else len(text)
+        return low + len(text[low:high].encode("utf-8", "surrogatepass")[:column].decode("utf-8", "replace"))
+
+    functions = [
+        (node, owner) for owner in ast.walk(tree) for node in ast.iter_child_nodes(owner) if isinstance(node, Function)
+    ]
+    for node, owner in sorted(functions, key=lambda pair: pair[0].lineno):
+        if not start <= at(node.lineno, node.col_offset) < end:
+            continue
+        plain = [*node.args.posonlyargs, *node.args.args]
+        defaults: list[ast.expr | None] = [None] * (len(plain) - len(node.args.defaults)) + [*node.args.defaults]
+        pairs = [*zip(plain, defaults, strict=True), *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
+        bound = isinstance(owner, ast.ClassDef) and not any("static" in ast.unparse(one) for one in node.decorator_list)
+        for index, (one, default) in enumerate(pairs):
+            if one.annotation is None and not (bound and index == 0):
+                low = at(one.end_lineno or one.lineno, one.end_col_offset or one.col_offset)
+                high = low if default is None else at(default.lineno, default.col_offset)
+                yield Place(node, one.arg, low, high, ": ", "" if default is None else " = ", default)
+        if node.returns is None and (
+            found := _head_end(text, at(node.body[0].lineno, 0), at(node.lineno, node.col_offset))
+        ):
+            yield Place(node, "", found, found, " -> ", "")
+
+
+def _head_end(text: str, body: int, start: int) -> int | None:
+    """Behind the closing bracket of the parameters."""
+    found = list(re.finditer(r"\)[ \t]*:[ \t]*(?:#[^\n]*)?\n", text[start:body]))
+    return start + found[0].start() + 1 if found else None
+
+
+def _own(function: Function) -> Iterator[ast.AST]:
+    """The nodes of a function's body, without those of functions in it."""
+    todo: list[ast.AST] = [*function.body]
+    while todo:
+        node = todo.pop()
+        yield node
+        if not isinstance(node, Function | ast.Lambda | ast.ClassDef):
+            todo += ast.iter_child_nodes(node)
+
+
+def returns_value(function: Function) -> bool:
+    return any(
+        isinstance(one, ast.Return) and one.value is not None and not _is_none(one.value) for one in _own(function)
+    )
+
+
+def yields(function: Function) -> bool:
+    return any(isinstance(one, ast.Yield | ast.YieldFrom) for one in _own(function))
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _is_stub(function: Function) -> bool:
+    """Whether its body says nothing: a method to be overridden."""
+    return all(
+        isinstance(one, STUB) or (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+        for one in function.body
+    )
+
+
+def evident(place: Place) -> str | None:
+    """What needs no guess; None where it does."""
+    if place.is_return:
+        if place.function.name in RETURNED and not yields(place.function):
+            return RETURNED[place.function.name]
+        nothing = not returns_value(place.function) and not yields(place.function) and not _is_stub(place.function)
+        return "None" if nothing else None
+    value = place.default.value if isinstance(place.default, ast.Constant) else None
+    return type(value).__name__ if isinstance(value, bool | str | bytes | float) else None
+
+
+def repeated(place: Place, text: str) -> str | None:
+    """What parameters of that name, or functions of that name, have everywhere else in the text; None where they have
+    none, or several."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, Function) or node.lineno == place.function.lineno:
+            continue
+        if place.is_return:
+            given = [node.returns] if node.name == place.function.name else []
+        else:
+            arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            given = [one.annotation for one in arguments if one.arg == place.name]
+        found |= {ast.unparse(one) for one in given if one is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+def known(text: str) -> set[str]:
+    """Names that may be types: built-in ones, imports, classes and what is assigned at the top, as aliases are."""
+    found = set(TYPES)
+    for node in ast.parse(text).body:
+        for one in ast.walk(node):
+            if isinstance(one, ast.ClassDef):
+                found.add(one.name)
+            elif isinstance(one, ast.Import | ast.ImportFrom):
+                found |= {(name.asname or name.name).partition(".")[0] for name in one.names}
+        if isinstance(node, ast.Assign):
+            found |= {one.id for one in node.targets if isinstance(one, ast.Name) and one.id[:1].isupper()}
+    return found
+
+
+def fits(place: Place, annotation: str, names: set[str]) -> bool:
+    """Whether it is a type whose names are known, and one that the default or the returns allow."""
+    try:
+        tree = ast.parse(annotation, mode="eval")
+    except (SyntaxError, ValueError):
+        return False
+    nodes = list(ast.walk(tree.body))
+    if not all(isinstance(one, GIVEN) for one in nodes) or isinstance(tree.body, ast.List | ast.Tuple):
+        return False
+    if any(
+        isinstance(one, ast.Constant) and one.value not in (None, ...) and "Literal" not in annotation for one in nodes
+    ):
+        return False
+    roots = [one for one in nodes if isinstance(one, ast.Name)]
+    if not all(one.id in names for one in roots) or (
+        isinstance(tree.body, ast.Constant) and tree.body.value is not None
+    ):
+        return False
+    if place.is_return:
+        if yields(place.function):
+            return MADE.search(annotation) is not None
+        return (annotation != "None") == returns_value(place.function) or _is_stub(place.function)
+    if place.default is not None and _is_none(place.default):
+        return annotation != "None" and OPTIONAL.search(annotation) is not None
+    return annotation != "None"

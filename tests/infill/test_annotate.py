@@ -1,0 +1,161 @@
+"""Annotations: what is read off, what is asked of the model, and what of its answers is taken."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from infill.annotate import Annotator, evident, fits, known, places, repeated
+from infill.edit import Edit, EditPrompt
+from infill.engine import Infiller
+from infill.judge import SIGNS, Calibration
+from infill.types import Candidate, Infill, InfillOptions, Prompt
+
+SOURCE = """from pathlib import Path
+import typing as t
+
+
+class Store:
+    def __init__(self, root: Path, name="a", *, strict=False, found=None):
+        self.root = root
+
+    @staticmethod
+    def make(root):
+        yield Store(root)
+
+    def exists(self, name):
+        return (self.root / name).exists()
+
+    def __len__(self):
+        return 0
+
+    def other(self, *names, **more):
+        raise NotImplementedError
+"""
+
+
+@dataclass
+class Model:
+    """Fills holes with what it was told, in order; below the annotator."""
+
+    answers: Sequence[tuple[str, float]]
+    calibration: Calibration = field(default_factory=lambda: Calibration(chance=dict.fromkeys(SIGNS, 0.1)))
+    asked: list[Prompt] = field(default_factory=list[Prompt])
+
+    def clock(self) -> float:
+        return float(len(self.asked))
+
+    async def begin(self, prompt: Prompt, options: InfillOptions, *, should_stop: object = None) -> Infill:
+        self.asked.append(prompt)
+        text, chance = self.answers[len(self.asked) - 1]
+        return Infill((candidate(text, chance),), 1, 2, {})
+
+
+def candidate(text: str, chance: float) -> Candidate:
+    return Candidate(text, 0.0, chance, "valid", 1, "canvas", chance)
+
+
+def annotated(model: Model, text: str, **more: Any) -> tuple[str, Edit]:
+    work = Annotator(cast(Infiller, model)).begin(EditPrompt(text, 0, len(text), "annotate", "python"), **more)
+    with pytest.raises(StopIteration) as done:
+        work.send(None)
+    found: Edit = done.value.value
+    for one in sorted(found.changes, key=lambda change: -change.start):
+        text = text[: one.start] + one.new + text[one.end :]
+    return text, found
+
+
+def test_places_are_found_in_order() -> None:
+    found = [(one.function.name, one.name) for one in places(SOURCE, 0, len(SOURCE))]
+    assert found == [
+        ("__init__", "name"), ("__init__", "strict"), ("__init__", "found"), ("__init__", ""), ("make", "root"),
+        ("make", ""), ("exists", "name"), ("exists", ""), ("__len__", ""), ("other", ""),
+    ]  # fmt: skip
+    at = SOURCE.index("def exists")
+    assert [one.name for one in places(SOURCE, at, at + 10)] == ["name", ""]
+    assert list(places("def f(:\n", 0, 8)) == []
+
+
+def test_what_is_evident_is_not_asked() -> None:
+    found = {(one.function.name, one.name): evident(one) for one in places(SOURCE, 0, len(SOURCE))}
+    assert {key: value for key, value in found.items() if value is not None} == {
+        ("__init__", "name"): "str", ("__init__", "strict"): "bool", ("__init__", ""): "None", ("__len__", ""): "int",
+    }  # fmt: skip
+    [number] = places("def f(a=1) -> None:\n    print(a)\n", 0, 9)
+    assert evident(number) is None, "1 may be meant as a float"
+
+
+def test_what_is_likely_and_fits_is_made_and_seen_by_what_follows() -> None:
+    text = "def f(a, b):\n    return a + b\n"
+    model = Model([("int", 0.9), ("str", 0.3), ("int", 0.7)])
+    new, found = annotated(model, text)
+    assert new == "def f(a: int, b) -> int:\n    return a + b\n"
+    assert [(one.prefix, one.suffix) for one in model.asked] == [
+        ("def f(a: ", ", b):\n    return a + b\n"),
+        ("def f(a: int, b: ", "):\n    return a + b\n"),
+        ("def f(a: int, b) -> ", ":\n    return a + b\n"),
+    ]
+    assert all(one.gain == 0.7 for one in found.changes)
+    assert annotated(Model([("x", 0.9), ("str, c: int", 0.9), ("None", 0.9)]), text)[1].changes == ()
+    assert annotated(Model([]), new.replace("b)", "b: int)"))[1].reason == "right"
+
+
+def test_spaces_around_the_sign_come_along() -> None:
+    text = "def f(a=None, b = ''):\n    return a\n"
+    new, _ = annotated(Model([("str | None", 0.9), ("int", 0.1)]), text)
+    assert new == "def f(a: str | None = None, b: str = ''):\n    return a\n"
+    windows = text.replace("\n", "\r\n")
+    assert annotated(Model([("str | None", 0.9), ("int", 0.1)]), windows)[0] == new.replace("\n", "\r\n")
+
+
+def test_what_the_same_name_has_everywhere_else_is_repeated() -> None:
+    text = "def f(size: float) -> None:\n    print(size)\n\n\ndef g(size):\n    print(size)\n"
+    model = Model([])
+    assert "def g(size: float) -> None:" in annotated(model, text)[0]
+    assert model.asked == []
+    [place, _] = places(text, text.index("def g"), len(text))
+    assert repeated(place, text) == "float"
+    assert repeated(place, text + "\n\ndef h(size: int) -> None:\n    print(size)\n") is None
+
+
+def test_it_ends_in_time() -> None:
+    text = "def f(a, b, c):\n    return a\n"
+    model = Model([("int", 0.9)] * 9)
+    new, found = annotated(model, text, budget_ms=1500.0)
+    assert (new, found.reason) == ("def f(a: int, b: int, c):\n    return a\n", None)
+    assert annotated(model, text, should_stop=lambda: True)[1].reason == "budget"
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "annotation", "does"),
+    [
+        ("def f(a):", "return a", "int", True),
+        ("def f(a):", "return a", "list[Path]", True),
+        ("def f(a):", "return a", "t.Callable[[int], str]", True),
+        ("def f(a):", "return a", "Pathh", False),
+        ("def f(a):", "return a", "'str'", False),
+        ("def f(a):", "return a", "0", False),
+        ("def f(a):", "return a", "f(a)", False),
+        ("def f(a):", "return a", "int, str", False),
+        ("def f(a):", "return a", "a if a else int", False),
+        ("def f(a=None):", "return a", "int", False),
+        ("def f(a=None):", "return a", "int | None", True),
+        ("def f(a=None):", "return a", "None", False),
+    ],
+)
+def test_a_type_must_be_one_and_fit_the_default(head: str, body: str, annotation: str, *, does: bool) -> None:
+    text = f"import typing as t\nfrom pathlib import Path\n\n\n{head}\n    {body}\n"
+    assert fits(next(places(text, 0, len(text))), annotation, known(text)) is does
+
+
+@pytest.mark.parametrize(
+    ("body", "annotation", "does"),
+    [
+        ("return 1", "int", True), ("return 1", "None", False), ("return", "int", False), ("yield 1", "int", False),
+        ("yield 1", "Iterator[int]", True), ("pass", "int", True), ("raise NotImplementedError", "None", True),
+    ],
+)  # fmt: skip
+def test_what_is_returned_must_fit_the_body(body: str, annotation: str, *, does: bool) -> None:
+    text = f"from typing import Iterator\n\n\ndef f():\n    {body}\n"
+    assert fits(next(places(text, 0, len(text))), annotation, known(text)) is does
