@@ -1,12 +1,13 @@
 """``hone eval --edits``: blocks made worse by program, edited, and compared with what a person wrote.
 
 Every kind of damage gets the same number of blocks from held-out packages, and the same blocks are asked about as they
-were, with nothing to do. Both ways of one model are asked: the canvas (``infill.edit``), and the causal head, which
-writes the block from scratch. What a stricter or laxer threshold would give is read off the same answers. Beside them
-stand rules, which mend errors and names without a model, and for kinds that a codemod undoes exactly, pyupgrade and
-ruff. QuixBugs is judged by running its tests.
+were, with nothing to do. A model that fills holes annotates (``infill.annotate``); of one that edits both ways are
+asked: the canvas (``infill.edit``), and the causal head, which writes the block from scratch. What a stricter or laxer
+threshold would give is read off the same answers. Beside them stand rules, which mend errors and names without a model,
+and for kinds that a codemod undoes exactly, pyupgrade and ruff. QuixBugs is judged by running its tests.
 """
 
+import ast
 import json
 import math
 import sys
@@ -24,9 +25,13 @@ from rich.progress import track
 from rich.table import Table
 
 from infill import codemods
+from infill.annotate import TASKS as ANNOTATIONS
+from infill.annotate import Annotator
 from infill.chance import regression
 from infill.edit import Change, Edit, EditCalibration, EditOptions, Editor, EditPrompt, Looked
+from infill.engine import Infiller
 from infill.evaluate import BENCH, EvalOptions, files_of
+from infill.judge import Calibration
 from infill.minimal import WORDS
 from infill.passes import drive
 from infill.roundtrip import GROUP
@@ -67,6 +72,7 @@ GAINS = (
 """Thresholds that are looked at, in nats."""
 MOST_FALSE = 0.005
 """Share of right blocks that may be changed: what a threshold is chosen for. Right code is to be left alone."""
+ANNOTATE = "annotate"
 DRAWS = 400
 LARGEST = 30.0
 """Nats of one kind, at most, that weights are fitted to."""
@@ -196,6 +202,40 @@ def answer(editor: Editor, repair: Repair, task: str, mode: Mode, *, rounds: int
     return Answer(repair, found.changes, ms, found.passes, found.tokens, max(found.doubts, default=0.0), found.looked)
 
 
+def annotated(annotator: Annotator, repair: Repair) -> Answer | None:
+    """What a model that fills holes makes of a block that lacks annotations; None where that is not the task."""
+    if repair.kind not in ANNOTATIONS:
+        return None
+    prompt = EditPrompt(repair.text, repair.start, repair.end, repair.group, "python", f"{repair.package}/module.py")
+    began = time.perf_counter()
+    with torch.inference_mode():
+        found = drive(annotator.begin(prompt), annotator.infiller.denoiser)
+    ms = 1000 * (time.perf_counter() - began)
+    return Answer(repair, found.changes, ms, found.passes, found.tokens, 0.0)
+
+
+def annotations(answers: Iterable[Answer]) -> dict[str, int]:
+    """How many annotations damage took away, how many were made in their place, and how many of these are the same."""
+    found = {"missing": 0, "made": 0, "same": 0}
+    for one in answers:
+        places = zip(*(_types(text) for text in (one.repair.text, one.text(0.0), one.repair.right)), strict=True)
+        for before, after, right in places:
+            if before is None and right is not None:
+                found["missing"] += 1
+                found["made"] += after is not None
+                found["same"] += after == right
+    return found
+
+
+def _types(text: str) -> Iterator[str | None]:
+    """The annotations of parameters and returns, in order."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            given = [*(one.annotation for one in arguments), node.returns]
+            yield from (None if one is None else ast.unparse(one) for one in given)
+
+
 def tally(answers: Iterable[Answer], least_gain: float) -> Tally:
     total = Tally()
     for one in answers:
@@ -272,7 +312,7 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
     if options.calibrate:
         half = track(repairs[::2], "weighing", console=Console(stderr=True))
         editor.calibration = weighed(answer(editor, one, one.group, "canvas", rounds=1) for one in half)
-    ways = ways_of(editor, options, rules)
+    ways = ways_of(editor, options, rules, Annotator(Infiller(denoiser, calibration=Calibration.load(folder))))
     answers: dict[str, list[Answer]] = {way: [] for way in ways}
     for repair in track(repairs, "editing", console=Console(stderr=True)):
         for way, ask in ways.items():
@@ -291,7 +331,10 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
         for group in GROUPS:
             ours = [one for one in given if one.repair.group == group]
             if ours:
-                result["groups"].setdefault(group, {})[way] = summary(ours, calibration.of(group))
+                row = summary(ours, 0.0 if way == "holes" else calibration.of(group))
+                if group == ANNOTATE and all(parses(one.text(row["least_gain"])) for one in ours):
+                    row["annotations"] = annotations(one for one in ours if not one.repair.clean)
+                result["groups"].setdefault(group, {})[way] = row
     if not options.calibrate:
         result["codemods"] = agreement(repairs, answers.get("canvas", []), calibration)
     if editor.able and options.programs and not options.calibrate and BENCH.is_dir():
@@ -308,23 +351,27 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
     return 0
 
 
-def ways_of(editor: Editor, options: EvalOptions, rules: Rules | None) -> dict[str, Way]:
+def ways_of(
+    editor: Editor, options: EvalOptions, rules: Rules | None, annotator: Annotator | None = None
+) -> dict[str, Way]:
     """Who is asked about every block. Without a model that edits, rules alone; for a threshold, the canvas alone.
 
     Raises:
         ValueError: a way is named that there is not.
     """
-    ways = every_way(editor, options, rules)
+    ways = every_way(editor, options, rules, annotator)
     if unknown := sorted(set(options.policies) - set(ways)):
         raise ValueError(f"--policies: with --edits there are {', '.join(ways)}, not {unknown[0]}")
     return {name: way for name, way in ways.items() if name in options.policies or not options.policies}
 
 
-def every_way(editor: Editor, options: EvalOptions, rules: Rules | None) -> dict[str, Way]:
+def every_way(editor: Editor, options: EvalOptions, rules: Rules | None, annotator: Annotator | None) -> dict[str, Way]:
     """The same, whatever was asked for."""
     ways: dict[str, Way] = {}
     if rules is not None and not options.calibrate:
         ways["rules"] = lambda repair: ruled(rules, repair)
+    if annotator is not None and annotator.able and not options.calibrate:
+        ways["holes"] = lambda repair: annotated(annotator, repair)
     if not editor.able:
         return ways
     ways["canvas"] = lambda repair: answer(editor, repair, repair.group, "canvas")
@@ -417,7 +464,7 @@ def programs(editor: Editor, repairs: Iterable[Repair], mode: Mode, least_gain: 
 def show(result: dict[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     if not result["edits"]:
-        console.print("This model was not trained to edit: rules and tools alone.")
+        console.print("This model was not trained to edit: rules, tools and holes alone.")
     table = Table(title=f"{result['n']} blocks of each kind, {result['split']} split", title_justify="left")
     for column in ("group", "way", "repaired exactly %", "of those that did not parse %", "changed %", "extra words",
                    "right blocks changed %", "ms a block", "tokens/s"):  # fmt: skip
@@ -432,6 +479,12 @@ def show(result: dict[str, Any]) -> None:
                 f"{100 * row['right']['changed']:.1f}", f"{row['ms_per_block']:.0f}", f"{row['tokens_per_s']:.0f}",
             )  # fmt: skip
     console.print(table)
+    for way, row in result["groups"].get(ANNOTATE, {}).items():
+        if (found := row.get("annotations")) is not None:
+            console.print(
+                f"Annotations, {way}: {found['missing']} are missing, {found['made']} of them are made, "
+                f"{found['same']} of these as a person wrote them"
+            )
     show_kinds(console, result)
     show_agreement(console, result.get("codemods", {}))
     for mode, row in result.get("quixbugs", {}).items():

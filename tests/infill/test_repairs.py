@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from infill import codemods
 from infill.edit import Change, EditCalibration, Editor, Looked
 from infill.evaluate import main
-from infill.repairs import GAINS, Answer, Repair, answer, make_repairs, quixbugs, tally, threshold, weighed
+from infill.repairs import GAINS, Answer, Repair, annotations, answer, make_repairs, quixbugs, tally, threshold, weighed
 from infill.tasks import Source
 from model.checkpoint import save_model
 from model.config import SIZES, ModelConfig
@@ -145,3 +146,13 @@ def test_thresholds_are_read_strictly(tmp_path: Path) -> None:
         (tmp_path / "edits.json").write_text(wrong)
         with pytest.raises(ValueError, match=r"edits\.json"):
             EditCalibration.load(tmp_path)
+
+
+def test_annotations_are_counted_one_by_one() -> None:
+    bare = "def f(a, b, c):\n    return a\n"
+    right = "def f(a: int, b: str, c) -> int:\n    return a\n"
+    repair = Repair("annotate", "missing-annotations", "p", bare, 0, len(bare), right)
+    made = "def f(a: int, b: bytes, c: int):\n    return a\n"
+    changes = [Change(start, end, new, 0.7) for start, end, new in codemods.edits(bare, made)]
+    assert annotations([Answer(repair, tuple(changes), 1.0, 1, 3, 0.0)]) == {"missing": 3, "made": 2, "same": 1}
+    assert annotations([Answer(repair, (), 1.0, 1, 3, 0.0)]) == {"missing": 3, "made": 0, "same": 0}
