@@ -154,7 +154,7 @@ class EditOptions:
     """Nats by which a block must become likelier; None: what was measured for the task."""
     least_doubt: float = 0.1
     """Probability of a fault below which nothing is tried."""
-    rounds: int = 2
+    rounds: int = 6
     """How often what was edited is looked at again."""
     steps: int = 2
     mode: Literal["canvas", "causal"] = "canvas"

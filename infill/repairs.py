@@ -38,7 +38,7 @@ from infill.roundtrip import GROUP
 from infill.sandbox import run_program
 from infill.tasks import LARGEST_FILE, Source, parses
 from infill.trial import conditions, load
-from model.checkpoint import DEFAULT_WEIGHTS
+from model.checkpoint import DEFAULT_EDITS, DEFAULT_WEIGHTS
 from model.damage.draw import draw
 from model.damage.kinds import KINDS
 from model.damage.types import GROUPS, damaged
@@ -191,7 +191,7 @@ def ruled(rules: Rules, repair: Repair) -> Answer | None:
     return Answer(repair, tuple(changes), ms, 0, 0, 0.0)
 
 
-def answer(editor: Editor, repair: Repair, task: str, mode: Mode, *, rounds: int = 2, steps: int = STEPS) -> Answer:
+def answer(editor: Editor, repair: Repair, task: str, mode: Mode, *, rounds: int = 6, steps: int = STEPS) -> Answer:
     """Edits one block with the lowest threshold, so that all of them can be looked at."""
     prompt = EditPrompt(repair.text, repair.start, repair.end, task, "python", f"{repair.package}/module.py")
     options = EditOptions(least_gain=GAINS[0], mode=mode, rounds=rounds if mode == "canvas" else 1, steps=steps)
@@ -257,16 +257,11 @@ def _size(old: str, new: str) -> int:
     )
 
 
-def most_false(group: str) -> float:
-    """The share of right blocks that may be changed. What stands the way back changes none that has nothing old."""
-    return 1.0 if group == GROUP else MOST_FALSE
-
-
-def threshold(answers: Sequence[Answer], allowed_false: float = MOST_FALSE) -> float:
+def threshold(answers: Sequence[Answer], most_false: float = MOST_FALSE) -> float:
     """The gain with the most repairs of those at which at most that share of the right blocks is changed."""
     right = [one for one in answers if one.repair.clean]
     wrong = [one for one in answers if not one.repair.clean]
-    allowed = [gain for gain in GAINS if tally(right, gain).changed <= allowed_false * max(len(right), 1)]
+    allowed = [gain for gain in GAINS if tally(right, gain).changed <= most_false * max(len(right), 1)]
     return max(allowed or [GAINS[-1]], key=lambda gain: (tally(wrong, gain).exact, -gain))
 
 
@@ -296,8 +291,8 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
     Raises:
         ValueError: the model was not trained to edit, and there are no rules to measure, or there is to be a threshold.
     """
-    denoiser = load(options)
-    folder = options.model or DEFAULT_WEIGHTS
+    folder = options.model or DEFAULT_EDITS
+    denoiser = load(replace(options, model=folder))
     calibration = EditCalibration.load(folder)
     editor = Editor(denoiser, calibration=calibration)
     if not editor.able and (rules is None or options.calibrate):
@@ -312,7 +307,10 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
     if options.calibrate:
         half = track(repairs[::2], "weighing", console=Console(stderr=True))
         editor.calibration = weighed(answer(editor, one, one.group, "canvas", rounds=1) for one in half)
-    ways = ways_of(editor, options, rules, Annotator(Infiller(denoiser, calibration=Calibration.load(folder))))
+    fills = options.model or DEFAULT_WEIGHTS
+    filler = denoiser if fills == folder else load(replace(options, model=fills))
+    annotator = Annotator(Infiller(filler, calibration=Calibration.load(fills)))
+    ways = ways_of(editor, options, rules, annotator)
     answers: dict[str, list[Answer]] = {way: [] for way in ways}
     for repair in track(repairs, "editing", console=Console(stderr=True)):
         for way, ask in ways.items():
@@ -320,7 +318,10 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
                 answers[way].append(found)
     if options.calibrate:
         gains = {
-            group: threshold([one for one in answers["canvas"] if one.repair.group == group], most_false(group))
+            group: threshold(
+                [one for one in answers["canvas"] if one.repair.group == group],
+                1.0 if group == GROUP else MOST_FALSE,  # what stands the way back is old wherever it stands
+            )
             for group in GROUPS
             if any(one.repair.group == group for one in answers["canvas"])
         }

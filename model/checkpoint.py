@@ -18,6 +18,7 @@ from model.network import Network
 from model.tokenizer import Tokenizer
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "hone-tiny-python"
+DEFAULT_EDITS = DEFAULT_WEIGHTS.with_name("hone-tiny-python-edits")
 MODEL_TYPE = "hone-canvas"
 SHARD = 48 * 2**20
 """Bytes of one weight file at most, so that each can be kept in git."""

@@ -11,7 +11,18 @@ import torch
 from infill import codemods
 from infill.edit import Change, EditCalibration, Editor, Looked
 from infill.evaluate import main
-from infill.repairs import GAINS, Answer, Repair, annotations, answer, make_repairs, quixbugs, tally, threshold, weighed
+from infill.repairs import (
+    GAINS,
+    Answer,
+    Repair,
+    annotations,
+    answer,
+    make_repairs,
+    quixbugs,
+    tally,
+    threshold,
+    weighed,
+)
 from infill.tasks import Source
 from model.checkpoint import save_model
 from model.config import SIZES, ModelConfig
