@@ -11,6 +11,7 @@ import symtable
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 ELSEWHERE = re.compile(
     r"\bimport[ \t]*\*|\b(?:exec|globals|_convert_)[ \t]*\(|\bglobal_enum\b"
@@ -47,6 +48,7 @@ class Use:
         return found[-1] if found else None
 
 
+@lru_cache(maxsize=4)
 def program(text: str) -> Program | None:
     """None where the text is no program, or may get names from elsewhere."""
     if ELSEWHERE.search(text) or "\0" in text:

@@ -26,6 +26,8 @@ LONGEST = 24
 """Tokens of an annotation."""
 MOST = 48
 """Places of one block."""
+LARGEST = 300_000
+"""Characters of the longest text in which anything is annotated."""
 TYPES = frozenset(name for name, one in vars(builtins).items() if isinstance(one, type)) | {"None"}
 RETURNED = {
     "__init__": "None", "__str__": "str", "__repr__": "str", "__len__": "int", "__bool__": "bool", "__hash__": "int",
@@ -80,14 +82,15 @@ class Annotator:
         gains: list[float] = []
         reason = "right"
         while len(done) < MOST:
-            grown = len(text) - len(prompt.text)
-            place = next((one for one in places(text, prompt.start, prompt.end + grown) if _key(one) not in done), None)
+            end = prompt.end + len(text) - len(prompt.text)
+            tree = parsed(text)
+            place = next((one for one in places(text, tree, prompt.start, end) if _key(one) not in done), None)
             spent = 1000 * (self.infiller.clock() - began)
             if place is None or (should_stop is not None and should_stop()) or (budget_ms and spent >= budget_ms):
                 reason = reason if place is None else "budget"
                 break
             done.add(_key(place))
-            found, chance, names = evident(place) or repeated(place, text), 1.0, known(text)
+            found, chance, names = evident(place) or repeated(place, tree), 1.0, known(tree)
             if found is None or not fits(place, found, names):
                 asked = Prompt(
                     text[: place.start] + place.lead, place.tail + text[place.end :], prompt.language, prompt.filename
@@ -122,13 +125,16 @@ def _key(place: Place) -> tuple[int, str]:
     return place.function.lineno, place.name
 
 
-def places(text: str, start: int, end: int) -> Iterator[Place]:
-    """What lacks an annotation in the functions that begin in ``text[start:end]``, in order; nothing where the text is
-    no program."""
+def parsed(text: str) -> ast.Module:
+    """The program; an empty one where it is none, or longer than is parsed again for every place."""
     try:
-        tree = ast.parse(text)
+        return ast.parse(text if len(text) <= LARGEST else "")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return
+        return ast.Module([], [])
+
+
+def places(text: str, tree: ast.Module, start: int, end: int) -> Iterator[Place]:
+    """What lacks an annotation in the functions that begin in ``text[start:end]``, in order."""
     starts = [0, *(one.end() for one in re.finditer(r"\n", text))]
 
     def at(line: int, column: int) -> int:
@@ -159,7 +165,7 @@ def places(text: str, start: int, end: int) -> Iterator[Place]:
 
 def _head_end(text: str, body: int, start: int) -> int | None:
     """Behind the closing bracket of the parameters."""
-    found = list(re.finditer(r"\)[ \t]*:[ \t]*(?:#[^\n]*)?\n", text[start:body]))
+    found = list(re.finditer(r"\)[ \t]*:[ \t]*(?:#[^\n]*)?\r?\n", text[start:body]))
     return start + found[0].start() + 1 if found else None
 
 
@@ -206,11 +212,11 @@ def evident(place: Place) -> str | None:
     return type(value).__name__ if isinstance(value, bool | str | bytes | float) else None
 
 
-def repeated(place: Place, text: str) -> str | None:
-    """What parameters of that name, or functions of that name, have everywhere else in the text; None where they have
-    none, or several."""
+def repeated(place: Place, tree: ast.Module) -> str | None:
+    """What parameters of that name, or functions of that name, have everywhere else in the program; None where they
+    have none, or several."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree):
         if not isinstance(node, Function) or node.lineno == place.function.lineno:
             continue
         if place.is_return:
@@ -222,10 +228,10 @@ def repeated(place: Place, text: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def known(text: str) -> set[str]:
+def known(tree: ast.Module) -> set[str]:
     """Names that may be types: built-in ones, imports, classes and what is assigned at the top, as aliases are."""
     found = set(TYPES)
-    for node in ast.parse(text).body:
+    for node in tree.body:
         for one in ast.walk(node):
             if isinstance(one, ast.ClassDef):
                 found.add(one.name)

@@ -39,7 +39,7 @@ MAX_TOKENS = 192
 LANGUAGE = "python"
 """What the embedded model has learnt to edit."""
 EDIT_MS = 20_000.0
-RULED_AT_ONCE = 100_000
+RULED_AT_ONCE = 50_000
 """Characters of the longest text in which rules are tried before an action is offered."""
 NEAR_ERROR = 200
 """Characters around a syntax error that the model edits."""

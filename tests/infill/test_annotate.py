@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from infill.annotate import Annotator, evident, fits, known, places, repeated
+from infill.annotate import Annotator, evident, fits, known, parsed, places, repeated
 from infill.edit import Edit, EditPrompt
 from infill.engine import Infiller
 from infill.judge import SIGNS, Calibration
@@ -67,22 +67,23 @@ def annotated(model: Model, text: str, **more: Any) -> tuple[str, Edit]:
 
 
 def test_places_are_found_in_order() -> None:
-    found = [(one.function.name, one.name) for one in places(SOURCE, 0, len(SOURCE))]
+    found = [(one.function.name, one.name) for one in places(SOURCE, parsed(SOURCE), 0, len(SOURCE))]
     assert found == [
         ("__init__", "name"), ("__init__", "strict"), ("__init__", "found"), ("__init__", ""), ("make", "root"),
         ("make", ""), ("exists", "name"), ("exists", ""), ("__len__", ""), ("other", ""),
     ]  # fmt: skip
     at = SOURCE.index("def exists")
-    assert [one.name for one in places(SOURCE, at, at + 10)] == ["name", ""]
-    assert list(places("def f(:\n", 0, 8)) == []
+    assert [one.name for one in places(SOURCE, parsed(SOURCE), at, at + 10)] == ["name", ""]
+    assert list(places("def f(:\n", parsed("def f(:\n"), 0, 8)) == []
 
 
 def test_what_is_evident_is_not_asked() -> None:
-    found = {(one.function.name, one.name): evident(one) for one in places(SOURCE, 0, len(SOURCE))}
+    found = {(one.function.name, one.name): evident(one) for one in places(SOURCE, parsed(SOURCE), 0, len(SOURCE))}
     assert {key: value for key, value in found.items() if value is not None} == {
         ("__init__", "name"): "str", ("__init__", "strict"): "bool", ("__init__", ""): "None", ("__len__", ""): "int",
     }  # fmt: skip
-    [number] = places("def f(a=1) -> None:\n    print(a)\n", 0, 9)
+    text = "def f(a=1) -> None:\n    print(a)\n"
+    [number] = places(text, parsed(text), 0, 9)
     assert evident(number) is None, "1 may be meant as a float"
 
 
@@ -106,7 +107,8 @@ def test_spaces_around_the_sign_come_along() -> None:
     new, _ = annotated(Model([("str | None", 0.9), ("int", 0.1)]), text)
     assert new == "def f(a: str | None = None, b: str = ''):\n    return a\n"
     windows = text.replace("\n", "\r\n")
-    assert annotated(Model([("str | None", 0.9), ("int", 0.1)]), windows)[0] == new.replace("\n", "\r\n")
+    whole = new.replace("):", ") -> int:")
+    assert annotated(Model([("str | None", 0.9), ("int", 0.9)]), windows)[0] == whole.replace("\n", "\r\n")
 
 
 def test_what_the_same_name_has_everywhere_else_is_repeated() -> None:
@@ -114,9 +116,9 @@ def test_what_the_same_name_has_everywhere_else_is_repeated() -> None:
     model = Model([])
     assert "def g(size: float) -> None:" in annotated(model, text)[0]
     assert model.asked == []
-    [place, _] = places(text, text.index("def g"), len(text))
-    assert repeated(place, text) == "float"
-    assert repeated(place, text + "\n\ndef h(size: int) -> None:\n    print(size)\n") is None
+    [place, _] = places(text, parsed(text), text.index("def g"), len(text))
+    assert repeated(place, parsed(text)) == "float"
+    assert repeated(place, parsed(text + "\n\ndef h(size: int) -> None:\n    print(size)\n")) is None
 
 
 def test_it_ends_in_time() -> None:
@@ -146,7 +148,8 @@ def test_it_ends_in_time() -> None:
 )
 def test_a_type_must_be_one_and_fit_the_default(head: str, body: str, annotation: str, *, does: bool) -> None:
     text = f"import typing as t\nfrom pathlib import Path\n\n\n{head}\n    {body}\n"
-    assert fits(next(places(text, 0, len(text))), annotation, known(text)) is does
+    tree = parsed(text)
+    assert fits(next(places(text, tree, 0, len(text))), annotation, known(tree)) is does
 
 
 @pytest.mark.parametrize(
@@ -158,4 +161,5 @@ def test_a_type_must_be_one_and_fit_the_default(head: str, body: str, annotation
 )  # fmt: skip
 def test_what_is_returned_must_fit_the_body(body: str, annotation: str, *, does: bool) -> None:
     text = f"from typing import Iterator\n\n\ndef f():\n    {body}\n"
-    assert fits(next(places(text, 0, len(text))), annotation, known(text)) is does
+    tree = parsed(text)
+    assert fits(next(places(text, tree, 0, len(text))), annotation, known(tree)) is does
