@@ -162,3 +162,9 @@ def test_only_blocks_change_and_errors_become_fewer(text: str, one: int, other: 
 def test_one_slip_away(word: str, right: str, near: bool) -> None:
     assert is_near(word, right) is near
     assert is_near(right, word) is near
+
+
+def test_names_are_left_where_the_program_is_none() -> None:
+    text = "def f(width):\n    return wid\n"
+    assert by_rule(request(text)).is_mended
+    assert not by_rule(request(text + "\n\nbreak\n")).is_mended
