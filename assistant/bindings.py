@@ -19,7 +19,8 @@ ELSEWHERE = re.compile(
 )
 """What may bind names that are not seen."""
 BUILTINS = frozenset(dir(builtins))
-Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Scope = Function | ast.Lambda
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,13 @@ def bound_in(scope: ast.AST) -> Iterator[str]:
             yield node.name
         if not isinstance(node, ast.Lambda):
             todo += ast.iter_child_nodes(node)
+
+
+def last_name(node: ast.expr) -> str:
+    """The last name of an expression, without its arguments: of ``a.b(c)`` and of ``a.b[c]`` it is ``b``."""
+    while isinstance(node, ast.Call | ast.Subscript):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _unbound(table: symtable.SymbolTable) -> Iterator[str]:

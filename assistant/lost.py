@@ -10,7 +10,7 @@ import builtins
 import re
 from collections.abc import Iterator, Sequence
 
-from assistant.bindings import Places, Program, Scope, bound_in, program
+from assistant.bindings import Function, Places, Program, Scope, bound_in, last_name, program
 from assistant.mend import Mending
 
 ERRORS = frozenset(
@@ -34,7 +34,6 @@ TEMPLATES = re.compile(
     r"format|template|pattern|route|path|url|compile|_$|gettext|trans|column|progress", re.IGNORECASE
 )
 """In names of what takes texts with braces."""
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 Around = tuple[ast.AST, ...]
 
 
@@ -100,7 +99,7 @@ def _word(node: ast.Expr, around: Around, function: Function, text: str, corouti
     if _called(value, text):
         return "()"
     others = [one for one in ast.walk(function) if isinstance(one, ast.Yield)]
-    if others or GENERATORS & {_last(one) for one in function.decorator_list}:
+    if others or GENERATORS & {last_name(one) for one in function.decorator_list}:
         return "yield "
     given = any(isinstance(one, ast.Return) and one.value is not None for one in ast.walk(function))
     if isinstance(function.returns, ast.Constant) or not _ends(node, around):
@@ -112,7 +111,7 @@ def _word(node: ast.Expr, around: Around, function: Function, text: str, corouti
 def _is_error(value: ast.expr, around: Around) -> bool:
     """An exception that is made, or the one that was caught, as it stands."""
     if isinstance(value, ast.Call):
-        name = _last(value.func)
+        name = last_name(value.func)
         return isinstance(value.func, ast.Name | ast.Attribute) and (name in ERRORS or bool(ERROR_NAME.match(name)))
     caught = {one.name for one in around if isinstance(one, ast.ExceptHandler)}
     return isinstance(value, ast.Name) and value.id in caught
@@ -133,7 +132,7 @@ def _called(value: ast.expr, text: str) -> bool:
     """Whether a method or function that is only named is called elsewhere in the text without arguments, or defined."""
     if not isinstance(value, ast.Attribute | ast.Name):
         return False
-    name = re.escape(_last(value))
+    name = re.escape(last_name(value))
     return re.search(rf"\.{name}\(\)" if isinstance(value, ast.Attribute) else rf"\bdef {name}\(\)", text) is not None
 
 
@@ -165,13 +164,6 @@ def _coroutines(tree: ast.Module) -> set[str]:
         for one in node.body if isinstance(one, ast.FunctionDef)
     }  # fmt: skip
     return (found | {one.name for one in tree.body if isinstance(one, ast.AsyncFunctionDef)}) - plain
-
-
-def _last(node: ast.expr) -> str:
-    """The last name of an expression, without its arguments."""
-    while isinstance(node, ast.Call | ast.Subscript):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 # --- is with a literal
@@ -227,7 +219,7 @@ def _is_formatted(roots: set[str], around: Around, text: str) -> bool:
         return False
     for one in around:
         if isinstance(one, ast.Call) and any(
-            isinstance(other, ast.Dict) or _last(other) in roots for other in one.args
+            isinstance(other, ast.Dict) or last_name(other) in roots for other in one.args
         ):
             return False  # what fills them in comes along
         if isinstance(one, ast.Call) and TEMPLATES.search(ast.unparse(one.func)):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 
-from assistant.bindings import BUILTINS, Places, Program, Scope, Use, bound_in, program, uses
+from assistant.bindings import BUILTINS, Function, Places, Program, Scope, Use, bound_in, last_name, program, uses
 from assistant.mend import Mending
 from assistant.spelling import is_member
 
@@ -37,7 +37,6 @@ HARMLESS = frozenset({"dataclass", "final", "runtime_checkable", "total_ordering
 PARTIAL = re.compile(r"Mixin|Base|Abstract")
 """In the name of a class that others complete."""
 DYNAMIC = frozenset({"__getattr__", "__getattribute__", "setattr", "__dict__"})
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def renamed(text: str, blocks: Sequence[tuple[int, int]]) -> list[Mending]:
@@ -210,13 +209,13 @@ def _members(known: Program, places: Places) -> Iterator[Mending]:
 
 def _had(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef], depth: int = 0) -> set[str] | None:
     """What a class inherits; None where that is not known."""
-    if node.keywords or depth > DEEPEST or not all(_last(one) in HARMLESS for one in node.decorator_list):
+    if node.keywords or depth > DEEPEST or not all(last_name(one) in HARMLESS for one in node.decorator_list):
         return None
     found = set(dir(object))
     for base in node.bases:
         name = base.id if isinstance(base, ast.Name) else ""
         kind = getattr(builtins, name, None)
-        if _last(base) in HARMLESS:
+        if last_name(base) in HARMLESS:
             continue
         if name in classes and name != node.name:
             more = _had(classes[name], classes, depth + 1)
@@ -229,13 +228,6 @@ def _had(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef], depth: int = 0
         else:
             return None
     return found
-
-
-def _last(node: ast.expr) -> str:
-    """The last name of a decorator or a base, without its arguments."""
-    while isinstance(node, ast.Call | ast.Subscript):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _own(node: ast.ClassDef) -> tuple[set[str], set[str], list[ast.Attribute]]:
