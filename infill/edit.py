@@ -282,6 +282,9 @@ class _Request:
         self.generator = torch.Generator(self.denoiser.device).manual_seed(self.options.seed)
 
     async def answer(self) -> tuple[Change, ...]:
+        if self.is_tested and self.prompt.language != "python":
+            self.reason = "no way back"
+            return ()
         start = _moved(self.prompt.text, self.prompt.start)
         end = _moved(self.prompt.text, self.prompt.end)
         start, end = line_start(self.text, start), line_end(self.text, max(start, end - 1))
@@ -387,8 +390,8 @@ class _Request:
 
     @property
     def is_tested(self) -> bool:
-        """Whether what is proposed has to stand the way back."""
-        return self.prompt.language == "python" and group_of(self.prompt.task) == GROUP
+        """Whether what is proposed has to stand the way back, which there is for Python alone."""
+        return group_of(self.prompt.task) == GROUP
 
     def tested(self, prefix: str, text: str, suffix: str, made: Sequence[Proposal]) -> list[Proposal]:
         """What of the proposals stands the way back, each text once, with the most that speaks for it."""

@@ -82,7 +82,7 @@ def _is_kept(text: str, at: int, change: _Change) -> bool:
     return _is_undone(text[low:start], text[end : end + NEAR], text[start:end], change.text)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _is_undone(head: str, tail: str, before: str, after: str) -> bool:
     """Whether damage makes ``head + before + tail`` of ``head + after + tail``."""
     text, wanted = head + after + tail, head + before + tail

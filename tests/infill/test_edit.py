@@ -138,6 +138,16 @@ def test_what_modernises_stands_the_way_back() -> None:
     assert "int | None" in edit(Mender({"Optional[str]": "int | None"}), text, task="fix")[0]
 
 
+def test_only_python_is_modernised() -> None:
+    text = "function f(a) {\n    return a == null;\n}\n"
+    mender = Mender({"a == null": "a === null"})
+    for language in ("javascript", None):
+        prompt = EditPrompt(text, 0, len(text), "modernise", language)
+        with torch.inference_mode():
+            found = drive(Editor(mender).begin(prompt, EditOptions(least_gain=-30.0)), mender)
+        assert (found.changes, found.reason) == ((), "no way back")
+
+
 def test_of_several_changes_those_that_stand_it_are_made() -> None:
     text = "def f(a):\n    b = dict()\n    log(a, b)\n    return b\n"
     mended, _ = edit(Mender({"dict()": "{}", "    log(a, b)\n": ""}), text, task="modernise")
