@@ -8,7 +8,8 @@ left alone.
 import ast
 import builtins
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from assistant.bindings import Function, Places, Program, Scope, bound_in, last_name, program
 from assistant.mend import Mending
@@ -39,13 +40,26 @@ Around = tuple[ast.AST, ...]
 
 def restored(text: str, blocks: Sequence[tuple[int, int]]) -> list[Mending]:
     """Edits inside of the blocks, in order; [] where the text is no program, or may get names from elsewhere."""
+    return [one for one in _all(text) if any(low <= one.start and one.end <= high for low, high in blocks)]
+
+
+@lru_cache(maxsize=4)
+def _all(text: str) -> tuple[Mending, ...]:
+    """In the whole text: an editor asks about one block after the other."""
     known = program(text)
     if known is None:
-        return []
-    places = Places(text)
-    found = [*_statements(known, places), *_literals(known, places), *_texts(known, places), *_defaults(known, places)]
-    inside = {one.start: one for one in found if any(low <= one.start and one.end <= high for low, high in blocks)}
-    return [inside[start] for start in sorted(inside)]
+        return ()
+    places, nodes = Places(text), list(_within(known.tree))
+    found = {
+        one.start: one
+        for one in (
+            *_statements(known, nodes, places),
+            *_literals(known, places),
+            *_texts(known, nodes, places),
+            *_defaults(known, places),
+        )
+    }
+    return tuple(found[start] for start in sorted(found))
 
 
 def _within(tree: ast.Module) -> Iterator[tuple[ast.AST, Around]]:
@@ -71,9 +85,9 @@ def _function(around: Around) -> tuple[int, Function] | None:
 # --- statements that do nothing
 
 
-def _statements(known: Program, places: Places) -> Iterator[Mending]:
+def _statements(known: Program, nodes: Iterable[tuple[ast.AST, Around]], places: Places) -> Iterator[Mending]:
     coroutines = _coroutines(known.tree)
-    for node, around in _within(known.tree):
+    for node, around in nodes:
         if not isinstance(node, ast.Expr) or (found := _function(around)) is None:
             continue
         index, function = found
@@ -154,16 +168,10 @@ def _ends(node: ast.stmt, around: Around) -> bool:
 
 def _coroutines(tree: ast.Module) -> set[str]:
     """What is awaited for sure where it is called as a statement, as ``self.close`` or ``work``."""
-    found = {"asyncio.sleep", "anyio.sleep"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            found |= {f"self.{one.name}" for one in node.body if isinstance(one, ast.AsyncFunctionDef)}
-    plain = {
-        f"self.{one.name}"
-        for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
-        for one in node.body if isinstance(one, ast.FunctionDef)
-    }  # fmt: skip
-    return (found | {one.name for one in tree.body if isinstance(one, ast.AsyncFunctionDef)}) - plain
+    found = {"asyncio.sleep", "anyio.sleep"} | {one.name for one in tree.body if isinstance(one, ast.AsyncFunctionDef)}
+    methods = [one for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for one in node.body]
+    found |= {f"self.{one.name}" for one in methods if isinstance(one, ast.AsyncFunctionDef)}
+    return found - {f"self.{one.name}" for one in methods if isinstance(one, ast.FunctionDef)}
 
 
 # --- is with a literal
@@ -192,8 +200,8 @@ def _is_literal(node: ast.expr) -> bool:
 # --- texts that name variables in braces
 
 
-def _texts(known: Program, places: Places) -> Iterator[Mending]:
-    for node, around in _within(known.tree):
+def _texts(known: Program, nodes: Iterable[tuple[ast.AST, Around]], places: Places) -> Iterator[Mending]:
+    for node, around in nodes:
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or "{" not in node.value:
             continue
         found = _function(around)

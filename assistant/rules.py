@@ -73,11 +73,13 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     while True:
         broken = Broken(text, request.language, request.filename)
         is_python = resolve(request.language, request.filename, text) == "python"
+        is_program = is_python and compiles(text)
         is_fix = request.task == "fix"
         steps: list[Mending] = []
         if is_fix and mended < MOST and not should_stop():
-            steps = (reindented(text, blocks)[::-1] if is_python else []) or _steps(broken, blocks, request)
-        if not steps and not broken.faults and is_python and compiles(text):
+            is_wrong = is_python and not is_program
+            steps = (reindented(text, blocks)[::-1] if is_wrong else []) or _steps(broken, blocks, request)
+        if not steps and not broken.faults and is_program:
             for find in (restored, respelt, renamed) if is_fix else (renamed,):
                 for one in reversed(find(text, blocks)):
                     text, blocks = one.of(text), _moved(blocks, one)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 from assistant.bindings import BUILTINS, Function, Places, Program, Scope, Use, bound_in, last_name, program, uses
 from assistant.mend import Mending
@@ -41,13 +42,18 @@ DYNAMIC = frozenset({"__getattr__", "__getattribute__", "setattr", "__dict__"})
 
 def renamed(text: str, blocks: Sequence[tuple[int, int]]) -> list[Mending]:
     """Edits inside of the blocks, in order; [] where the text is no program, or may get names from elsewhere."""
+    return [one for one in _all(text) if any(low <= one.start and one.end <= high for low, high in blocks)]
+
+
+@lru_cache(maxsize=4)
+def _all(text: str) -> tuple[Mending, ...]:
+    """In the whole text: an editor asks about one block after the other."""
     known = program(text)
     if known is None:
-        return []
+        return ()
     places = Places(text)
     found = {one.start: one for one in (*_names(known, places), *_members(known, places), *_keywords(known, places))}
-    inside = [one for one in found.values() if any(low <= one.start and one.end <= high for low, high in blocks)]
-    return sorted(inside, key=lambda one: one.start)
+    return tuple(sorted(found.values(), key=lambda one: one.start))
 
 
 def likeness(old: str, new: str) -> float:
@@ -94,6 +100,8 @@ def _best(old: str, chances: Mapping[str, float], least: float = ENOUGH) -> str 
 
 
 def _names(known: Program, places: Places) -> Iterator[Mending]:
+    if not known.unbound:
+        return
     stale: dict[tuple[str, ast.AST], list[Use]] = {}
     # Bound in a function, and used out of any: what stands too far out is no name of old.
     elsewhere = {name for node in ast.walk(known.tree) if isinstance(node, Scope) for name in bound_in(node)}

@@ -85,9 +85,12 @@ class Annotator:
             end = prompt.end + len(text) - len(prompt.text)
             tree = parsed(text)
             place = next((one for one in places(text, tree, prompt.start, end) if _key(one) not in done), None)
-            spent = 1000 * (self.infiller.clock() - began)
-            if place is None or (should_stop is not None and should_stop()) or (budget_ms and spent >= budget_ms):
-                reason = reason if place is None else "budget"
+            if place is None:
+                break
+            if should_stop is not None and should_stop():
+                return Edit((), passes, 0, "cancelled")
+            if budget_ms is not None and 1000 * (self.infiller.clock() - began) >= budget_ms:
+                reason = "budget"
                 break
             done.add(_key(place))
             found, chance, names = evident(place) or repeated(place, tree), 1.0, known(tree)

@@ -45,30 +45,9 @@ from model.damage.types import GROUPS, damaged
 from model.spans import python_parser
 
 GAINS = (
-    -30.0,
-    -20.0,
-    -15.0,
-    -10.0,
-    -7.0,
-    -4.0,
-    -2.0,
-    0.0,
-    1.0,
-    2.0,
-    3.0,
-    4.0,
-    5.0,
-    6.0,
-    7.0,
-    8.0,
-    9.0,
-    10.0,
-    12.0,
-    14.0,
-    17.0,
-    20.0,
-    25.0,
-)
+    -30.0, -20.0, -15.0, -10.0, -7.0, -4.0, -2.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0,
+    17.0, 20.0, 25.0,
+)  # fmt: skip
 """Thresholds that are looked at, in nats."""
 MOST_FALSE = 0.005
 """Share of right blocks that may be changed: what a threshold is chosen for. Right code is to be left alone."""
@@ -307,9 +286,11 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
     if options.calibrate:
         half = track(repairs[::2], "weighing", console=Console(stderr=True))
         editor.calibration = weighed(answer(editor, one, one.group, "canvas", rounds=1) for one in half)
-    fills = options.model or DEFAULT_WEIGHTS
-    filler = denoiser if fills == folder else load(replace(options, model=fills))
-    annotator = Annotator(Infiller(filler, calibration=Calibration.load(fills)))
+    annotator = None
+    if not options.calibrate and ANNOTATIONS.intersection(chosen):
+        fills = options.model or DEFAULT_WEIGHTS
+        filler = denoiser if fills == folder else load(replace(options, model=fills))
+        annotator = Annotator(Infiller(filler, calibration=Calibration.load(fills)))
     ways = ways_of(editor, options, rules, annotator)
     answers: dict[str, list[Answer]] = {way: [] for way in ways}
     for repair in track(repairs, "editing", console=Console(stderr=True)):
@@ -371,7 +352,7 @@ def every_way(editor: Editor, options: EvalOptions, rules: Rules | None, annotat
     ways: dict[str, Way] = {}
     if rules is not None and not options.calibrate:
         ways["rules"] = lambda repair: ruled(rules, repair)
-    if annotator is not None and annotator.able and not options.calibrate:
+    if annotator is not None and annotator.able:
         ways["holes"] = lambda repair: annotated(annotator, repair)
     if not editor.able:
         return ways
