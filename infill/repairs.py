@@ -42,6 +42,7 @@ from model.checkpoint import DEFAULT_EDITS, DEFAULT_WEIGHTS
 from model.damage.draw import draw
 from model.damage.kinds import KINDS
 from model.damage.types import GROUPS, damaged
+from model.denoiser import NetworkDenoiser
 from model.spans import python_parser
 
 GAINS = (
@@ -286,12 +287,8 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
     if options.calibrate:
         half = track(repairs[::2], "weighing", console=Console(stderr=True))
         editor.calibration = weighed(answer(editor, one, one.group, "canvas", rounds=1) for one in half)
-    annotator = None
-    if not options.calibrate and ANNOTATIONS.intersection(chosen):
-        fills = options.model or DEFAULT_WEIGHTS
-        filler = denoiser if fills == folder else load(replace(options, model=fills))
-        annotator = Annotator(Infiller(filler, calibration=Calibration.load(fills)))
-    ways = ways_of(editor, options, rules, annotator)
+    is_asked = not options.calibrate and ANNOTATIONS.intersection(chosen)
+    ways = ways_of(editor, options, rules, annotating(options, denoiser) if is_asked else None)
     answers: dict[str, list[Answer]] = {way: [] for way in ways}
     for repair in track(repairs, "editing", console=Console(stderr=True)):
         for way, ask in ways.items():
@@ -331,6 +328,13 @@ def run(options: EvalOptions, rules: Rules | None = None) -> int:
     else:
         show(result)
     return 0
+
+
+def annotating(options: EvalOptions, denoiser: NetworkDenoiser) -> Annotator:
+    """By the model that is measured, else by the embedded one that fills holes, which the one for edits does not."""
+    folder = options.model or DEFAULT_WEIGHTS
+    filler = denoiser if options.model is not None else load(replace(options, model=folder))
+    return Annotator(Infiller(filler, calibration=Calibration.load(folder)))
 
 
 def ways_of(
