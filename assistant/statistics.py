@@ -1,7 +1,7 @@
 """Statistics for the user alone: what was suggested, accepted and kept, counted per day and language on this machine.
 
 Only counts are stored: no code, no names of files, nothing of a document. Nothing is sent. Several processes may write
-into the one file (SQLite, WAL) in the user's data folder, which ``HONE_DATA_DIR`` overrides. Who counts never waits:
+into the one file (SQLite) in the user's data folder, which ``HONE_DATA_DIR`` overrides. Who counts never waits:
 numbers are added up in memory, and a thread writes them every few seconds and at the end.
 
 Names: ``asked`` (by the editor while typing), ``by_hand``, ``overtaken`` (by the next key), ``shown``, ``accepted``,
@@ -86,6 +86,8 @@ class Statistics:
                 with opened(self._path or statistics_file()) as database:
                     database.executemany(ADD, [(*key, n) for key, n in counts.items()])
             except (sqlite3.Error, OSError) as error:
+                with self._lock:
+                    self._counts.update(counts)  # for the next time
                 log.warning("statistics could not be written: %s", type(error).__name__)
 
     def close(self) -> None:
@@ -106,17 +108,17 @@ def _plain(language: str) -> str:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """One transaction."""
+    """One transaction, which has the file to itself from its beginning.
+
+    Only so does SQLite wait for other processes: a transaction that reads before it writes, and a change to another
+    journal (WAL), are refused at once where somebody else is busy.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = sqlite3.connect(path, timeout=BUSY_S)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
+    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
         with database:
             database.execute(TABLE)
             yield database
-    finally:
-        database.close()
 
 
 def reset(path: Path | None = None) -> int:

@@ -4,12 +4,14 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from assistant import statistics
 from assistant.cli import main
 from assistant.statistics import STEPS_MS, Statistics, read, report, statistics_file
 
@@ -48,6 +50,34 @@ def test_several_processes_count_into_one_file() -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITER], cwd=ROOT) for _ in range(3)]
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]
     assert [(row.language, row.name, row.n) for row in read()] == [("python", "asked", 600)]
+
+
+def test_it_waits_for_another_process() -> None:
+    """Also for one that is just making the file."""
+    statistics_file().parent.mkdir()
+    with closing(sqlite3.connect(statistics_file(), isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        release = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+        release.start()
+        one = Statistics()
+        one.count("asked")
+        one.flush()
+        release.join()
+        assert [row.n for row in read()] == [1]
+        one.close()
+
+
+def test_what_could_not_be_written_is_written_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "BUSY_S", 0.01)
+    statistics_file().parent.mkdir()
+    one = Statistics(every_s=60)
+    with closing(sqlite3.connect(statistics_file(), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        one.count("asked")
+        one.flush()
+    one.count("asked")
+    one.close()
+    assert [row.n for row in read()] == [2]
 
 
 def test_it_is_written_in_the_background() -> None:
