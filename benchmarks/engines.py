@@ -41,7 +41,7 @@ from infill.canvas import Canvas
 from model.checkpoint import load_denoiser
 from model.denoiser import NetworkDenoiser, Packed, State
 from model.inference import WIDE, Inference, Tokens, adjacent
-from model.network import GATE_INPUTS, Block, Network
+from model.network import GATE_INPUTS, PAIR, Block, Network
 
 Run = Callable[[], Tensor]
 PASSES = {"token": (1, 1, 0), "rest": (4, 8, 1), "32": (3, 32, 1), "64": (1, 64, 1)}
@@ -83,6 +83,7 @@ class Plain(nn.Module):
         self.table = nn.Parameter(functional.rms_norm(weight, weight.shape[1:]), requires_grad=False)
         self.head = nn.Parameter(weight, requires_grad=False)
         self.shift = nn.Parameter(network.shift.detach().float(), requires_grad=False)
+        self.pairs = None if network.pair_embedding is None else _fixed(network.pair_embedding.weight)
         self.blocks = nn.ModuleList(PlainBlock(block) for block in network.blocks if isinstance(block, Block))
         self.cos, self.sin = (t.float() for t in (network.cos, network.sin))
 
@@ -90,7 +91,10 @@ class Plain(nn.Module):
         self, ids: Tensor, previous: Tensor, position: Tensor, mask: Tensor, keys: Tensor, values: Tensor
     ) -> Tensor:
         """ids, previous, position [N], mask [N, N], keys [layers, H, S, T], values [layers, H, T, S] -> [N, V]."""
-        x = x0 = _norm(self.table[ids] + self.shift * self.table[previous])
+        x = self.table[ids] + self.shift * self.table[previous]
+        if self.pairs is not None:
+            x = x + self.pairs[(ids + PAIR * previous) % len(self.pairs)]
+        x = x0 = _norm(x)
         cos, sin = self.cos[position][:, None], self.sin[position][:, None]
         for i, block in enumerate(self.blocks):
             x = block(x, x0, ids, cos, sin, mask, keys[i], values[i])

@@ -158,7 +158,7 @@ def read_config(folder: Path) -> ModelConfig:
         raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
         if raw.get("model_type") != MODEL_TYPE:
             raise CheckpointError(f"{path}: model_type is {raw.get('model_type')!r}, not {MODEL_TYPE!r}")
-        raw.setdefault("inserts", 0)  # models from before there were edits
+        raw = {"inserts": 0, "pairs": 0} | raw  # models from before there were edits, and pairs
         return ModelConfig(**{name: raw[name] for name in ModelConfig().to_dict()})
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error

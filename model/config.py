@@ -30,13 +30,15 @@ class ModelConfig:
     rope_base: float = 10_000.0
     inserts: int = 0
     """Most tokens that an edit may insert at one place; 0: the model has no head for edits."""
+    pairs: int = 0
+    """Rows of the table that is looked up by a token and its left neighbour (hashed together); 0: there is none."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if getattr(self, field.name) <= 0 and field.name != "inserts":
-                raise ValueError(f"{field.name} must be positive, not {getattr(self, field.name)}")
-        if self.inserts < 0:
-            raise ValueError(f"inserts must be 0 or more, not {self.inserts}")
+            least = 0 if field.name in ("inserts", "pairs") else 1
+            if getattr(self, field.name) < least:
+                must = "be 0 or more" if least == 0 else "be positive"
+                raise ValueError(f"{field.name} must {must}, not {getattr(self, field.name)}")
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}")
         if self.head_dim % 2:
@@ -56,7 +58,9 @@ class ModelConfig:
         body = self.n_layers * (4 * self.d_model**2 + 3 * self.d_model * self.d_ff)
         embedding = self.vocab_size * self.d_model
         values = value_layers * self.vocab_size * self.d_model
-        return {"body": body, "embedding": embedding, "values": values, "total": body + embedding + values}
+        pairs = self.pairs * self.d_model
+        total = body + embedding + values + pairs
+        return {"body": body, "embedding": embedding, "values": values, "pairs": pairs, "total": total}
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,8 +68,10 @@ class ModelConfig:
 
 SIZES: dict[str, ModelConfig] = {
     "nano": ModelConfig(d_model=64, n_layers=2, n_heads=2, d_ff=128, context=256, inserts=32),
-    "tiny": ModelConfig(inserts=32),
-    "small": ModelConfig(d_model=384, n_layers=8, n_heads=6, d_ff=1024, context=1024, inserts=32),
-    "base": ModelConfig(d_model=512, n_layers=9, n_heads=8, d_ff=1408, context=1024, inserts=32),
-    "gpt2s": ModelConfig(vocab_size=16384, d_model=768, n_layers=12, n_heads=12, d_ff=2048, context=1024, inserts=32),
+    "tiny": ModelConfig(inserts=32, pairs=32_768),
+    "small": ModelConfig(d_model=384, n_layers=8, n_heads=6, d_ff=1024, context=1024, inserts=32, pairs=32_768),
+    "base": ModelConfig(d_model=512, n_layers=9, n_heads=8, d_ff=1408, context=1024, inserts=32, pairs=32_768),
+    "gpt2s": ModelConfig(
+        vocab_size=16384, d_model=768, n_layers=12, n_heads=12, d_ff=2048, context=1024, inserts=32, pairs=32_768
+    ),
 }

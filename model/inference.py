@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.config import ModelConfig
-from model.network import GATE_INPUTS, Attention, Block, Network
+from model.network import GATE_INPUTS, Attention, Block, Network, pair
 
 ALIGNED = 16
 """Columns of a cache are a multiple of this."""
@@ -77,6 +77,7 @@ class Inference:
             self.dtype, self.device = weight.dtype, weight.device
             self.table = functional.rms_norm(weight, (weight.shape[1],))
             self.shift = network.shift.detach().float()
+            self.pairs = None if network.pair_embedding is None else network.pair_embedding.weight.detach()
             self.logits = linear(weight)
             self.length_up = linear(network.length_head.up.weight.detach())
             self.length_down = linear(network.length_head.down.weight.detach())
@@ -105,9 +106,12 @@ class Inference:
         return norm(x).to(self.dtype)
 
     def embed(self, tokens: Tokens) -> Tensor:
-        """[N, D]: the token, and channel by channel a share of its left neighbour."""
+        """[N, D]: see ``model.network.Network.embed``."""
         x = self.table.index_select(0, tokens.ids).float()
-        return norm(x.addcmul_(self.table.index_select(0, tokens.previous).float(), self.shift))
+        x.addcmul_(self.table.index_select(0, tokens.previous).float(), self.shift)
+        if self.pairs is not None:
+            x.add_(self.pairs.index_select(0, pair(tokens.ids, tokens.previous, len(self.pairs))))
+        return norm(x)
 
     def lengths(self, hidden: Tensor) -> Tensor:
         """[D] -> logits [2, max_hole + 2] (see ``model.network.LengthHead``)."""

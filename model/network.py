@@ -5,7 +5,8 @@ makes of its weights what computes the same in use. Shapes: B batch, T stream, C
 by side, told apart by ``Canvases.segment``), D model width, H heads, V vocabulary.
 
 Ingredients and where they come from: rotary positions (RoFormer), RMSNorm without gain, QK-norm and SwiGLU as in
-Llama and Qwen3, value embeddings and residual scalars (modded-nanogpt, nanochat), token shift at the embedding (RWKV).
+Llama and Qwen3, value embeddings and residual scalars (modded-nanogpt, nanochat), token shift at the embedding (RWKV),
+a table of hashed pairs of tokens (Huang et al., arXiv 2501.16975; modded-nanogpt).
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from model.config import ModelConfig
 
 GATE_INPUTS = 32
 """Channels of the residual stream that gate the value embedding."""
+PAIR = 40503
+"""Odd: where a table's rows are a power of two, and as many as tokens, no two neighbours of one token share a row."""
 
 
 @dataclass
@@ -45,6 +48,11 @@ class Canvases:
 
 def norm(x: Tensor) -> Tensor:
     return functional.rms_norm(x, (x.shape[-1],))
+
+
+def pair(ids: Tensor, previous: Tensor, rows: int) -> Tensor:
+    """The row of a table of ``rows`` for each token and its left neighbour; int64, of the shape of both."""
+    return torch.add(ids, previous, alpha=PAIR).remainder_(rows)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -167,6 +175,7 @@ class Network(nn.Module):
         self.config = config
         self.embedding = Embedding(config.vocab_size, config.d_model)
         self.shift = nn.Parameter(torch.zeros(config.d_model))
+        self.pair_embedding = Embedding(config.pairs, config.d_model) if config.pairs else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.length_head = LengthHead(config)
         self.edit_head = EditHead(config) if config.inserts else None
@@ -194,7 +203,7 @@ class Network(nn.Module):
         """Random weights: every matrix that writes to the residual stream starts at zero (muP-like)."""
         for name, p in self.named_parameters():
             with torch.no_grad():
-                if name.endswith(("out.weight", "down.weight", "value_gate.weight")):
+                if name.endswith(("out.weight", "down.weight", "value_gate.weight", "pair_embedding.weight")):
                     p.zero_()
                 elif "embedding" in name:
                     p.normal_(0, 0.02, generator=generator)
@@ -202,8 +211,12 @@ class Network(nn.Module):
                     p.uniform_(-(bound := (3 / p.shape[1]) ** 0.5), bound, generator=generator)
 
     def embed(self, ids: Tensor, previous: Tensor) -> Tensor:
-        """ids, previous [B, L] -> [B, L, D]: the token, and channel by channel a share of its left neighbour."""
-        return norm(norm(self.embedding(ids)) + self.shift * norm(self.embedding(previous)))
+        """ids, previous [B, L] -> [B, L, D]: the token, channel by channel a share of its left neighbour, and what is
+        known of the two together."""
+        x = norm(self.embedding(ids)) + self.shift * norm(self.embedding(previous))
+        if self.pair_embedding is not None:
+            x = x + self.pair_embedding(pair(ids, previous, self.config.pairs))
+        return norm(x)
 
     def forward(self, ids: Tensor, canvases: Canvases) -> tuple[Tensor, Tensor]:
         """Training: streams [B, T] and their canvases (C may be 0) -> hidden states [B, T, D] and [B, C, D], normed."""

@@ -355,20 +355,23 @@ def kinds_of(tasks: str) -> list[str] | None:
 
 
 def take_over(network: Network, tokenizer: Tokenizer, folder: Path) -> None:
-    """Puts the weights of the model in ``folder`` into ``network``; a head for edits that it has not stays as it is.
+    """Puts the weights of the model in ``folder`` into ``network``; a head for edits and a table of pairs stay as they
+    are where it has none.
 
     Raises:
         ValueError: another size, or another tokenizer: its ids mean other texts.
         CheckpointError: no model there, or a damaged one.
     """
     known, theirs = load_model(folder, device=torch.device("cpu"), dtype=torch.float32)
-    headless = replace(network.config, inserts=0)
-    if known.config not in (network.config, headless):
+    ours = network.config
+    if known.config not in [
+        replace(ours, inserts=inserts, pairs=pairs) for inserts in (0, ours.inserts) for pairs in (0, ours.pairs)
+    ]:
         raise ValueError(f"{folder} is a model of another size: give the --size it was trained with")
     texts = ([one.token_bytes(i) for i in range(one.vocab_size)] for one in (theirs, tokenizer))
     if next(texts) != next(texts):
         raise ValueError(f"{folder} has another tokenizer than the data: copy its tokenizer files into data/tokenizer")
-    network.load_state_dict(known.state_dict(), strict=known.config == network.config)
+    network.load_state_dict(known.state_dict(), strict=known.config == ours)
 
 
 class Logs:

@@ -36,7 +36,7 @@ def tokenizer(data: Path) -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def config(tokenizer: Tokenizer) -> ModelConfig:
-    return ModelConfig(**{**SIZES["nano"].to_dict(), "vocab_size": tokenizer.vocab_size})
+    return ModelConfig(**{**SIZES["nano"].to_dict(), "vocab_size": tokenizer.vocab_size, "pairs": 2048})
 
 
 @pytest.fixture

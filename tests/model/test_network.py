@@ -7,7 +7,7 @@ from torch import Tensor
 from model import attention
 from model.config import SIZES, ModelConfig
 from model.denoiser import NetworkDenoiser, State
-from model.network import Canvases, Network
+from model.network import Canvases, Network, pair
 from model.tokenizer import Tokenizer
 
 CLOSE = 2e-4
@@ -152,8 +152,16 @@ def test_sizes_count_their_parameters(size: str) -> None:
     assert abs(total - config.parameters()["total"]) < 0.06 * total  # gates, scalars and the length head come on top
 
 
+def test_a_token_s_neighbours_have_rows_of_their_own() -> None:
+    rows = pair(torch.full((1024,), 77), torch.arange(1024), 2048)
+    assert len(rows.unique()) == 1024
+    assert 0 <= int(rows.min()) <= int(rows.max()) < 2048
+
+
 def test_sizes_that_cannot_work_are_named() -> None:
     with pytest.raises(ValueError, match="d_model 100 is not a multiple of n_heads 3"):
         ModelConfig(d_model=100, n_heads=3)
     with pytest.raises(ValueError, match="max_hole must be positive, not 0"):
         ModelConfig(max_hole=0)
+    with pytest.raises(ValueError, match="pairs must be 0 or more, not -1"):
+        ModelConfig(pairs=-1)

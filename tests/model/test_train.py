@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from model.checkpoint import CheckpointError, load_denoiser, load_model, read_config, save_model
+from model.config import SIZES
 from model.network import Network
 from model.optim import orthogonalise
 from model.tokenizer import Tokenizer
@@ -44,6 +45,24 @@ def test_only_who_trains_edits_has_a_head_for_them(data: Path, tmp_path: Path) -
     run.save()
     further = replace(plain, out=tmp_path / "further", start=tmp_path / "edits" / "average")
     assert Run(further).config.inserts > 0, "what was learnt is kept"
+
+
+def test_a_model_without_pairs_is_trained_on_with_them(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At first they say nothing, so nothing is lost; then they learn."""
+    plain = settings(data, tmp_path / "plain", 1)
+    train(plain)
+    monkeypatch.setitem(SIZES, "nano", replace(SIZES["nano"], pairs=512))
+    further = replace(plain, steps=2, out=tmp_path / "further", start=tmp_path / "plain" / "average")
+    run = Run(further)
+    known, _ = load_model(tmp_path / "plain" / "average", device=torch.device("cpu"), dtype=run.network.shift.dtype)
+    ids = torch.arange(70, 90)[None]
+    assert torch.equal(run.network.embed(ids, ids + 1), known.embed(ids, ids + 1))
+    train(further)
+    learnt = load_denoiser(tmp_path / "further" / "average").network
+    assert learnt.pair_embedding is not None
+    assert learnt.pair_embedding.weight.any(dim=1).sum() > 100, "rows"
 
 
 def test_stop_and_resume_is_bit_identical(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
