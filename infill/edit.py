@@ -24,7 +24,7 @@ from infill.canvas import Canvas
 from infill.judge import judge
 from infill.minimal import minimal
 from infill.passes import encode, inspect
-from infill.roundtrip import GROUP, taken_back
+from infill.roundtrip import GROUP, is_dated, taken_back
 from infill.sampler import Cancelled, Late, Pace, Plan, decode, refine
 from infill.syntax import worse
 from infill.types import Denoiser, ShouldStop
@@ -330,6 +330,8 @@ class _Request:
 
     async def improved(self, window: _Window, text: str, *, first: bool) -> tuple[str, float] | None:
         """A better text for the window, and by how much; None where there is none."""
+        if self.is_tested and not is_dated(text):
+            return None  # nothing that the model could say would stand the test
         prefix, suffix = self.text[: window.start], self.text[window.end :]
         ids = self.tokenizer.encode(text)
         if not ids or len(ids) > self.denoiser.max_hole:

@@ -6,6 +6,7 @@ they make of the new text means what it means; where the old text is among that,
 A model may then guess as it likes. In TransCoder (Roziere et al., 2020) the way back makes data; here it is a test.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
@@ -33,6 +34,75 @@ LONGEST = 3000
 """Characters of the longest of them; of longer ones the head and the first statement are enough."""
 NEAR = 50_000
 """Characters on both sides of a change that are parsed."""
+TRACES = {
+    "format-call": r"\.format\(",
+    "percent-format": r"['\"] % ",
+    "joined-text": r"\b(?:str|repr|ascii)\(",
+    "repr-call": r"\b(?:str|repr|ascii)\(",
+    "u-prefix": r"\bu['\"]",
+    "os-path": r"\bos\.(?:path\.|getcwd\()",
+    "open-read": r"\)\.read\(\)",
+    "empty-call": r"\b(?:dict|list|tuple)\(\)",
+    "dict-keywords": r"\bdict\(",
+    "set-call": r"\b(?:set\(\[|dict\()",
+    "merged-dicts": r"\bdict\(",
+    "added-lists": r"\blist\(",
+    "bracketed-generator": r"\(\[",
+    "equals-none": r"[!=]=\s*None\b",
+    "equals-true": r"== (?:True|False)\b",
+    "type-equals": r"\btype\(",
+    "tuple-chain": r"\) or ",
+    "or-chain": r"== .* or .*==|!= .* and .*!=",
+    "split-comparison": r"(?<![\w.])([\w.]+) and \1\b",
+    "early-not": r"\bnot .*\b(?:in|is)\b",
+    "length-test": r"\blen\(\w+\) [=<>!]",
+    "keys-call": r"\.keys\(\)",
+    "get-default": r"\] if .* in .* else ",
+    "bare-except": r"\bexcept\s*:",
+    "lost-cause": r"\braise\b|^\s*[)\]}]+\s*$",
+    "old-error": r"\b(?:IOError|EnvironmentError)\b",
+    "typing-names": r"\b(?:List|Dict|Set|Tuple|FrozenSet|Type)\b",
+    "typing-union": r"\b(?:Optional|Union)\[",
+    "old-super": r"\bsuper\(\w",
+    "object-base": r"\bclass\s+\w+\((?:object)?\)",
+    "coding-line": r"coding[:=]",
+    "needless-parentheses": r"\b(?:if|elif|while|return)\s*\(",
+    "semicolon": r";",
+    "while-one": r"\bwhile\s+1\b",
+    "long-increment": r"(?<![\w.])([\w.]+) = \1 [^\w\s]",
+    "redundant-mode": r", \"r\"",
+    "redundant-encoding": r"\(['\"]utf-?8['\"]\)",
+    "decorator-call": r"@.*\((?:maxsize=None)?\)",
+    "old-subprocess": r"\bsubprocess\.PIPE\b|\buniversal_newlines\b",
+    "old-prefix": r"\[(?:len\(|:-len\()",
+    "readlines": r"\.readlines\(\)",
+    "append-loop": r"\.append\(",
+    "dict-loop": r"= \{\}",
+    "set-loop": r"= set\(\)",
+    "sum-loop": r" \+= ",
+    "any-loop": r"\breturn (?:True|False)\b",
+    "yield-loop": r"\byield \w",
+    "range-len": r"\brange\(len\(",
+    "manual-counter": r" \+= 1\b",
+    "key-lookup": r"\bfor \w+ in (?s:.)*? = .*\[",
+    "named-lambda": r"= lambda\b",
+    "open-close": r"\.close\(\)",
+    "try-pass": r"\bpass\b",
+    "nested-with": r"\bwith\b.*:\n\s*with\b",
+    "branches-for-value": r"\belse:",
+    "branches-for-truth": r"\breturn True\b",
+    "nested-if": r":\n\s*if\b",
+    "nested-else": r"\belse:\n\s*if\b",
+    "else-after-return": r"\belse:",
+    "temporary-swap": r"\b(?:tmp|temp|swap) = ",
+}
+"""What of each kind's damage can be seen: lines in which this is not found cannot be taken back to."""
+_TRACES = [re.compile(trace, re.MULTILINE) for trace in TRACES.values()]
+
+
+def is_dated(text: str) -> bool:
+    """Whether a way back may lead to the text. Cheap, and where it says no, there is none."""
+    return any(trace.search(text) for trace in _TRACES)
 
 
 def taken_back(prefix: str, old: str, new: str, suffix: str) -> str:

@@ -80,9 +80,19 @@ def test_right_code_is_left_alone() -> None:
 
 def test_the_task_and_the_block_reach_the_model() -> None:
     mender = Mender({})
-    edit(mender, SOURCE, "    total = a + b", task="modernise")
-    assert set(mender.tasks) == {"modernise"}
+    edit(mender, SOURCE, "    total = a + b", task="rename")
+    assert set(mender.tasks) == {"rename"}
     assert set(mender.seen) == {"\n    total = a + b"}
+
+
+def test_lines_without_an_old_idiom_cost_no_pass() -> None:
+    """Nothing that the model could say of them would stand the way back."""
+    mender = Mender({})
+    text = SOURCE.replace("a + b", "dict()")
+    assert edit(mender, text, "    return total", task="modernise")[1].passes == 0
+    assert not mender.seen
+    assert edit(mender, text, "    total = dict()", task="modernise")[1].passes > 0
+    assert set(mender.tasks) == {"modernise"}
 
 
 def test_only_the_block_is_edited() -> None:

@@ -1,11 +1,19 @@
 """The way back: what modernises is told from what changes a program by the damage that is trained on."""
 
+import ast
+import re
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from infill.roundtrip import taken_back
+from infill.roundtrip import TRACES, is_dated, taken_back
 from model.damage.kinds import KINDS
-from model.damage.types import damaged
+from model.damage.types import Block, damaged
 from tests.model.damage.test_kinds import CASES, Case
 
 PAIRS = {
@@ -72,3 +80,39 @@ def test_all_that_is_trained_on_stands_it(case: Case) -> None:
             return
         old = damaged(case.text, damage.edits)
         assert taken_back("", old, case.text, "") == case.text
+        assert re.search(TRACES[case.kind], old, re.MULTILINE), "it would not be looked for"
+
+
+def test_every_kind_leaves_a_trace_in_the_lines_it_changes() -> None:
+    """In real code: what has no trace is not looked at."""
+    seen = Counter[str]()
+    kinds = {name: kind for name, kind in KINDS.items() if kind.group == "modernise"}
+    assert kinds.keys() == TRACES.keys()
+    rng = np.random.default_rng(1)
+    for name in ("argparse", "ast", "tarfile", "typing", "zipfile", "pathlib", "inspect"):
+        text = (Path(sysconfig.get_path("stdlib")) / f"{name}.py").read_text("utf-8")
+        for start, end in functions(text):
+            block = Block(text, start, end)
+            for one, kind in kinds.items():
+                damage = kind.apply(rng, block)
+                if damage is not None:
+                    low, high = text.rfind("\n", 0, damage.edits[0][0]) + 1, text.find("\n", damage.edits[-1][1])
+                    kept = len(text) - (high if high >= 0 else len(text))
+                    worse = damaged(text, damage.edits)
+                    assert re.search(TRACES[one], worse[low : len(worse) - kept], re.MULTILINE), (one, damage.edits)
+                    seen[one] += 1
+    assert len(seen) > 30
+    assert seen.total() > 1000
+
+
+def functions(text: str) -> Iterator[tuple[int, int]]:
+    """Where the functions stand, whole lines."""
+    starts = [0, *accumulate(len(line) for line in text.splitlines(keepends=True))]
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and node.end_lineno is not None and node.end_lineno - node.lineno < 40:
+            yield starts[node.lineno - 1], starts[node.end_lineno] - 1
+
+
+def test_new_code_is_not_looked_at() -> None:
+    assert is_dated("x = dict()\n")
+    assert not is_dated("def f(a: int | None) -> dict[str, int]:\n    return {} if a is None else {'a': a}\n")
