@@ -330,7 +330,9 @@ def _is_ruled(task: str) -> bool:
     return task in RULED
 
 
+@lru_cache(maxsize=16)
 def _by_rule(request: EditRequest) -> "Ruled":
+    """Kept, since an editor asks again at every move of the cursor, mostly about the same blocks of the same text."""
     from assistant.rules import by_rule  # noqa: PLC0415 (parsers come in with it)
 
     return by_rule(request)

@@ -17,6 +17,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -33,6 +34,8 @@ RUNS = 20
 FORGET_S = 30 * 86400
 """After so long answers are asked for again."""
 WAIT_S = 20.0
+PROGRAMS = ("assistant", "infill", "model")
+"""Packages on which an answer depends."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, began REAL NOT NULL, task TEXT NOT NULL, options TEXT NOT NULL, state TEXT NOT NULL
@@ -88,8 +91,20 @@ class Answer:
 
 
 def key(**depends: object) -> str:
-    """Of an answer, from all that it depends on."""
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+    """Of an answer, from all that it depends on, and from the programs that make it."""
+    return hashlib.sha256(json.dumps({**depends, "programs": programs()}, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def programs() -> str:
+    """A digest of this installation's own code: other code may answer otherwise, under the same version too."""
+    digest = hashlib.sha256()
+    top = Path(__file__).parents[2]
+    for package in PROGRAMS:
+        for path in sorted((top / package).rglob("*.py")):
+            digest.update(f"{path.relative_to(top).as_posix()} {path.stat().st_size}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def state_folder(env: Mapping[str, str] | None = None) -> Path:

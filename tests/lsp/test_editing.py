@@ -76,6 +76,24 @@ def test_offered_where_the_model_can_or_rules_find_something(
     run(work)
 
 
+def test_a_cursor_that_moves_about_has_rules_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[EditRequest] = []
+    monkeypatch.setattr("assistant.rules.by_rule", lambda request: (tried.append(request), by_rule(request))[1])
+    source = SOURCE.replace("add", "add_all")  # no other test asks about it
+
+    def is_offered(at: int, text: str = source) -> bool:
+        place = Place(text, at, at, "file.py", "python")
+        return next(one for one in ACTIONS if one.title == TITLES[0]).applies(place)
+
+    at = source.index("total")
+    assert all(is_offered(at + more) for more in range(9))
+    assert len(tried) == 1
+    assert is_offered(source.index("retrun a - b"))
+    assert len(tried) == 2, "another block"
+    assert not is_offered(at, source.replace("retrun", "return"))
+    assert len(tried) == 3, "another text"
+
+
 @pytest.mark.parametrize(
     ("where", "mended"),
     [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from assistant.refactor.journal import Journal, programs
 from tests.mender import Mender
 from tests.refactor.conftest import FIXES, RIGHT, WRONG, Hone, commit, git, snapshot
 
@@ -52,6 +53,18 @@ def test_what_was_shown_is_written_and_not_asked_for_again(project: Path, hone: 
     assert git(project, "diff").count("\n+    ") == shown.count("\n+    ")
     assert (project / "a.py").read_text() == RIGHT
     assert "`hone refactor --undo` puts back" in done.err
+
+
+def test_other_programs_are_asked_again(
+    project: Path, hone: Hone, mender: Mender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same version and weights: what an older one has shown is not written."""
+    assert len(programs()) == 64
+    hone("refactor", "fix")
+    asked = len(mender.seen)
+    monkeypatch.setattr("assistant.refactor.journal.programs", lambda: "others")
+    hone("refactor", "fix")
+    assert len(mender.seen) == 2 * asked
 
 
 def test_undo_puts_everything_back(project: Path, hone: Hone) -> None:
@@ -363,8 +376,6 @@ def test_nothing_in_a_patch_is_a_command_for_the_terminal(project: Path, hone: H
 
 
 def test_only_one_writes(project: Path, hone: Hone) -> None:
-    from assistant.refactor.journal import Journal
-
     with Journal(project.resolve()) as journal, journal.alone():
         done = hone("refactor", "fix", "--write")
         assert hone("refactor", "fix", "--check").code == 1, "who only looks may look"
