@@ -7,12 +7,13 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import StreamingResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -84,6 +85,30 @@ async def _cancelled(task: "asyncio.Future[Any]") -> None:
         await asyncio.wait((task,))
 
 
+class JsonRoute(APIRoute):
+    """Reads the body as JSON whatever its type is said to be: ``curl -d``, with which every protocol here documents
+    itself, calls it a form. What a web page may send without asking first is the business of the Origin check."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def read_as_json(request: Request) -> Response:
+            kept = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
+            request.scope["headers"] = [*kept, (b"content-type", b"application/json")]
+            return await handle(Request(request.scope, request.receive))
+
+        return read_as_json
+
+
+_BREAKS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
+
+
+def one_line(text: str) -> str:
+    """JSON without what some take for a line's end: in streams every line is a message, and clients split them by
+    Unicode's rules (httpx does)."""
+    return text.translate(_BREAKS)
+
+
 def error_out(status: int, message: str) -> ErrorOut:
     kind = "invalid_request_error" if status < 500 else "unavailable_error" if status == 503 else "server_error"
     return ErrorOut(error=ErrorDetail(message=message, type=kind))
@@ -134,7 +159,7 @@ EVENTS: dict[str, Any] = {
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
 
-router = APIRouter(prefix="/v1/hone", tags=["hone"], responses=ERRORS)
+router = APIRouter(prefix="/v1/hone", route_class=JsonRoute, tags=["hone"], responses=ERRORS)
 
 
 @router.post("/complete", response_model=CompleteOut, responses={200: EVENTS})
@@ -290,7 +315,7 @@ async def _events(
 
 
 def event(name: str, data: BaseModel) -> bytes:
-    return f"event: {name}\ndata: {data.model_dump_json()}\n\n".encode()
+    return f"event: {name}\ndata: {one_line(data.model_dump_json())}\n\n".encode()
 
 
 async def _out(result: CompletionResult, serving: Serving) -> CompleteOut:

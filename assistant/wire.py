@@ -1,9 +1,10 @@
 """Hone's own API on the wire: what a body may hold, field by field, and what an answer holds. No work is done here."""
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from assistant.types import (
     Completion,
@@ -20,6 +21,9 @@ from assistant.types import (
 MAX_TEXT = 8 * 2**20
 """Code points of a buffer. The server's limit on bytes is usually met first."""
 
+MOST_FIELDS = 64
+"""Of one body; more than any has."""
+
 Offset = Annotated[int, Field(ge=0, le=MAX_TEXT)]
 Span = Annotated[list[Offset], Field(min_length=2, max_length=2)]
 StopText = Annotated[str, Field(min_length=1, max_length=256)]
@@ -29,6 +33,14 @@ class _Body(BaseModel):
     """Refuses fields that it does not know: a misspelt option is an error, not a default."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, body: Any) -> Any:
+        """What is wrong with each of a million names takes a minute to say."""
+        if isinstance(body, dict) and len(body) > MOST_FIELDS:
+            raise PydanticCustomError("too_many_fields", "has more fields than are known; /openapi.json lists those")
+        return body
 
 
 class SnippetBody(_Body):

@@ -10,19 +10,19 @@ best. So a temperature counts only where somebody can want variety: with a seed,
 
 import json
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
+from pydantic import Field
 
-from assistant.api import caller_of, until_disconnect
+from assistant.api import caller_of, one_line, until_disconnect
 from assistant.bounds import ServerOptions
 from assistant.errors import RequestError
-from assistant.protocols.fim import SENTINELS, Hole
+from assistant.protocols.fim import NEVER_WRITTEN, Hole
 from assistant.protocols.guess import guess
 from assistant.types import Completion, CompletionRequest, CompletionResult, ModelInfo, OnDraft, Serving
 
@@ -31,6 +31,9 @@ Json = dict[str, Any]
 ALIAS = "qwen2.5-coder:hone"
 """A second name of whatever model is loaded. Editors that write fill-in-the-middle prompts themselves (Zed) choose the
 family of sentinels by the model's name and send nothing for a name that they do not know; this one they know."""
+
+Stops = str | Annotated[list[str], Field(fail_fast=True, max_length=1024)] | None
+"""Stop texts. A list is given up at its first wrong item: all that is wrong with a million takes a minute to say."""
 
 COLDEST, HOTTEST = 0.01, 2.0
 """Temperatures below are 0, as what they would sample is; above are as these. Clients send any number."""
@@ -112,7 +115,7 @@ def completion_request(hole: Hole, wish: Wish, max_tokens: int) -> CompletionReq
 
 def stops(texts: Iterable[str]) -> tuple[str, ...]:
     """Stop texts without those that no answer can contain; clients list a dozen sentinels by habit."""
-    return tuple(dict.fromkeys(text for text in texts if text and text not in SENTINELS))
+    return tuple(dict.fromkeys(text for text in texts if text and text not in NEVER_WRITTEN))
 
 
 async def run(
@@ -267,7 +270,8 @@ def event(body: Mapping[str, Any]) -> bytes:
 
 
 def compact(body: Any) -> bytes:
-    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return one_line(text).encode("utf-8", "replace")
 
 
 def new_id(kind: str) -> str:
@@ -276,18 +280,3 @@ def new_id(kind: str) -> str:
 
 def model_names(info: ModelInfo) -> tuple[str, str]:
     return info.name, ALIAS
-
-
-class JsonRoute(APIRoute):
-    """Reads the body as JSON whatever its type is said to be: ``curl -d``, with which every protocol here documents
-    itself, calls it a form. What a web page may send without asking first is the business of the Origin check."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def read_as_json(request: Request) -> Response:
-            kept = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
-            request.scope["headers"] = [*kept, (b"content-type", b"application/json")]
-            return await handle(Request(request.scope, request.receive))
-
-        return read_as_json

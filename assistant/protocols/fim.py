@@ -61,7 +61,8 @@ SENTINELS = frozenset(
     {part for family in (*FAMILIES, _CODESTRAL) for part in (family.prefix, family.suffix, family.middle) if part}
     | {*_STARTS, *_ENDS, *_FILES}
 )
-"""What no answer contains: stop texts that say only this need not be looked for."""
+NEVER_WRITTEN = SENTINELS - {"<s>", "</s>", "<filename>", "###PATH:"}
+"""What no answer contains: stop texts that say only this need not be looked for. The rest is HTML or words, too."""
 
 _CURSOR = "<|user_cursor|>"
 _CURRENT, _DIVIDER = "<<<<<<< CURRENT\n", "=======\n"
@@ -77,7 +78,8 @@ _TOP = 16 * 1024
 
 def locate(prompt: str, suffix: str | None = None, *, language: str | None = None, filename: str | None = None) -> Hole:
     """Where the answer goes. What the request says of language and file counts before what its text says."""
-    behind = "" if suffix in (None, *_ENDS) else suffix or ""
+    is_tag = suffix == "</s>" and "<s>" in prompt.removeprefix("<s>")  # of HTML
+    behind = "" if suffix in (None, *_ENDS) and not is_tag else suffix or ""
     hole = (parse(prompt) if not behind else None) or Hole(prompt, behind)
     hole = without_template(hole)
     return replace(hole, language=language or hole.language, filename=filename or hole.filename)

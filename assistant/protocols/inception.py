@@ -18,12 +18,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
-from assistant.api import caller_of, until_disconnect
+from assistant.api import JsonRoute, caller_of, until_disconnect
 from assistant.errors import HoneError, RequestError
 from assistant.protocols.answer import (
     DONE,
     Json,
-    JsonRoute,
     Wish,
     as_events,
     as_json,
@@ -105,7 +104,7 @@ class RewriteBody(BaseModel):
     """Other keys are accepted and not read: how an answer is sampled is the model's own business."""
 
     model: str | None = None
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, fail_fast=True)
     stream: bool | None = None
 
     @property

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from assistant.api import JsonRoute
 from assistant.errors import RequestError
 from assistant.protocols.answer import (
     Json,
-    JsonRoute,
+    Stops,
     Wish,
     about,
     as_events,
@@ -41,14 +42,14 @@ class Options(BaseModel):
     max_tokens: int | None = None
     n_cmpl: int | None = Field(None, ge=1)
     n: int | None = Field(None, ge=1)
-    stop: str | list[str] | None = None
+    stop: Stops = None
     stream: bool | None = None
     temperature: Number | None = None
     top_p: Number | None = None
     seed: int | None = None
     t_max_prompt_ms: Number | None = None
     t_max_predict_ms: Number | None = None
-    response_fields: list[str] | None = None
+    response_fields: list[str] | None = Field(None, fail_fast=True)
 
     @property
     def warm_up(self) -> bool:
@@ -96,7 +97,7 @@ class TextBody(BaseModel):
 
 
 class TokensBody(BaseModel):
-    tokens: list[int]
+    tokens: list[int] = Field(fail_fast=True)
 
 
 @router.post("/infill")

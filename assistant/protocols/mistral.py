@@ -11,9 +11,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from assistant.api import JsonRoute
 from assistant.protocols.answer import (
     Json,
-    JsonRoute,
+    Stops,
     Wish,
     about,
     as_events,
@@ -42,7 +43,7 @@ class Body(BaseModel):
     temperature: Number | None = Field(None, ge=0)
     top_p: Number | None = Field(None, ge=0, le=1)
     max_tokens: int | None = Field(None, ge=0)
-    stop: str | list[str] | None = None
+    stop: Stops = None
     random_seed: int | None = None
     seed: int | None = None
     stream: bool | None = None

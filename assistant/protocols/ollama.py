@@ -4,6 +4,7 @@
 template that ``/api/show`` gives mentions ``.Suffix``, by which Continue knows that this model fills in the middle.
 """
 
+import reprlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -12,10 +13,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from assistant.api import JsonRoute
 from assistant.errors import RequestError
 from assistant.protocols.answer import (
     Json,
-    JsonRoute,
+    Stops,
     Wish,
     about,
     as_json,
@@ -47,7 +49,7 @@ class Options(BaseModel):
     temperature: Number | None = Field(default=None, ge=0)
     top_p: Number | None = None
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: Stops = None
 
 
 class GenerateBody(BaseModel):
@@ -72,7 +74,7 @@ async def generate(request: Request, body: GenerateBody) -> Response:
     if body.images:
         raise RequestError(f"images has {len(body.images)}, and this model reads text only; leave it out")
     if body.format:
-        raise RequestError(f"format is {body.format!r}, and this model completes code only; leave it out")
+        raise RequestError(f"format is {reprlib.repr(body.format)}, and this model completes code only; leave it out")
     options = body.options or Options()
     hole = locate(body.prompt or "", body.suffix)
     wish = Wish(
@@ -115,6 +117,7 @@ def _lines(bodies: Iterable[Json], result: CompletionResult) -> Response:
     return Response(content, media_type="application/x-ndjson", headers=verdict(result))
 
 
+@router.head("/tags", include_in_schema=False)
 @router.get("/tags")
 async def tags(request: Request) -> Json:
     info = await serving_of(request).info()
@@ -147,6 +150,7 @@ async def show(request: Request, body: ShowBody) -> Json:  # noqa: ARG001 (any n
     }
 
 
+@router.head("/version", include_in_schema=False)
 @router.get("/version")
 async def version() -> Json:
     return {"version": VERSION}

@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Discriminator, Field, Tag
 
+from assistant.api import JsonRoute
 from assistant.errors import RequestError
 from assistant.protocols import tabby
 from assistant.protocols.answer import (
     Json,
-    JsonRoute,
+    Stops,
     Wish,
     about,
     as_events,
@@ -51,7 +52,7 @@ class Body(BaseModel):
     top_p: Number | None = Field(None, ge=0, le=1)
     n: int | None = Field(None, ge=1)
     best_of: int | None = Field(None, ge=0)
-    stop: str | list[str] | None = None
+    stop: Stops = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     logprobs: int | Literal[False] | None = None

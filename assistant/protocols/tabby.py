@@ -6,13 +6,15 @@ ends come back as they were sent: the engine writes those of the text that it se
 
 import os
 import platform
+import reprlib
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from assistant.api import JsonRoute
 from assistant.errors import RequestError
-from assistant.protocols.answer import Json, JsonRoute, Wish, about, as_json, new_id, run, serving_of
+from assistant.protocols.answer import Json, Wish, about, as_json, new_id, run, serving_of
 from assistant.protocols.fim import Hole, locate
 
 router = APIRouter(route_class=JsonRoute, tags=["Tabby"])
@@ -60,7 +62,7 @@ async def complete(request: Request, body: Body) -> Response:
     else:
         raise RequestError("the body has neither prompt nor segments; OpenAI's clients send one, Tabby's the other")
     if body.mode not in (None, "standard"):
-        raise RequestError(f'mode is {body.mode!r}, and this model completes only; use "standard"')
+        raise RequestError(f'mode is {reprlib.repr(body.mode)}, and this model completes only; use "standard"')
     result = await run(
         request,
         hole,

@@ -8,9 +8,12 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
-from assistant.protocols.answer import Alternates, Wish, completion_request, error_body, stops
+from assistant.protocols import inception, llamacpp, mistral, ollama, openai
+from assistant.protocols.answer import Alternates, Wish, compact, completion_request, error_body, stops
 from assistant.protocols.fim import Hole
+from assistant.wire import CompleteBody, EditBody
 from tests.serve.conftest import Serve
 
 
@@ -164,3 +167,62 @@ def test_a_client_that_goes_away_stops_its_request(serve: Serve) -> None:
 
     asyncio.run(leave())
     assert stopped == ["stopped"]
+
+
+MANY = 50_000
+KEYS = {f"k{i}": 0 for i in range(MANY)}
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (llamacpp.InfillBody, {"stop": [1] * MANY}),
+        (llamacpp.InfillBody, {"stop": ["x"] * MANY}),
+        (llamacpp.InfillBody, {"response_fields": [1] * MANY}),
+        (llamacpp.TokensBody, {"tokens": [{}] * MANY}),
+        (openai.Body, {"prompt": "", "stop": [1] * MANY}),
+        (mistral.Body, {"prompt": "", "stop": [1] * MANY}),
+        (ollama.GenerateBody, {"options": {"stop": [1] * MANY}}),
+        (inception.RewriteBody, {"messages": [1] * MANY}),
+        (CompleteBody, {"text": "", "start": 0, **KEYS}),
+        (CompleteBody, {"text": "", "start": 0, "extra": [{"path": "", "text": "", "source": "open", **KEYS}]}),
+        (CompleteBody, {"text": "", "start": 0, "extra": [1] * MANY}),
+        (CompleteBody, {"text": "", "start": 0, "stop": [1] * MANY}),
+        (EditBody, {"text": "", "blocks": [[0] * MANY], "task": "fix"}),
+        (EditBody, {"text": "", "blocks": [0] * MANY, "task": "fix"}),
+    ],
+    ids=str,
+)
+def test_a_body_that_is_wrong_all_over_is_given_up_at_once(body: type[BaseModel], value: dict[str, Any]) -> None:
+    """To find all that is wrong with a body of a megabyte takes a minute, in which nobody else is answered."""
+    with pytest.raises(ValidationError) as found:
+        body.model_validate(value)
+    assert found.value.error_count() < 20
+
+
+def test_nothing_in_a_line_ends_it() -> None:
+    """Clients that split a stream by Unicode's rules for lines see whole messages."""
+    text = "a\x85b\u2028c\u2029d\x0be\x0cf\x1cg\r\n"
+    line = compact({"text": text}).decode()
+    assert len(line.splitlines()) == 1
+    assert json.loads(line) == {"text": text}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/generate", {"prompt": "x", "format": "q" * 100_000}),
+        ("/v1/completions", {"segments": {"prefix": "x"}, "mode": "q" * 100_000}),
+    ],
+)
+def test_an_error_does_not_repeat_what_is_long(serve: Serve, path: str, body: dict[str, Any]) -> None:
+    answer = serve().post(path, json=body)
+    assert answer.status_code == 400
+    assert len(answer.content) < 500
+
+
+@pytest.mark.parametrize("path", ["/", "/api/version", "/api/tags"])
+def test_probes_without_a_body(serve: Serve, path: str) -> None:
+    served = serve()
+    assert served.request("HEAD", path).status_code == 200
+    assert served.request("HEAD", path).content == b""

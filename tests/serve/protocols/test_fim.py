@@ -83,6 +83,12 @@ def test_a_suffix_of_its_own_leaves_the_prompt_as_it_is() -> None:
     assert locate(prompt, "c") == Hole(prompt, "c")
 
 
+def test_an_end_that_is_a_tag_is_text() -> None:
+    assert locate("<ul><li><s>old", "</s>") == Hole("<ul><li><s>old", "</s>")
+    assert locate("<s>def f():", "</s>") == Hole("<s>def f():", "")
+    assert locate("def f():", "</s>") == Hole("def f():", "")
+
+
 @pytest.mark.parametrize("start", ["<s>", "<bos>", "<｜begin▁of▁sentence｜>"])
 def test_a_token_that_begins_every_text_is_no_part_of_it(start: str) -> None:
     assert parse(start + FORMATS["qwen"].format(prefix="a", suffix="b")) == Hole("a", "b")
