@@ -15,6 +15,7 @@ from tree_sitter import Node, Parser, Point, Tree
 from assistant.slips import WORD, slips
 from infill import languages
 from infill.brackets import CLOSER, unmatched
+from infill.syntax import worse
 
 LARGEST = 300_000
 """Characters; nothing is looked for in a longer text: a parser lets nothing else run meanwhile."""
@@ -74,7 +75,7 @@ class Broken:
         spans = [(self._line(one.start), self._line(max(one.end - 1, one.start)), one) for one in self.faults]
         near = [(max(top - last, first - bottom, 0), one) for top, bottom, one in spans]
         found = [(apart, one.end - one.start, one.start, one) for apart, one in near if apart <= 1]
-        return min(found)[-1] if found else None
+        return min(found, key=lambda one: one[:-1])[-1] if found else None
 
     def mended(self, fault: Fault, at: int) -> Mending | None:
         """The smallest edit by rule that leaves the fewest errors, fewer than there are; None where there is none.
@@ -302,6 +303,11 @@ class Broken:
     def _unit(self) -> str:
         found = re.search(r"^(\t| {2,8})\S", self.text, re.MULTILINE)
         return found.group(1) if found else "    "
+
+
+def breaks(before: str, after: str, language: str | None, filename: str | None = None) -> bool:
+    """Whether a text is broken that was whole, or more broken than it was."""
+    return worse(before, after, languages.resolve(language, filename, before))
 
 
 _ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))

@@ -184,10 +184,14 @@ class Filling:
         if hole is None:
             raise RequestError(f"{self.title!r} does not apply here; put the cursor on what is to be written")
         before, behind = place.text[: hole.start] + hole.lead, hole.tail + place.text[hole.end :]
-        result = await work.ask(_request(place, before, behind))
+        result = await work.ask(_request(place, before, behind, n=3))
         if not result.completions:
             raise RequestError(f"the model has nothing to write here: {result.reason}")
-        return (Edit(hole.start, hole.end, hole.lead + result.completions[0].text + hole.tail),)
+        for one in result.completions:
+            edit = Edit(hole.start, hole.end, hole.lead + one.text + hole.tail)
+            if edit.text != place.text[hole.start : hole.end] and await asyncio.to_thread(_is_sound, place, edit):
+                return (edit,)
+        raise RequestError("nothing that the model would write here leaves the file whole")
 
 
 @dataclass(frozen=True)
@@ -350,6 +354,15 @@ def blocks(place: Place) -> tuple[tuple[int, int], ...]:
         # A selection that ends at the beginning of a line does not reach into it.
         found = text.whole(first, place.text.count("\n", 0, max(place.end - 1, place.start)) + 1)
     return tuple((one.start, one.end) for one in found)
+
+
+def _is_sound(place: Place, edit: Edit) -> bool:
+    """Whether the file is a program with it where it was one: an answer while typing may end with a block to come, an
+    edit may not."""
+    from assistant.mend import breaks  # noqa: PLC0415 (parsers come in with it)
+
+    after = place.text[: edit.start] + edit.text + place.text[edit.end :]
+    return not breaks(place.text, after, place.language, place.filename)
 
 
 @lru_cache(maxsize=2)
@@ -517,6 +530,9 @@ def _behind_docstring(lines: list[_Line]) -> tuple[list[_Line], _Line | None]:
     if opening is None:
         return [line for line in lines[found:] if not line.is_blank], None
     quote = opening.group(1)
+    close = first.find(quote, opening.end())
+    if close >= 0 and first[close + len(quote) :].split("#")[0].strip():  # the beginning of an expression
+        return [line for line in lines[found:] if not line.is_blank], None
     last = (
         found
         if first.endswith(quote) and len(first) >= opening.end() + len(quote)

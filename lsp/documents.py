@@ -72,7 +72,10 @@ class Document:
     @cached_property
     def path(self) -> str:
         """The path in the URI: a label, which is not opened."""
-        return unquote(urlsplit(self.uri).path)
+        try:
+            return unquote(urlsplit(self.uri).path)
+        except ValueError:  # a bracket where a host should be
+            return unquote(self.uri)
 
     @cached_property
     def _rows(self) -> list[int]:

@@ -4,6 +4,7 @@ A request about suggestions is always answered with a list, an empty one where t
 an error would leave an old suggestion on the screen. Why there is nothing is said once.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,13 +17,15 @@ from assistant.types import Caller, CompletionRequest, CompletionResult, EditReq
 from lsp.actions import ACTIONS, Action, Edit, Place
 from lsp.convert import code_points
 from lsp.documents import Document
-from lsp.protocol import CONTENT_MODIFIED, FAILED, asked_about, log, work_token
+from lsp.protocol import CONTENT_MODIFIED, FAILED, LARGEST, asked_about, log, work_token
 from lsp.session import Session
 from lsp.suggest import Question, Suggestion, label, sendable
 from lsp.work import Work
 
 ACCEPTED = "hone.accepted"
 RUN = "hone.run"
+LONE_RETURN = re.compile(r"\r(?!\n)")
+"""A line's end for editors and Python, and none for parsers: what is edited by lines would be another line."""
 
 
 # Suggestions.
@@ -167,7 +170,7 @@ async def inline_edit(session: Session, params: object) -> dict[str, Any]:
     cursor = 0
     where = params.get("position") if isinstance(params, Mapping) else None
     if isinstance(where, Mapping) and all(isinstance(where.get(one), int) for one in ("line", "character")):
-        cursor = document.offset(types.Position(max(where["line"], 0), max(where["character"], 0)))
+        cursor = document.offset(_position(where))
     found = await session.next_edits(document, cursor)
     if not found or not session.documents.is_current(document):
         session.statistics.count("edit_quiet", document.language_id)
@@ -194,6 +197,8 @@ async def inline_edit(session: Session, params: object) -> dict[str, Any]:
 async def code_action(session: Session, params: types.CodeActionParams) -> list[types.CodeAction]:
     document = asked_about.get()
     if document is None or not session.options.enabled or session.context.denied(document) is not None:
+        return []
+    if LONE_RETURN.search(document.text):
         return []
     session.context.diagnosed(document, params.context.diagnostics)
     start, end = sorted((document.offset(params.range.start), document.offset(params.range.end)))
@@ -274,6 +279,8 @@ async def run_action(session: Session, *arguments: Any) -> dict[str, Any]:
         chosen = _chosen(session, arguments[0] if arguments else None)
         edit = await _edit(session, chosen, work_token.get())
     answer = await session.workspace_apply_edit_async(types.ApplyWorkspaceEditParams(edit, label=chosen.action.title))
+    if not isinstance(answer, types.ApplyWorkspaceEditResult):
+        raise _refused("the editor does not say whether it has applied the edit")
     return {"applied": answer.applied, "reason": answer.failure_reason}
 
 
@@ -298,6 +305,8 @@ def _chosen(session: Session, data: object) -> _Chosen:
         raise _stale()
     if (reason := session.context.denied(document)) is not None:
         raise _refused(reason)
+    if LONE_RETURN.search(document.text):
+        raise _refused("the document has carriage returns alone for line ends; give it others first")
     start, end = _place_of(document, data)
     return _Chosen(action, document, _place(session, document, start, end, given=data))
 
@@ -316,7 +325,7 @@ def _position(value: object) -> types.Position:
     if isinstance(value, Mapping):
         line, character = value.get("line"), value.get("character")
         if isinstance(line, int) and isinstance(character, int):
-            return types.Position(max(line, 0), max(character, 0))
+            return types.Position(*(min(max(one, 0), LARGEST) for one in (line, character)))
     raise _refused("the command needs a range or a position: {line, character}")
 
 

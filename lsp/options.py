@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from assistant.types import SOURCES
+from assistant.workspace.secrets import check_glob
 
 SECTION = "hone"
 EAGERNESS = {"low": 0.3, "medium": 0.1, "high": 0.0}
@@ -86,6 +87,8 @@ def _globs(value: object) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
         raise ValueError
+    for one in value:
+        check_glob(one)
     return tuple(value)
 
 

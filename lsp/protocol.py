@@ -1,6 +1,8 @@
 """Where pygls's protocol is made strict: every request gets one answer, whatever order things come in.
 
 - A request that cannot be read, one before ``initialize`` and one after ``shutdown`` are answered with an error.
+- Only a message itself is read as one, not every object in it; an answer of the client's that cannot be read is a
+  failure for who waits for it.
 - Documents are kept by ``lsp.documents``, since pygls's workspace breaks lines at more characters than editors do.
 - A request sees the document as it was when the request arrived: it is looked up before the handler's task begins.
 - A suggestion for a document that changed between its handler's end and its sending is not sent, but an empty list is.
@@ -9,14 +11,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
+from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled, PyglsError
 from pygls.protocol import LanguageServerProtocol, lsp_method
 from pygls.protocol.json_rpc import RPCMessage, RPCNotification, RPCRequest
 
@@ -24,6 +26,10 @@ from lsp.documents import Document, Documents
 from lsp.history import Change
 
 NOT_INITIALIZED, INVALID_REQUEST, CONTENT_MODIFIED, FAILED = -32002, -32600, -32801, -32803
+REFUSED = (PyglsError, JsonRpcException)
+"""What a request to the client ends with where it is answered with an error, or not in the form of an answer."""
+LARGEST = 2**31 - 1
+"""Of the protocol's unsigned integers."""
 log = logging.getLogger("hone.lsp")
 
 INLINE_EDIT = "textDocument/copilotInlineEdit"
@@ -89,6 +95,15 @@ class Protocol(LanguageServerProtocol):
 
     # The end.
 
+    @lsp_method(types.SHUTDOWN)
+    def lsp_shutdown(self, *_: Any) -> Generator[Any, Any, None]:
+        """Cancels what runs; that ends requests, and they are forgotten meanwhile."""
+        yield from ()
+        for msg_id, future in list(self._request_futures.items()):
+            if msg_id != self.msg_id and not future.done():
+                future.cancel()
+        self._shutdown = True
+
     @lsp_method(types.EXIT)
     def lsp_exit(self, *args: Any) -> Any:
         if self.on_exit is not None:
@@ -98,18 +113,39 @@ class Protocol(LanguageServerProtocol):
     # Requests.
 
     def structure_message(self, data: dict[str, Any]) -> Any:
-        beyond = data.get("method") in BEYOND and "jsonrpc" in data
-        params = data.pop("params", None) if beyond else None
+        """The reader calls it for each object of a message, from the inside out; only the outermost is read."""
+        return data
+
+    def _read(self, data: dict[str, Any]) -> Any:
+        """A message that may be handled; None for one that was answered already, or is none.
+
+        Raises:
+            JsonRpcException: it cannot be read; who waits for it knows.
+        """
+        method, is_request = data.get("method"), "id" in data and "method" in data
+        if is_request and (data.get("jsonrpc") != "2.0" or not isinstance(method, str)):
+            return self._refuse(data["id"], INVALID_REQUEST, "no request of JSON-RPC 2.0")
+        beyond = isinstance(method, str) and method in BEYOND
+        params = data.get("params")
+        if data.get("error", ...) is None:  # beside a result
+            del data["error"]
+        if method == types.TEXT_DOCUMENT_DID_CHANGE:
+            _complete(params)
         try:
             message = super().structure_message({**data, "params": None} if beyond else data)
         except JsonRpcException as error:
-            if "id" in data and "method" in data:
+            if is_request:
                 self._send_response(data["id"], error=error.to_response_error())
+            elif "id" in data:
+                unread = types.ResponseError(FAILED, "the client's answer cannot be read")
+                self._handle_response(data["id"], error=unread)
             raise
+        if is_request and not isinstance(message, RPCRequest):
+            return self._refuse(data["id"], INVALID_REQUEST, f"{method} is no request")
         if beyond:
             message.params = params
-        if "jsonrpc" in data and "id" in data and "method" in data:
-            self._note_version(data["id"], params if beyond else data.get("params"))
+        if is_request:
+            self._note_version(data["id"], params)
         return message
 
     def _note_version(self, msg_id: int | str, params: object) -> None:
@@ -121,7 +157,12 @@ class Protocol(LanguageServerProtocol):
         if isinstance(token, str | int):
             self._tokens[msg_id] = token
 
-    def handle_message(self, message: RPCMessage) -> None:
+    def handle_message(self, message: RPCMessage | dict[str, Any]) -> None:
+        if not isinstance(message, dict) or "jsonrpc" not in message:
+            log.warning("what came is no message")
+            return None
+        if (message := self._read(message)) is None:
+            return None
         method = getattr(message, "method", None)
         if isinstance(message, RPCRequest):
             if self._shutdown:
@@ -150,6 +191,17 @@ class Protocol(LanguageServerProtocol):
         work_token.set(self._tokens.pop(msg_id, None))
         asked_about.set(document)  # in the context of this message, which the handler's task inherits
         super()._handle_request(msg_id, method_name, params)
+
+    def _execute_handler(
+        self, msg_id: int | str, handler: Any, callback: Callable[[Any], None], args: Any = None, kwargs: Any = None
+    ) -> None:
+        """As pygls does it, but what is done is forgotten, whoever asked for it."""
+
+        def done(future: Any) -> None:
+            self._request_futures.pop(msg_id, None)
+            callback(future)
+
+        super()._execute_handler(msg_id, handler, done, args, kwargs)
 
     @contextlib.contextmanager
     def stoppable(self) -> Iterator[None]:
@@ -186,3 +238,18 @@ class Protocol(LanguageServerProtocol):
         if document is not None and error is None and not self.documents.is_current(document):
             result = NOTHING[method]()
         super()._send_response(msg_id, result, error)
+
+
+def _complete(params: object) -> None:
+    """Makes changes of a document what they should be: a range of null is none, and a text is a text.
+
+    Raises:
+        JsonRpcException: one has no text.
+    """
+    changes = params.get("contentChanges") if isinstance(params, dict) else None
+    for change in changes if isinstance(changes, list) else ():
+        if isinstance(change, dict):
+            if not isinstance(change.get("text"), str):
+                raise JsonRpcException("a change of a document has no text", INVALID_REQUEST)
+            if change.get("range", ...) is None:
+                del change["range"]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from typing import Protocol as Seam
 
 from lsprotocol import types
-from pygls.exceptions import PyglsError
 from pygls.lsp.server import LanguageServer
 
 from assistant import __version__
@@ -22,7 +21,7 @@ from lsp.documents import Document, Documents
 from lsp.history import Change, History, Span
 from lsp.kept import Kept
 from lsp.options import SECTION, Options, read_options
-from lsp.protocol import DID_CHANGE_STATUS, Protocol, log
+from lsp.protocol import DID_CHANGE_STATUS, REFUSED, Protocol, log
 from lsp.suggest import Complete, Counting, Suggester, Uncounted
 from lsp.window import Windows
 from lsp.workspace import Workspace
@@ -209,7 +208,7 @@ class Session(LanguageServer):
             items = [types.ConfigurationItem(section=SECTION)]
             try:
                 answer = await self.workspace_configuration_async(types.ConfigurationParams(items))
-            except PyglsError as error:
+            except REFUSED as error:
                 log.warning("the client does not tell its configuration: %s", type(error).__name__)
             else:
                 values, path = (answer[0] if answer else None), SECTION
@@ -324,7 +323,7 @@ class Waiting:
         progress, token = self._session.work_done_progress, f"hone-{uuid.uuid4().hex}"
         try:
             await progress.create_async(token)
-        except PyglsError as error:
+        except REFUSED as error:
             log.warning("the client shows no progress: %s", type(error).__name__)
             return
         progress.begin(token, types.WorkDoneProgressBegin(title="Hone", message=what))

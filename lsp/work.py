@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from lsprotocol import types
-from pygls.exceptions import PyglsError
 
 from assistant.types import CompletionRequest, CompletionResult, EditRequest, EditResult
-from lsp.protocol import log
+from lsp.protocol import REFUSED, log
 from lsp.session import Session
 
 PATIENCE_S = 0.5
@@ -73,7 +72,7 @@ class Work:
         token = f"hone-{uuid.uuid4().hex}"
         try:
             await self._session.work_done_progress.create_async(token)
-        except PyglsError as error:
+        except REFUSED as error:
             log.warning("the client shows no progress: %s", type(error).__name__)
             return
         self._token = token

@@ -7,6 +7,7 @@ only read. Nothing heavy is imported before the client is there.
 
 import asyncio
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -19,14 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
-from pygls.exceptions import PyglsError
 from pygls.uris import to_fs_path
 
 import assistant
 from assistant.types import Snippet
 from assistant.workspace.secrets import denied_by
 from lsp.documents import Document
-from lsp.protocol import log
+from lsp.protocol import REFUSED, log
 
 if TYPE_CHECKING:
     from assistant.workspace.gate import Gate
@@ -160,7 +160,8 @@ class Workspace:
             place = Path(name)
             if root is not None and not place.is_absolute():
                 return root.gate.path(name)
-            return self._gate_of(place).path(place) if place.is_absolute() else denied_by(name, self._exclude)
+            is_file = place.is_absolute() and _is_possible(name)
+            return self._gate_of(place).path(place) if is_file else denied_by(name, self._exclude)
 
         edits: list[Edited] = []
         if "recent" in sources:
@@ -262,7 +263,7 @@ class Workspace:
         registration = types.Registration("hone-files", types.WORKSPACE_DID_CHANGE_WATCHED_FILES, options)
         try:
             await self._session.client_register_capability_async(types.RegistrationParams([registration]))
-        except PyglsError as error:
+        except REFUSED as error:
             log.warning("the client does not tell of changed files: %s", type(error).__name__)
         else:
             self._is_told = True
@@ -473,17 +474,27 @@ def _real(path: Path) -> Path:
 
 
 def _fs_path(uri: str) -> Path | None:
-    """None for what is not a file, or none that can be here: on another host, or with half a character in its name."""
+    """None for what is not a file, or none that can be here: on another host, or of a name that no system takes."""
     if not uri.startswith("file:"):
         return None
-    path = to_fs_path(uri)
-    if path is None or (os.name != "nt" and path.startswith("//")):
-        return None
     try:
-        os.fsencode(path)
-    except UnicodeEncodeError:
+        path = to_fs_path(uri)
+    except ValueError:  # no address
+        return None
+    if path is None or (os.name != "nt" and path.startswith("//")) or not _is_possible(path):
         return None
     return Path(path)
+
+
+def _is_possible(path: str) -> bool:
+    """Whether there may be such a file: a name can be too long, or hold half a character or a NUL."""
+    try:
+        os.lstat(path)
+    except ValueError:
+        return False
+    except OSError as error:
+        return error.errno not in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+    return True
 
 
 def _below(root: Root | None, path: Path) -> str:

@@ -43,6 +43,14 @@ def denied_by(path: str, globs: tuple[str, ...] = ()) -> str | None:
     return next((glob for glob in (*DENIED, *globs) if glob.strip(" /") and _pattern(glob).search(plain)), None)
 
 
+def check_glob(glob: str) -> None:
+    """Raises ``ValueError``: the glob has no meaning."""
+    try:
+        _pattern(glob)
+    except re.error as error:
+        raise ValueError(f"{glob!r} is no glob: {error}") from error
+
+
 @lru_cache(maxsize=1024)
 def _pattern(glob: str) -> re.Pattern[str]:
     return re.compile(f"^(?:.*/)?{_ending(glob)}", re.DOTALL)

@@ -55,6 +55,8 @@ class Editor:
         """Requests of the server."""
         self.configuration: Any = None
         self.applied: list[Any] = []
+        self.replies: dict[str, dict[str, Any]] = {}
+        """By method: what is answered instead, be it an answer or not."""
         self.watch: Callable[[dict[str, Any]], None] = lambda _: None
         """In memory: told each message at the moment in which the server sends it."""
 
@@ -69,7 +71,8 @@ class Editor:
                     future.set_result(message["result"])
         elif "id" in message:
             self.asked.append((message["method"], message["params"]))
-            self._send({"jsonrpc": "2.0", "id": message["id"], "result": self._answer(message)})
+            reply = self.replies.get(message["method"], {"result": self._answer(message)})
+            self._send({"jsonrpc": "2.0", "id": message["id"], **reply})
         else:
             self.notes.append((message["method"], message["params"]))
 

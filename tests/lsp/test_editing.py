@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from assistant.rules import by_rule
+from assistant.rules import Ruled, by_rule
 from assistant.service import Assistant
 from assistant.types import TASKS, Caller, EditRequest, EditResult
 from infill.engine import Infiller
@@ -78,7 +78,12 @@ def test_offered_where_the_model_can_or_rules_find_something(
 
 def test_a_cursor_that_moves_about_has_rules_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[EditRequest] = []
-    monkeypatch.setattr("assistant.rules.by_rule", lambda request: (tried.append(request), by_rule(request))[1])
+
+    def watched(request: EditRequest) -> Ruled:
+        tried.append(request)
+        return by_rule(request)
+
+    monkeypatch.setattr("assistant.rules.by_rule", watched)
     source = SOURCE.replace("add", "add_all")  # no other test asks about it
 
     def is_offered(at: int, text: str = source) -> bool:

@@ -259,3 +259,216 @@ def test_a_crowd_of_cancels_for_nothing() -> None:
         assert editor.answers[number] == 1
 
     run(work)
+
+
+FILL = {"action": "completeBody", "uri": URI, "position": {"line": 0, "character": 0}}
+NO = {"error": {"code": -32601, "message": "no"}}
+
+
+def run_command(editor: Editor, **data: Any) -> tuple[int, "asyncio.Future[Any]"]:
+    return editor.begin("workspace/executeCommand", command="hone.run", arguments=[FILL | data])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"method": ["x"]}, {"method": {"name": "x"}}, {"jsonrpc": "2.0"},
+     {"jsonrpc": "2.0", "id": 77, "method": "textDocument/hover", "params": 5}],
+)  # fmt: skip
+def test_what_is_inside_of_a_message_is_no_message(data: dict[str, Any]) -> None:
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: []))
+        await editor.start()
+        editor.open("x = (\n")
+        here = {"start": {"line": 0, "character": 1}, "end": {"line": 0, "character": 1}}
+        found = await editor.request(
+            "textDocument/codeAction", textDocument={"uri": URI}, range=here,
+            context={"diagnostics": [{"range": here, "message": "x", "data": data}]},
+        )  # fmt: skip
+        assert found[0]["title"] == "Fix this syntax error"
+        assert editor.answers[77] == 0
+
+    run(work)
+
+
+@pytest.mark.parametrize("method", ["textDocument/didOpen", "workspace/didChangeConfiguration", "$/cancelRequest"])
+def test_a_notification_that_asks_is_refused(method: str) -> None:
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: []))
+        await editor.start()
+        with pytest.raises(RequestFailedError, match=r"no request|-326"):
+            await editor.request(method, textDocument={"uri": URI, "languageId": "x", "version": 1, "text": ""}, id=1)
+
+    run(work)
+
+
+@pytest.mark.parametrize("method", ["workspace/configuration", "client/registerCapability"])
+@pytest.mark.parametrize("reply", [NO, {"result": 5}, {"error": 5}, {}], ids=str)
+def test_a_client_that_refuses_is_served(method: str, reply: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        editor, session = in_memory(Script(lambda _: ["1"]))
+        editor.replies[method] = reply
+        watching = {"didChangeWatchedFiles": {"dynamicRegistration": True}, "configuration": True}
+        await editor.start({**MODERN, "workspace": watching}, {"debounceMs": 0, "ahead": False})
+        await until(lambda: method in [asked for asked, _ in editor.asked], "the question")
+        editor.notify("workspace/didChangeConfiguration", settings={"hone": {"maxTokens": 33}})
+        editor.open("x = \n")
+        assert [one["insertText"] for one in await editor.inline(0, 4)] == ["1"]
+        await asyncio.sleep(0.05)
+        assert session.options.max_tokens == (33 if method == "workspace/configuration" and reply else 64)
+
+    run(work)
+    assert "never retrieved" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [NO, {"result": None}, {"result": 5}, {"result": {}}, {"result": []}, {"error": {"code": "x"}}, {"error": 5}, {},
+     {"error": None, "result": {"applied": True}}],
+    ids=str,
+)  # fmt: skip
+def test_a_command_is_answered_whatever_becomes_of_its_edit(reply: dict[str, Any]) -> None:
+    async def work() -> None:
+        editor, session = in_memory(Script(lambda _: ["return 1"]))
+        editor.replies["workspace/applyEdit"] = reply
+        await editor.start()
+        editor.open("def f():\n    pass\n")
+        number, answer = run_command(editor)
+        if "applied" in str(reply):
+            assert (await asyncio.wait_for(answer, 10))["applied"]
+        else:
+            with pytest.raises(RequestFailedError):
+                await asyncio.wait_for(answer, 10)
+        assert editor.answers[number] == 1
+        assert not session.protocol._request_futures
+
+    run(work)
+
+
+def test_what_was_refused_is_forgotten() -> None:
+    async def work() -> None:
+        editor, session = in_memory(Script(lambda _: []))
+        await editor.start()
+        editor.open("x = 1\n")
+        for _ in range(20):
+            with pytest.raises(RequestFailedError):
+                await run_command(editor, action="fixSyntax")[1]
+        assert not session.protocol._request_futures
+
+    run(work)
+
+
+def test_shut_down_while_a_command_waits() -> None:
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: ["return 1"], delay=5.0))
+        await editor.start()
+        editor.open("def f():\n    pass\n")
+        number, answer = run_command(editor)
+        await asyncio.sleep(0.05)
+        assert await editor.request("shutdown") is None
+        with pytest.raises(RequestFailedError):
+            await asyncio.wait_for(answer, 10)
+        assert editor.answers[number] == 1
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["file:///" + "d" * 300 + "/a.py", "file:///a%00b/c.py", "file://[abc/a.py", "file:///" + "e/" * 3000 + "a.py"],
+)
+def test_an_odd_document_leaves_others_alone(uri: str) -> None:
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: ["1"]))
+        await editor.start(options={"debounceMs": 0, "ahead": False})
+        editor.open("y = \n", uri)
+        editor.open("x = \n")
+        assert len(await editor.inline(0, 4)) == 1
+        assert isinstance(await editor.inline(0, 4, uri), list)
+        here = {"start": {"line": 0, "character": 1}, "end": {"line": 0, "character": 1}}
+        ask = {"range": here, "context": {"diagnostics": []}}
+        assert isinstance(await editor.request("textDocument/codeAction", textDocument={"uri": uri}, **ask), list)
+        far = {"line": 2**40, "character": 2**40}
+        assert await editor.request(
+            "textDocument/copilotInlineEdit", textDocument={"uri": URI, "version": 1}, position=far
+        ) == {"edits": []}
+
+    run(work)
+
+
+def test_a_change_without_a_text_changes_nothing() -> None:
+    async def work() -> None:
+        editor, session = in_memory(Script(lambda _: []))
+        await editor.start()
+        editor.open("x = 1\n")
+        identifier = {"uri": URI, "version": 2}
+        editor.notify("textDocument/didChange", textDocument=identifier, contentChanges=[{"text": None}])
+        assert [one.text for one in session.documents] == ["x = 1\n"]
+        editor.notify("textDocument/didChange", textDocument=identifier, contentChanges=[{"range": None, "text": "y"}])
+        assert [one.text for one in session.documents] == ["y"]
+
+    run(work)
+
+
+@pytest.mark.parametrize("text", ["x = 1\ry = 2\r", "def f():\n    x = 1\r    return x\n"])
+def test_lines_that_end_as_no_parser_thinks_are_not_edited(text: str) -> None:
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: ["1"]))
+        await editor.start()
+        editor.open(text)
+        for line in (0, 1):
+            here = {"line": line, "character": 3}
+            found = await editor.request(
+                "textDocument/codeAction", textDocument={"uri": URI}, range={"start": here, "end": here},
+                context={"diagnostics": []},
+            )  # fmt: skip
+            assert found == []
+            with pytest.raises(RequestFailedError, match="carriage returns"):
+                await run_command(editor, action="fixSyntax", position=here)[1]
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("def f(x):\n    pass\n", 1), ("for i in range(3):\n    pass\n", 1), ("def f(x):\n    '''doc'''\n", 1)],
+)
+@pytest.mark.parametrize("answer", ["def f(x):", "pass", "# nothing"])
+def test_what_is_filled_leaves_a_program(text: str, line: int, answer: str) -> None:
+    """A header without its body is an answer while one types; as an edit it breaks the file."""
+
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: [answer]))
+        await editor.start()
+        editor.open(text)
+        for action in ("fillHole", "completeBody"):
+            try:
+                await run_command(editor, action=action, position={"line": line, "character": 5})[1]
+            except RequestFailedError:
+                continue
+        for edit in editor.applied:
+            (change,) = edit["documentChanges"][0]["edits"]
+            lines = text.splitlines(keepends=True)
+            ends = change["range"]
+            start, end = (
+                sum(map(len, lines[: ends[one]["line"]])) + ends[one]["character"] for one in ("start", "end")
+            )
+            made = text[:start] + change["newText"] + text[end:]
+            assert made != text
+            compile(made, "f.py", "exec")
+
+    run(work)
+
+
+def test_two_errors_of_one_line_are_told_apart() -> None:
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: []))
+        await editor.start()
+        editor.open('{"a": "' + "b" * 300, language="json")
+        here = {"line": 0, "character": 100}
+        found = await editor.request(
+            "textDocument/codeAction", textDocument={"uri": URI}, range={"start": here, "end": here},
+            context={"diagnostics": []},
+        )  # fmt: skip
+        assert [one["title"] for one in found] == ["Fix this syntax error"]
+
+    run(work)
