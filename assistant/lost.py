@@ -18,6 +18,8 @@ ERRORS = frozenset(
     name for name, one in vars(builtins).items() if isinstance(one, type) and issubclass(one, BaseException)
 )
 ERROR_NAME = re.compile(r"[A-Z]\w*(?:Error|Exception)$")
+SHOWS = re.compile(r"(?:Show|Report|Log|Print|Raise|Throw|Handle|Set|Get|On|Is|Has|Make|Add|Clear|Send)[A-Z]")
+"""Begins names of methods that do something with an error."""
 IDLE = (
     ast.Name, ast.Attribute, ast.Subscript, ast.BinOp, ast.BoolOp, ast.UnaryOp, ast.Compare, ast.JoinedStr, ast.Dict,
     ast.List, ast.Set, ast.Tuple, ast.Lambda, ast.IfExp, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,
@@ -29,7 +31,7 @@ LITERALS = (str, bytes, int, float, complex)
 TRIES = re.compile(r"_*(?:test|bench|time)")
 PROBES = re.compile(r"raises|suppress|assert|warns|catch")
 """In what is opened by ``with``: an expression in there is tried for what it does."""
-FIELD = re.compile(r"(?<!\{)\{([A-Za-z_][\w.]*(?:\[\w+\]|\(\))?)(?:![rsa])?(?::[^{}]*)?\}(?!\})")
+FIELD = re.compile(r"(?<![{$])\{([A-Za-z_][\w.]*(?:\[\w+\]|\(\))?)(?:![rsa])?(?::[^{}]*)?\}(?!\})")
 LATEX = re.compile(r"\\\w+\{")
 TEMPLATES = re.compile(
     r"format|template|pattern|route|path|url|compile|_$|gettext|trans|column|progress", re.IGNORECASE
@@ -86,11 +88,14 @@ def _function(around: Around) -> tuple[int, Function] | None:
 
 
 def _statements(known: Program, nodes: Iterable[tuple[ast.AST, Around]], places: Places) -> Iterator[Mending]:
-    coroutines = _coroutines(known.tree)
+    plain = _coroutines(known.tree.body)
     for node, around in nodes:
         if not isinstance(node, ast.Expr) or (found := _function(around)) is None:
             continue
         index, function = found
+        owner = around[index - 1]
+        methods = _coroutines(owner.body) if isinstance(owner, ast.ClassDef) else set[str]()
+        coroutines = {"asyncio.sleep", "anyio.sleep", *plain, *(f"self.{name}" for name in methods)}
         word = _word(node, around[index:], function, known.text, coroutines)
         if word == "()":
             end = places.end_of(node)
@@ -108,7 +113,7 @@ def _word(node: ast.Expr, around: Around, function: Function, text: str, corouti
         is_lost = isinstance(function, ast.AsyncFunctionDef) and ast.unparse(value.func) in coroutines
         return "await " if is_lost else None
     is_tried = _is_tried(around, function) or any(isinstance(one, ast.Try) for one in around)
-    if not isinstance(value, IDLE) or is_tried or _fails(value):
+    if not isinstance(value, IDLE) or is_tried or _fails(value) or _acts(value, around):
         return None
     if _called(value, text):
         return "()"
@@ -118,15 +123,18 @@ def _word(node: ast.Expr, around: Around, function: Function, text: str, corouti
     given = any(isinstance(one, ast.Return) and one.value is not None for one in ast.walk(function))
     if isinstance(function.returns, ast.Constant) or not _ends(node, around):
         return None  # it returns None, or goes on
-    is_looked_up = isinstance(value, ast.Attribute | ast.Name) and not given and function.returns is None
+    is_looked_up = isinstance(value, ast.Attribute | ast.Name | ast.Subscript) and not given
+    is_looked_up = is_looked_up and function.returns is None
     return None if is_looked_up else "return "
 
 
 def _is_error(value: ast.expr, around: Around) -> bool:
     """An exception that is made, or the one that was caught, as it stands."""
     if isinstance(value, ast.Call):
-        name = last_name(value.func)
-        return isinstance(value.func, ast.Name | ast.Attribute) and (name in ERRORS or bool(ERROR_NAME.match(name)))
+        made, name = value.func, last_name(value.func)
+        of = made.value if isinstance(made, ast.Attribute) else made
+        is_plain = isinstance(of, ast.Name) and of.id not in ("self", "cls") and not SHOWS.match(name)
+        return is_plain and (name in ERRORS or ERROR_NAME.match(name) is not None)
     caught = {one.name for one in around if isinstance(one, ast.ExceptHandler)}
     return isinstance(value, ast.Name) and value.id in caught
 
@@ -140,6 +148,17 @@ def _is_tried(around: Around, function: Function) -> bool:
 def _fails(value: ast.expr) -> bool:
     """Whether it is written for its failure, as ``1 / 0``."""
     return all(isinstance(one, ast.Constant | ast.operator | ast.BinOp) for one in ast.walk(value))
+
+
+def _acts(value: ast.expr, around: Around) -> bool:
+    """Whether it may be there for what it does: ``a >> b`` of a pipeline, ``[f.close() for f in files]``, a comparison
+    in a ``with`` that records it."""
+    inside = list(ast.walk(value))
+    shifts = any(isinstance(one, ast.LShift | ast.RShift) for one in inside)
+    loops = isinstance(value, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp)
+    calls = loops and any(isinstance(one, ast.Call | ast.Await) for one in inside)
+    is_recorded = isinstance(value, ast.Compare) and any(isinstance(one, ast.With | ast.AsyncWith) for one in around)
+    return shifts or calls or is_recorded
 
 
 def _called(value: ast.expr, text: str) -> bool:
@@ -166,12 +185,10 @@ def _ends(node: ast.stmt, around: Around) -> bool:
     return False
 
 
-def _coroutines(tree: ast.Module) -> set[str]:
-    """What is awaited for sure where it is called as a statement, as ``self.close`` or ``work``."""
-    found = {"asyncio.sleep", "anyio.sleep"} | {one.name for one in tree.body if isinstance(one, ast.AsyncFunctionDef)}
-    methods = [one for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for one in node.body]
-    found |= {f"self.{one.name}" for one in methods if isinstance(one, ast.AsyncFunctionDef)}
-    return found - {f"self.{one.name}" for one in methods if isinstance(one, ast.FunctionDef)}
+def _coroutines(body: Sequence[ast.stmt]) -> set[str]:
+    """What is awaited for sure where it is called as a statement: functions of a module, or methods of a class."""
+    found = {one.name for one in body if isinstance(one, ast.AsyncFunctionDef)}
+    return found - {one.name for one in body if isinstance(one, ast.FunctionDef)}
 
 
 # --- is with a literal
@@ -226,8 +243,9 @@ def _is_formatted(roots: set[str], around: Around, text: str) -> bool:
     if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Mod):
         return False
     for one in around:
-        if isinstance(one, ast.Call) and any(
-            isinstance(other, ast.Dict) or last_name(other) in roots for other in one.args
+        if isinstance(one, ast.Call) and (
+            any(isinstance(other, ast.Dict) or last_name(other) in roots for other in one.args)
+            or any(other.arg is None or other.arg in roots for other in one.keywords)
         ):
             return False  # what fills them in comes along
         if isinstance(one, ast.Call) and TEMPLATES.search(ast.unparse(one.func)):
@@ -267,10 +285,24 @@ def _defaults(known: Program, places: Places) -> Iterator[Mending]:
 
 
 def _asks(statement: ast.stmt, name: str) -> bool:
-    """Whether ``name`` is asked for None, or replaced where it is."""
+    """Whether ``name`` is replaced where it is None."""
     for node in ast.walk(statement):
-        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and node.left.id == name:
-            right = node.comparators[0]
-            if isinstance(node.ops[0], ast.Is | ast.IsNot) and isinstance(right, ast.Constant) and right.value is None:
+        if isinstance(node, ast.If) and _is_none(node.test, name) and any(_binds(one, name) for one in node.body):
+            return True
+        if isinstance(node, ast.Assign) and _binds(node, name) and isinstance(node.value, ast.IfExp):
+            asked = node.value.test
+            if _is_none(asked, name) or _is_none(asked, name, ast.IsNot):
                 return True
     return False
+
+
+def _is_none(test: ast.expr, name: str, sign: type[ast.cmpop] = ast.Is) -> bool:
+    if not isinstance(test, ast.Compare) or not isinstance(test.left, ast.Name) or test.left.id != name:
+        return False
+    right = test.comparators[0]
+    return isinstance(test.ops[0], sign) and isinstance(right, ast.Constant) and right.value is None
+
+
+def _binds(statement: ast.stmt, name: str) -> bool:
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return any(isinstance(one, ast.Name) and one.id == name for one in targets)

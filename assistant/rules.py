@@ -5,17 +5,19 @@ request -> by_rule -> Ruled.request -> whoever edits -> Ruled.result
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from textwrap import dedent
 
 from assistant.errors import CannotEditError
 from assistant.indents import reindented
 from assistant.lost import restored
 from assistant.mend import Broken, Mending
+from assistant.slips import keeps_words
 from assistant.spelling import respelt
 from assistant.stale import renamed
 from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit, applied
 from infill.languages import resolve
 from infill.minimal import minimal
-from infill.program import compiles
+from infill.program import compiles, parses
 
 RULED = ("fix", "rename")
 """The tasks that rules do, as far as they can."""
@@ -23,6 +25,8 @@ NO_MODEL = "looked at by rule alone: no model does this task"
 ERROR_LEFT = "left with a syntax error that no rule mends"
 MOST = 32
 """Errors that are mended in one request."""
+KINDS_OF_SLIPS = 2
+"""Different changes of a block, apart from its indentation."""
 Ask = Callable[[EditRequest, ShouldStop], EditResult]
 Span = tuple[int, int]
 
@@ -69,26 +73,79 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     text, blocks = request.text, request.blocks
     if request.task not in RULED:
         return Ruled(request, request, (False,) * len(blocks))
-    mended = 0
-    while True:
-        broken = Broken(text, request.language, request.filename)
-        is_python = resolve(request.language, request.filename, text) == "python"
+    is_python = resolve(request.language, request.filename, text) == "python"
+    is_fix = request.task == "fix"
+    is_program = is_python and compiles(text)
+    if is_fix and not is_program:
+        mended = _mended(request, should_stop, is_python=is_python)
+        text, blocks = _sober(request, mended, is_python=is_python)
         is_program = is_python and compiles(text)
-        is_fix = request.task == "fix"
-        steps: list[Mending] = []
-        if is_fix and mended < MOST and not should_stop():
-            is_wrong = is_python and not is_program
-            steps = (reindented(text, blocks)[::-1] if is_wrong else []) or _steps(broken, blocks, request)
-        if not steps and not broken.faults and is_program:
-            for find in (restored, respelt, renamed) if is_fix else (renamed,):
-                for one in reversed(find(text, blocks)):
-                    text, blocks = one.of(text), _moved(blocks, one)
+    for find in (restored, respelt, renamed) if is_fix else (renamed,):
+        for one in reversed(find(text, blocks)) if is_program else ():
+            text, blocks = one.of(text), _moved(blocks, one)
+    faults = Broken(text, request.language, request.filename).faults
+    left = tuple(any(start <= one.start < end for one in faults) for start, end in blocks)
+    return Ruled(request, replace(request, text=text, blocks=blocks), left)
+
+
+def _mended(request: EditRequest, should_stop: ShouldStop, *, is_python: bool) -> EditRequest:
+    """The request with errors of its syntax taken away, one after the other, as long as there are fewer."""
+    text, blocks = request.text, request.blocks
+    for _ in range(MOST):
+        if should_stop() or (is_python and compiles(text)):
+            break
+        steps = reindented(text, blocks)[::-1] if is_python else []
+        steps = steps or _steps(Broken(text, request.language, request.filename), blocks, request)
         if not steps:
-            left = tuple(any(start <= one.start < end for one in broken.faults) for start, end in blocks)
-            return Ruled(request, replace(request, text=text, blocks=blocks), left)
+            break
         for one in steps:
             text, blocks = one.of(text), _moved(blocks, one)
-        mended += 1
+    return replace(request, text=text, blocks=blocks)
+
+
+def _sober(request: EditRequest, mended: EditRequest, *, is_python: bool) -> tuple[str, tuple[Span, ...]]:
+    """The text of a request with what is right of its mending, and where the blocks are in it.
+
+    Errors become fewer on the way of a wrong mending, too: a parser that went astray is led on. So a block is mended
+    only where it is whole afterwards; what is not needed for that is taken back; what is left must look like a slip.
+    """
+
+    def is_whole(text: str, start: int, end: int) -> bool:
+        if is_python:
+            return compiles(text) or parses(dedent(text[start:end]))
+        faults = Broken(text, request.language, request.filename).faults
+        return not any(start <= one.start < end for one in faults)
+
+    text, blocks = request.text, list(request.blocks)
+    for index in range(len(blocks) - 1, -1, -1):
+        (start, end), (low, high) = blocks[index], mended.blocks[index]
+        old, new = text[start:end], mended.text[low:high]
+        if old == new:
+            continue
+        changes = minimal(old, new)
+        for one in sorted(changes, key=lambda change: -len(change[2])):
+            fewer = [other for other in changes if other != one]
+            made = _spliced(old, fewer)
+            if fewer and is_whole(text[:start] + made + text[end:], start, start + len(made)):
+                changes = fewer
+        made = _spliced(old, changes)
+        if _are_slips(old, changes) and is_whole(text[:start] + made + text[end:], start, start + len(made)):
+            text = text[:start] + made + text[end:]
+            moved = len(made) - len(old)
+            blocks[index:] = [(start, end + moved), *((a + moved, b + moved) for a, b in blocks[index + 1 :])]
+    return text, tuple(blocks)
+
+
+def _spliced(text: str, changes: Iterable[tuple[int, int, str]]) -> str:
+    for start, end, new in sorted(changes, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def _are_slips(text: str, changes: Sequence[tuple[int, int, str]]) -> bool:
+    """Whether changes are a few, or all of one kind, and leave the words as they are but for slips."""
+    kinds = {(text[start:end], new) for start, end, new in changes if (text[start:end] + new).strip()}
+    return len(kinds) <= KINDS_OF_SLIPS and all(keeps_words(text, *one) for one in changes)
 
 
 class Ruling:

@@ -99,6 +99,38 @@ def is_near(word: str, right: str) -> bool:
     return shorter[head : head + 2] == longer[head : head + 2][::-1] and shorter[head + 2 :] == longer[head + 2 :]
 
 
+def _decorates(line: str) -> bool:
+    return line.lstrip().startswith("@")
+
+
+def _common(a: Sequence[str], b: Sequence[str]) -> int:
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+
+
+def keeps_words(text: str, start: int, end: int, new: str) -> bool:
+    """Whether ``new`` for ``text[start:end]`` leaves the words of its lines as they are, but for slips: a parser takes
+    many a text for right in which a word is missing, or another one stands."""
+    first = text.rfind("\n", 0, start) + 1
+    stop = text.find("\n", end)
+    line = text[first : len(text) if stop < 0 else stop]
+    made = line[: start - first] + new + line[end - first :]
+    # A text that is documentation stays one, and a decorator too: without them much parses.
+    if any(made.count(sign) < line.count(sign) for sign in ('"""', "'''")) or _decorates(line) > _decorates(made):
+        return False
+    a, b = WORD.findall(line), WORD.findall(made)
+    head = _common(a, b)
+    tail = _common(a[head:][::-1], b[head:][::-1])
+    gone, come = a[head : len(a) - tail], b[head : len(b) - tail]
+    if "".join(gone) == "".join(come):  # a sign lost, or a space at a keyword
+        is_sign = new.strip() != "" and not any(quote in new for quote in OTHER)
+        return not gone or is_sign or any(word in KEYWORDS for word in (*gone, *come))
+    if not gone:
+        return all(word in KEYWORDS for word in come) and (made.rstrip().endswith(":") or come[0] not in BLOCKS)
+    if not come:  # written twice
+        return gone[0] in (*a[max(head - 1, 0) : head], *a[head + len(gone) : head + len(gone) + 1])
+    return len(gone) == len(come) == 1 and is_near(gone[0], come[0])
+
+
 def _lost_colon(line: str) -> Iterator[Slip]:
     """Behind the head of a block, of which this may be the last line."""
     end = len(line.rstrip())

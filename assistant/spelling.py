@@ -12,6 +12,7 @@ from assistant.bindings import BUILTINS, Places, Scope, Use, bound_in, program, 
 from assistant.mend import Mending
 from assistant.slips import is_near
 
+METHODS = frozenset(name for kind in (list, dict, set, str, bytes) for name in dir(kind) if not name.startswith("_"))
 LEAST = 3
 """Letters of a name; shorter ones are near to too many."""
 
@@ -42,6 +43,8 @@ def _meant(text: str, places: Places, use: Use) -> Mending | None:
         return _first_parameter(text, places, use.method)
     if is_member(text, use):
         return Mending(start, start, "self.")
+    if (at := _lost_dot(text, use)) is not None:
+        return Mending(start + at, start + at, ".")
     near = [name for name in use.bound if len(name) >= LEAST and is_near(wrong, name)]
     # Of what is not in the text, only with the same letters or one of them less: "text" is no misspelt "next".
     builtins = (name for name in BUILTINS - use.bound if len(name) >= LEAST)
@@ -54,6 +57,19 @@ def _meant(text: str, places: Places, use: Use) -> Mending | None:
     if len(bindings) == 1 and used:  # nobody uses it by that name: it is what is misspelt
         wrong, right, start = right, wrong, bindings[0]
     return Mending(start, start + len(wrong), right)
+
+
+def _lost_dot(text: str, use: Use) -> int | None:
+    """Where a name falls apart into one that is bound and an attribute that the text has elsewhere, or many values
+    have; None where it does not, or in several ways."""
+    wrong = use.node.id
+    found = [
+        at
+        for at in range(LEAST, len(wrong))
+        if wrong[:at] in use.bound
+        and (wrong[at:] in METHODS or re.search(rf"\.{re.escape(wrong[at:])}\b", text) is not None)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def is_member(text: str, use: Use) -> bool:

@@ -57,6 +57,19 @@ LEFT_ALONE = {
     "of something else": "def f(name):\n    return '{other}'\n",
     "braces of its own": "def f(name):\n    return '{{name}} {name}', '{name} {'\n",
     "true for both": "x is None or x is True or x is ...\n",
+    "a method that shows an error": "def f(self):\n    self.ReportError('no')\n    log.ShowError(1)\n    return 1\n",
+    "a pipeline": "def f(first, second):\n    first >> second\n",
+    "a loop that acts": "def f(files):\n    [one.close() for one in files]\n",
+    "a comparison that is recorded": "def f(q, column):\n    with q.where():\n        column == 3\n",
+    "an item that is looked up": "def f(config):\n    config['key']\n",
+    "filled in by its keywords": "def f(name):\n    return t('Hello {name}', name=name)\n",
+    "of a shell": "def f(home):\n    return run('echo ${home} > x')\n",
+    "a coroutine of another class": (
+        "class A:\n    async def close(self):\n        pass\n\n\n"
+        "class B(Base):\n    async def stop(self):\n        self.close()\n"
+    ),
+    "a default that is refused": "def f(a=[]):\n    if a is None:\n        raise ValueError\n    return len(a)\n",
+    "a default that is told from None": "def f(a=[]):\n    return [] if a is not None else 0\n",
     "a default that is taken": "def f(a=[]):\n    return a\n",
 }  # fmt: skip
 

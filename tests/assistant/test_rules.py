@@ -36,6 +36,17 @@ SLIPS = {
 }  # fmt: skip
 
 
+LEFT = {
+    "documentation that is not closed": (
+        'def f(a):\n    """Not closed.\n    return a\n\n\ndef other(a, delta):\n    """The sum (of both)."""\n'
+        "    return a + delta\n"
+    ),
+    "a line in another place": "class A:\n    @property\n    x = 1\n    def f(self) -> str:\n        return 'x'\n",
+    "lines that end as no parser thinks": "def f(a, b):\r    if a == b:\r        return 1\r    return a\r",
+}
+"""Where a parser is led on to many a text that is none of what was meant."""
+
+
 def request(text: str, *blocks: tuple[int, int], task: str = "fix") -> EditRequest:
     return EditRequest(text, task, blocks or ((0, len(text)),), language="python")
 
@@ -58,6 +69,28 @@ def test_slips_are_taken_back(name: str) -> None:
     assert all(one.ruled for one in found.edits)
     windows = wrong.replace("\n", "\r\n")
     assert by_rule(request(windows)).request.text == right.replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_where_no_slip_is_seen_nothing_is_changed(name: str) -> None:
+    assert by_rule(request(LEFT[name])).request.text == LEFT[name]
+
+
+def test_what_was_done_on_the_way_is_taken_back() -> None:
+    """Several heads without a colon: errors become fewer, too, with signs that are wrong."""
+    bodies = ["self.__class__ = RemoteError", "pass", "return {'a': a[1:]}", "del a"]
+    head = "def f(self, a: Dict[str, bytes]) -> NoReturn"
+    wrong, right = ("\n\n".join(f"{head}{end}\n    {body}\n" for body in bodies) for end in ("", ":"))
+    assert by_rule(request(wrong)).request.text in (right, wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("optsset(1)", "opts.set(1)"), ("optsappend(1)", "opts.append(1)")],
+)
+def test_a_lost_dot(wrong: str, right: str) -> None:
+    head = "def f(opts):\n    opts.set(2)\n    return "
+    assert by_rule(request(head + wrong + "\n")).request.text == head + right + "\n"
 
 
 WRONG = "def f(a)\n    return a.a\n\n\ndef g(b):\n    retrun b\n"
