@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
-from itertools import accumulate, islice
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +28,14 @@ TRIES = 96
 """How often it is asked in all."""
 LEVELS = 3
 """Statements around a change in which it is looked for, from the smallest outwards."""
-WIDER = frozenset({"length-test", "keys-call", "get-default", "old-super", "readlines"})
+WIDER = frozenset({"length-test", "keys-call", "get-default", "old-super", "readlines", "lost-cause", "key-lookup"})
 """Kinds that ask what stands around the statement that they change."""
+SCOPED = frozenset({"append-loop", "dict-loop", "set-loop", "sum-loop", "any-loop", "manual-counter"})
+"""Kinds that ask whether a name is used elsewhere in the function: it must be seen whole."""
+UNSURE = frozenset({"merged-dicts"})
+"""Kinds that mean the same of some values only: ``dict(a, **b)`` takes pairs for ``a``."""
+WHOLE = 20_000
+"""Characters of the longest function that is looked at whole."""
 LONGEST = 3000
 """Characters of the longest of them; of longer ones the head and the first statement are enough."""
 NEAR = 50_000
@@ -156,13 +162,16 @@ def _is_kept(text: str, at: int, change: _Change) -> bool:
 def _is_undone(head: str, tail: str, before: str, after: str) -> bool:
     """Whether damage makes ``head + before + tail`` of ``head + after + tail``."""
     text, wanted = head + after + tail, head + before + tail
-    kinds = [kind for kind in KINDS.values() if kind.group == GROUP]
+    kinds = [kind for kind in KINDS.values() if kind.group == GROUP and kind.name not in UNSURE]
     is_line = before.count("\n") == after.count("\n") <= 1
-    for level, block in enumerate(islice(_blocks(text, len(head), len(head) + len(after)), LEVELS)):
+    for level, (block, is_scope) in enumerate(_blocks(text, len(head), len(head) + len(after))):
         if level and is_line:
             kinds = [kind for kind in kinds if kind.name in WIDER]
-        if any(_gives(kind, np.random.default_rng(index), block, wanted) for index, kind in enumerate(kinds)):
+        asked = [kind for kind in kinds if (is_scope if kind.name in SCOPED else level < LEVELS)]
+        if any(_gives(kind, np.random.default_rng(index), block, wanted) for index, kind in enumerate(asked)):
             return True
+        if is_scope and level >= LEVELS - 1:
+            break
     return False
 
 
@@ -180,8 +189,9 @@ def _gives(kind: Kind, rng: np.random.Generator, block: Block, wanted: str) -> b
     return False
 
 
-def _blocks(text: str, start: int, end: int) -> Iterator[Block]:
-    """The statements around a place, whole lines, from the smallest outwards."""
+def _blocks(text: str, start: int, end: int) -> Iterator[tuple[Block, bool]]:
+    """The statements around a place, whole lines, from the smallest outwards; and whether each is a function or the
+    module, as a whole."""
     data = text.encode("utf-8", "surrogatepass")
     made = text[start:end]
     if made.strip():
@@ -190,7 +200,7 @@ def _blocks(text: str, start: int, end: int) -> Iterator[Block]:
         start, end = len(text[:start].rstrip()), len(text) - len(text[end:].lstrip()) + 1
     first, last = (len(text[:one].encode("utf-8", "surrogatepass")) for one in (start, end))
     node = python_parser().parse(data).root_node.descendant_for_byte_range(first, last)
-    seen = set[tuple[int, int]]()
+    seen = set[tuple[int, int, bool]]()
 
     def place(byte: int) -> int:
         return len(data[:byte].decode("utf-8", "surrogatepass"))
@@ -201,11 +211,12 @@ def _blocks(text: str, start: int, end: int) -> Iterator[Block]:
             high = place(node.end_byte)
             inner = node.child_by_field_name("definition") or node
             body = inner.child_by_field_name("body")
-            if high - low > LONGEST and body is not None and body.named_children:
+            is_scope = node.type in ("function_definition", "module") and high - low <= WHOLE
+            if not is_scope and high - low > LONGEST and body is not None and body.named_children:
                 high = place(body.named_children[0].end_byte)
             stop = text.find("\n", max(high - 1, 0))
             high = len(text) if stop < 0 else stop
-            if 0 < high - low <= LONGEST and (low, high) not in seen:
-                seen.add((low, high))
-                yield Block(text, low, high)
+            if 0 < high - low <= (WHOLE if is_scope else LONGEST) and (low, high, is_scope) not in seen:
+                seen.add((low, high, is_scope))
+                yield Block(text, low, high), is_scope
         node = node.parent

@@ -13,10 +13,12 @@ from model.damage.scan import (
     AND,
     ARITHMETIC,
     COMPARE,
+    COMPREHENSIONS,
     KEYWORDS,
     LOOSE,
     NOT,
     OR,
+    STATEMENTS,
     Node,
     Scan,
     items,
@@ -31,7 +33,8 @@ TABLE: Table = {}
 # ---------------------------------------------------------------------------------------------------- f-strings
 
 _PLAIN_F = re.compile(r"[fF]('''|\"\"\"|'|\")$")
-_PERCENT = re.compile(r"-?0?\d*(\.\d+)?[dfxXeEgG]$")
+_PERCENT = re.compile(r"0?\d*(\.\d+)?[feEgG]$")
+"""What says the same in both ways of formatting: "-" does not, and "d" takes no 3.7 in the new one."""
 _LOOSE_VALUES = {"expression_list", "pattern_list", "yield", "named_expression", "list_splat", "lambda"}
 Part = str | tuple[Node, str, str]
 """Text between the braces of an f-string, or a value with its conversion and format."""
@@ -188,8 +191,8 @@ def _asked(scan: Scan, node: Node) -> str | None:
     if method.type != "attribute" or scan.src(node.child_by_field_name("arguments")) != "()":
         return None
     name, base = scan.src(method.children[-1]), method.children[0]
-    if name in _ASKED:
-        return f"os.path.{_ASKED[name]}({_path_call(scan, base) or scan.src(base)})"
+    if name in _ASKED and (given := _path_call(scan, base)) is not None:  # a name may be a text's
+        return f"os.path.{_ASKED[name]}({given})"
     if scan.src(method) == "Path.cwd":
         return "Path(os.getcwd())"
     if scan.src(method) == "Path.home":
@@ -209,9 +212,9 @@ def _joined(scan: Scan, node: Node) -> str | None:
         return None
     if any("\n" in scan.src(part) or scan.src(part)[:1] == "*" for part in [left, *parts]):
         return None
-    base = _path_call(scan, left) or (
-        scan.src(left) if left.type != "parenthesized_expression" else scan.src(left)[1:-1]
-    )
+    base = _path_call(scan, left)
+    if base is None:
+        return None
     call = f"os.path.join({', '.join([base, *map(scan.src, parts)])})"
     opened = around.type == "argument_list" and scan.src(scan.parent(around).children[0]) == "open"
     return call if opened else f"Path({call})"
@@ -228,12 +231,21 @@ def open_read(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         named = all(entry.type == "keyword_argument" for entry in entries)
         if name not in {"read_text", "read_bytes"} or not named:
             continue
-        given = [_path_call(scan, base) or scan.src(base), *(['"rb"'] if name == "read_bytes" else [])]
+        if (path := _path_call(scan, base)) is None:
+            continue
+        given = [path, *(['"rb"'] if name == "read_bytes" else [])]
         return [scan.replace(node, f"open({', '.join([*given, *map(scan.src, entries)])}).read()")]
     return None
 
 
 # ---------------------------------------------------------------------------------------------------- literals
+
+
+def _is_bound(scan: Scan, name: str) -> bool:
+    """Whether the text makes something of its own of a builtin's name, or of one of ``typing``."""
+    own = rf"""(?mx) ^[ \t]*(?:class|def|async[ ]def)[ ]{name}\b | ^[ \t]*{name}[ ]?(?::[^=\n]+)?=[^=]
+        | \bdef[ ]\w+\([^)]*\b{name}\b[ ]?[,)=:] | \bfor[ ]{name}\b | \bas[ ]{name}\b"""
+    return re.search(own, scan.text) is not None
 
 
 def _at_run_time(scan: Scan, node: Node) -> bool:
@@ -246,7 +258,8 @@ def empty_call(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     names = {"{}": "dict()", "[]": "list()", "()": "tuple()"}
     for node in mixed(rng, scan.of("dictionary", "list", "tuple")):
         target = scan.parent(node).type == "assignment" and scan.parent(node).children[0].id == node.id
-        if (new := names.get(scan.src(node))) and _at_run_time(scan, node) and not target:
+        new = names.get(scan.src(node))
+        if new and _at_run_time(scan, node) and not target and not _is_bound(scan, new[:-2]):
             return [scan.replace(node, new)]
     return None
 
@@ -270,7 +283,7 @@ def dict_keywords(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None
             keys.add(name)
             edits.append((scan.span(key)[0], scan.span(value)[0], name + "="))
         else:
-            if edits:
+            if edits and not _is_bound(scan, "dict"):
                 first, last = node.children[0], node.children[-1]
                 return [scan.replace(first, "dict("), *edits, scan.replace(last, ")")]
     return None
@@ -281,6 +294,8 @@ def dict_keywords(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None
 def set_call(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     node = pick(rng, scan.of("set", "set_comprehension", "dictionary_comprehension"))
     first, last = node.children[0], node.children[-1]
+    if _is_bound(scan, "set") or _is_bound(scan, "dict"):
+        return None
     if node.type != "dictionary_comprehension":
         return [scan.replace(first, "set(["), scan.replace(last, "])")]
     pair = next((child for child in node.children if child.type == "pair"), None)
@@ -328,6 +343,10 @@ def bracketed_generator(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] 
     for node in mixed(rng, scan.of("generator_expression")):
         call = scan.parent(node)
         name = scan.src(call.children[0]).rpartition(".")[2]
+        # What is awaited makes an asynchronous generator; what is called may be there for what it does.
+        ends_early = name in {"any", "all"} and any(True for _ in scan.inside(node, "call"))
+        if ends_early or any(True for _ in scan.inside(node, "await")):
+            continue
         if call.type == "call" and name in {"sum", "any", "all", "min", "max", "sorted", "tuple", "frozenset", "join"}:
             start, end = scan.span(node)
             return [(start + 1, start + 1, "["), (end - 1, end - 1, "]")]
@@ -340,7 +359,12 @@ def bracketed_generator(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] 
 @kind(TABLE, "equals-none", "Compare with None by is.", group="modernise", needs=("is", "is not"), weight=2)
 def equals_none(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for sign in mixed(rng, scan.of("is", "is not")):
-        if scan.parent(sign).type == "comparison_operator" and scan.parent(sign).children[-1].type == "none":
+        compared = scan.parent(sign)
+        # As an argument or an index it may be a column's.
+        is_given = scan.above(compared, "argument_list", "subscript", *STATEMENTS)
+        if is_given is not None and is_given.type in {"argument_list", "subscript"}:
+            continue
+        if compared.type == "comparison_operator" and compared.children[-1].type == "none":
             return [scan.replace(sign, "==" if sign.type == "is" else "!=")]
     return None
 
@@ -486,8 +510,8 @@ def get_default(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         base, (key, default) = method.children[0], entries
         known = re.search(rf"\b{re.escape(scan.src(base))}\[", scan.text[scan.start : scan.end])
         if scan.simple(base) and known and (scan.simple(key) or key.type == "string") and "\n" not in scan.src(node):
-            if default.type in {"keyword_argument", "list_splat", "dictionary_splat", "lambda"}:
-                continue
+            if not (scan.simple(default) or default.type == "string" or scan.src(default) in {"[]", "{}", "()"}):
+                continue  # it would be computed where it is not wanted
             d, k = scan.src(base), scan.src(key)
             new = f"{d}[{k}] if {k} in {d} else {scan.src(default)}"
             return [scan.replace(node, scan.safe(node, new, LOOSE))]
@@ -512,8 +536,10 @@ def bare_except(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
       needs=("raise_statement",))  # fmt: skip
 def lost_cause(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("raise_statement")):
-        cause = node.child_by_field_name("cause")
-        if cause is not None and cause.type == "identifier":
+        cause, handler = node.child_by_field_name("cause"), scan.above(node, "except_clause")
+        if cause is None or cause.type != "identifier" or handler is None:
+            continue
+        if re.search(rf"\bas[ ]+{scan.src(cause)}$", scan.src(handler).partition(":")[0].rstrip()):
             return [(scan.span(node.children[1])[1], scan.span(cause)[1], "")]
     return None
 
@@ -532,7 +558,9 @@ def typing_names(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     found = [
         node.children[0]
         for node in scan.of("generic_type", "subscript")
-        if scan.src(node.children[0]) in _CAPITAL
+        if (name := scan.src(node.children[0])) in _CAPITAL
+        and not _is_bound(scan, name)
+        and not _is_bound(scan, _CAPITAL[name])
         and (node.type == "generic_type" or scan.above(node, "type") is not None)
     ]
     if not found:
@@ -555,8 +583,8 @@ def typing_union(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
             continue
         names = list(map(scan.src, _members(node)))
         rest = [name for name in names if name != "None"]
-        if not rest:
-            continue
+        if not rest or any(sign in name for name in names for sign in "'\""):
+            continue  # a text has no |
         new = rest[0] if len(rest) == 1 else f"Union[{', '.join(rest)}]"
         return [scan.replace(node, f"Optional[{new}]" if len(rest) < len(names) else new)]
     return None
@@ -583,7 +611,7 @@ def old_super(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         arguments = node.child_by_field_name("arguments")
         if scan.src(node) != "super()" or arguments is None:
             continue
-        function = scan.above(node, "function_definition", "lambda", "generator_expression", "list_comprehension")
+        function = scan.above(node, "function_definition", "lambda", *COMPREHENSIONS)
         if function is None or function.type != "function_definition":
             continue
         entries = items(function.child_by_field_name("parameters"))

@@ -63,8 +63,9 @@ def _unrolled(scan: Scan, node: Node) -> tuple[list[tuple[int, str]], Node, int]
         if not pattern(left):
             return None
         lines.append((len(lines), f"for {scan.src(left)} in {scan.src(right)}:"))
-    walrus = any(True for _ in scan.inside(node, "named_expression", "yield"))
-    return None if walrus else (lines, value, len(lines))
+    # In a comprehension these mean something else, or nothing.
+    odd = any(True for _ in scan.inside(node, "named_expression", "yield", "await")) or "super()" in scan.src(node)
+    return None if odd else (lines, value, len(lines))
 
 
 def _filled(scan: Scan, node: Node) -> tuple[str | None, Node] | None:
@@ -88,6 +89,9 @@ def _loop(scan: Scan, node: Node, empty: str, add: str) -> list[Edit] | None:
         return None
     loops, value, depth = unrolled
     name, statement = place
+    around = scan.above(statement, *_SCOPES, "try_statement")
+    if around is not None and around.type != "function_definition":
+        return None  # a class's names are not seen inside; of what fails, the beginning is kept
     target = name or scan.fresh("result", "results", "found", "values", "output")
     if target is None:
         return None
@@ -215,6 +219,14 @@ def _header(rng: np.random.Generator, scan: Scan, call: str) -> Iterable[tuple[N
             yield node, targets[0], targets[1], over, rows[0]
 
 
+def _grows(scan: Scan, loop: Node, name: str) -> bool:
+    """Whether something comes into what is gone over, or out of it."""
+    changed = r"\.(?:append|insert|pop|popitem|remove|extend|clear|update|setdefault|sort|reverse)\("
+    known = re.escape(name)
+    source = scan.src(loop)
+    return re.search(rf"\b{known}(?:{changed}|\[[^\]\n]*\] [-+|&]?= )|\bdel {known}\b", source) is not None
+
+
 def _before(scan: Scan, first: Node, line: str) -> Edit:
     """A line of its own before a statement."""
     at = scan.span(first)[0]
@@ -226,7 +238,7 @@ def _before(scan: Scan, first: Node, line: str) -> Edit:
 def range_len(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node, index, value, over, first in _header(rng, scan, "enumerate"):
         right = node.child_by_field_name("right")
-        if scan.simple(over) and right is not None:
+        if scan.simple(over) and right is not None and not _grows(scan, node, scan.src(over)):
             start, end = scan.span(index)[0], scan.span(right)[1]
             name = scan.src(over)
             return [
@@ -262,9 +274,10 @@ def manual_counter(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | Non
 def key_lookup(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node, key, value, over, first in _header(rng, scan, "items"):
         right = node.child_by_field_name("right")
-        if scan.simple(over) and right is not None:
+        if scan.simple(over) and right is not None and not _grows(scan, node, scan.src(over)):
             name = scan.src(over)
-            keys = pick(rng, [name, f"{name}.keys()"])
+            used = re.findall(rf"\b{re.escape(name)}\.(?:items|keys|values|get|setdefault)\(", scan.text)
+            keys = pick(rng, [name, f"{name}.keys()"]) if used[1:] else f"{name}.keys()"  # it may be a list
             return [
                 (scan.span(key)[0], scan.span(right)[1], f"{scan.src(key)} in {keys}"),
                 _before(scan, first, f"{scan.src(value)} = {name}[{scan.src(key)}]"),
@@ -347,6 +360,8 @@ def try_pass(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         if call.type != "call" or scan.src(call.children[0]) not in {"suppress", "contextlib.suppress"}:
             continue
         names = [scan.src(item) for item in items(call.child_by_field_name("arguments"))]
+        if not re.search(r"(?m)^import contextlib|^from contextlib import [^\n]*\bsuppress\b", scan.text):
+            continue
         if not names or any("*" in name or "\n" in name for name in names):
             continue
         caught = names[0] if len(names) == 1 else f"({', '.join(names)})"

@@ -305,6 +305,7 @@ class Scan:
         return node.type in {"identifier", "integer", "float", "true", "false", "none"}
 
 
+COMPREHENSIONS = ("generator_expression", "list_comprehension", "dictionary_comprehension", "set_comprehension")
 LOOSE, OR, AND, NOT, COMPARE, ARITHMETIC = range(6)
 """How tightly an expression binds, from ``a if b else c`` on."""
 _ROOMY = frozenset(

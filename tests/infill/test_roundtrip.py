@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infill.roundtrip import TRACES, is_dated, taken_back
+from infill.roundtrip import TRACES, UNSURE, is_dated, taken_back
 from model.damage.kinds import KINDS
 from model.damage.types import Block, damaged
 from tests.model.damage.test_kinds import CASES, Case
@@ -20,7 +20,19 @@ PAIRS = {
     "none": ("if a == None:\n    f(a)\n", "if a is None:\n    f(a)\n"),
     "a literal": ("x = dict()\n", "x = {}\n"),
     "an f-string": ("x = 'a %s' % b\n", "x = f'a {b}'\n"),
-    "a comprehension": ("x = []\nfor a in b:\n    x.append(f(a))\n", "x = [f(a) for a in b]\n"),
+    "a comprehension": ("x = []\nfor y in b:\n    x.append(f(y))\n", "x = [f(y) for y in b]\n"),
+    "a comprehension in a function": (
+        "def g(b):\n    x = []\n    for a in b:\n        if a:\n            x.append(f(a))\n    return x\n",
+        "def g(b):\n    x = [f(a) for a in b if a]\n    return x\n",
+    ),
+    "the cause": (
+        "try:\n    f()\nexcept A as error:\n    raise B\n",
+        "try:\n    f()\nexcept A as error:\n    raise B from error\n",
+    ),
+    "counting in a function": (
+        "def g(b):\n    i = 0\n    for a in b:\n        f(i, a)\n        i += 1\n    h()\n",
+        "def g(b):\n    for i, a in enumerate(b):\n        f(i, a)\n    h()\n",
+    ),
     "a class": ("class A(object):\n    x = 1\n", "class A:\n    x = 1\n"),
     "a branch": (
         "if a:\n    f(1)\nelse:\n    if b:\n        f(2)\n    else:\n        f(3)\n",
@@ -43,6 +55,49 @@ OTHERS = {
     "no program": ("x = dict()\n", "x = {\n"),
     "an old idiom": ("x = {}\n", "x = dict()\n"),
     "nothing": ("x = dict()\n", ""),
+    "a cause that nobody caught": (
+        "try:\n    f()\nexcept A as error:\n    raise B\n", "try:\n    f()\nexcept A as error:\n    raise B from e\n",
+    ),
+    "a generator that is awaited": ("x = all([await y.f() for y in b])\n", "x = all(await y.f() for y in b)\n"),
+    "a generator that stops early": ("any([log(y) for y in b])\n", "any(log(y) for y in b)\n"),
+    "a list gone over as a dict": (
+        "for i in order:\n    v = order[i]\n    f(i, v)\n", "for i, v in order.items():\n    f(i, v)\n",
+    ),
+    "a list that grows": (
+        "for i in range(len(xs)):\n    x = xs[i]\n    xs.append(x)\n", "for i, x in enumerate(xs):\n    xs.append(x)\n",
+    ),
+    "a column": ("y = t.filter(t.deleted == None)\n", "y = t.filter(t.deleted is None)\n"),
+    "a mask": ("y = t[t.deleted == None]\n", "y = t[t.deleted is None]\n"),
+    "pairs": ("x = dict(y, **z)\n", "x = {**y, **z}\n"),
+    "alignment": ("x = '%-5s' % b\n", "x = f'{b:-5s}'\n"),
+    "a number cut off": ("x = '%d' % b\n", "x = f'{b:d}'\n"),
+    "a text's type": ("def g(y: Optional['A']):\n    h(y)\n", "def g(y: 'A' | None):\n    h(y)\n"),
+    "a text's path": ("import Path\nx = os.path.exists(y)\n", "import Path\nx = y.exists()\n"),
+    "a text's file": ("x = open(y).read()\n", "x = y.read_text()\n"),
+    "a default that fails": ("d[1]\nx = d['a'] if 'a' in d else d['b']\n", "d[1]\nx = d.get('a', d['b'])\n"),
+    "a count used afterwards": (
+        "def g(b):\n    i = 0\n    for a in b:\n        f(i, a)\n        i += 1\n    return i\n",
+        "def g(b):\n    for i, a in enumerate(b):\n        f(i, a)\n    return i\n",
+    ),
+    "a variable used afterwards": (
+        "def g(b):\n    x = []\n    for a in b:\n        x.append(f(a))\n    return x, a\n",
+        "def g(b):\n    x = [f(a) for a in b]\n    return x, a\n",
+    ),
+    "a class's names": (
+        "class A:\n    k = 2\n    x = []\n    for y in b:\n        x.append(y * k)\n",
+        "class A:\n    k = 2\n    x = [y * k for y in b]\n",
+    ),
+    "a suppression without its import": (
+        "try:\n    f()\nexcept A:\n    pass\n", "with suppress(A):\n    f()\n",
+    ),
+    "a name of its own": (
+        "class A:\n    def list(self):\n        return 1\n\n    def all(self) -> List[int]:\n        return 2\n",
+        "class A:\n    def list(self):\n        return 1\n\n    def all(self) -> list[int]:\n        return 2\n",
+    ),
+    "super in a comprehension": (
+        "class A(B):\n    def f(self, b):\n        return {y: super(A, self).g(y) for y in b}\n",
+        "class A(B):\n    def f(self, b):\n        return {y: super().g(y) for y in b}\n",
+    ),
 }  # fmt: skip
 HEAD, TAIL = "import os\n\n\n", "\n\ndef last(a):\n    return os.sep + a\n"
 
@@ -69,7 +124,9 @@ def test_each_change_counts_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [one for one in CASES if KINDS[one.kind].group == "modernise"], ids=lambda one: one.name
+    "case",
+    [one for one in CASES if KINDS[one.kind].group == "modernise" and one.kind not in UNSURE],
+    ids=lambda one: one.name,
 )
 def test_all_that_is_trained_on_stands_it(case: Case) -> None:
     """On the damage's own examples."""

@@ -120,7 +120,7 @@ from typing import *
 
 PROGRAMS = {
     "format-call": "a, b = 3, 'x'\noutcome = f'{{{a:>4}}} {b!r} {a + 1}%'",
-    "percent-format": "a, b = 3, 'x'\noutcome = f'{{{a:04d}}} {b!r} {a + 1}% {a:.2f}'.upper()",
+    "percent-format": "a, b = 3, 'x'\noutcome = f'{{{a:04.1f}}} {b!r} {a + 1}% {a:.2f}'.upper()",
     "joined-text": "a, b = 3, 'x'\noutcome = 'q' + f'{{{a}}} {b!r} {a + 1}%' * 2",
     "repr-call": "b = 'x'\noutcome = f'{b!r:>9}'",
     "u-prefix": "outcome = 'x'",
@@ -128,7 +128,7 @@ PROGRAMS = {
     "open-read": (
         "p = Path(tempfile.mkdtemp()) / 'f'\np.write_text('é', encoding='utf-8')\n"
         "with __import__('warnings').catch_warnings(action='ignore'):\n"
-        "    outcome = p.read_text(encoding='utf-8')"
+        "    outcome = Path(p).read_text(encoding='utf-8')"
     ),
     "empty-call": "outcome = [{}, [], ()]",
     "dict-keywords": "b = {'z': 0}\noutcome = {'a': 1, **b, 'c': [2]}",
@@ -185,7 +185,10 @@ PROGRAMS = {
     "key-lookup": "outcome = []\nd = {1: (2, 3)}\nfor k, (a, b) in d.items():\n    outcome.append((k, a, b))",
     "named-lambda": "def f(a, *b, c=3):\n    return a, b, c\noutcome = f(1), f(1, 2, c=4)",
     "open-close": "with open(os.devnull) as f:\n    outcome = f.read()\nprint(f.closed)",
-    "try-pass": "outcome = 1\nwith suppress(KeyError, ValueError):\n    outcome = 2\n    {}[1]\n    outcome = 3",
+    "try-pass": (
+        "from contextlib import suppress\noutcome = 1\nwith suppress(KeyError, ValueError):\n    outcome = 2\n"
+        "    {}[1]\n    outcome = 3"
+    ),
     "nested-with": (
         "@contextlib.contextmanager\ndef f(a):\n    print('in', a)\n    yield a\n    print('out', a)\n"
         "with f(1) as a, f(2) as b:\n    outcome = a, b"
