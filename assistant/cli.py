@@ -275,8 +275,10 @@ def _locate(source: Source, options: argparse.Namespace) -> tuple[Source, int]:
         return Source(text, source.name, source.path), start
     if options.offset is not None:
         return source, check_offset(source.text, _whole(options.offset, "--offset", "a whole number"))
-    line, _, column = options.at.partition(":")
+    line, colon, column = options.at.partition(":")
     form = "LINE:COL, two whole numbers from 1"
+    if not colon:
+        raise RequestError(f"--at must be {form}, not {options.at!r}")
     return source, offset_at(source.text, _whole(line, "--at", form), _whole(column, "--at", form))
 
 

@@ -367,6 +367,8 @@ class _Refactoring:
         prefix = "" if repository is None else git.prefix_of(repository, root)
         if self.options.patch is not None:
             whole = "".join(patch(one, prefix) for one in changed if one.changed)
+            if self.options.patch == "-":
+                return out(whole)
             try:
                 Path(self.options.patch).write_bytes(whole.encode())
             except OSError as error:

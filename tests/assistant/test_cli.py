@@ -133,7 +133,7 @@ def test_no_answer_is_exit_code_1_with_a_reason(
         (["{file}", "--at", "9:1"], "line 9 is outside of the text, which has lines 1 to 6"),
         (["{file}", "--at", "1:99"], "column 99 is outside of line 1, which has columns 1 to 20"),
         (["{file}", "--at", "0:1"], "lines count from 1"),
-        (["{file}", "--at", "2"], "--at must be LINE:COL, two whole numbers from 1, not ''"),
+        (["{file}", "--at", "2"], "--at must be LINE:COL, two whole numbers from 1, not '2'"),
         (["{file}", "--at", "a:b"], "not 'a'"),
         (["{file}", "--offset", "999"], "offset 999 is outside of the text"),
         (["{file}", "--offset", "-1"], "--offset must be a whole number, not '-1'"),

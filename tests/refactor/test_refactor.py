@@ -170,6 +170,14 @@ def test_the_patch_goes_into_a_file_as_well(project: Path, hone: Hone, tmp_path:
     assert (project / "a.py").read_text() == RIGHT
 
 
+def test_the_patch_alone_goes_to_stdout(project: Path, hone: Hone) -> None:
+    done = hone("refactor", "fix", "--check", "--patch", "-")
+    assert done.code == 1
+    git(project, "apply", stdin=done.out.encode())
+    assert (project / "a.py").read_text() == RIGHT
+    assert not (project / "-").exists()
+
+
 def test_limits(project: Path, hone: Hone) -> None:
     for flag, number, blocks, files in (
         ("--limit", 1, 1, 1),
