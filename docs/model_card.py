@@ -40,8 +40,8 @@ scratch by this project. A causal stream holds suffix and prefix, a bidirectiona
 weights are a causal fill-in-the-middle model, which judges the canvas's drafts."""
 NUMBERS = """## Numbers
 
-- {total} parameters: {body} in {n_layers} blocks of width {d_model}, {embedding} in the tied embedding, {values} in
-  value embeddings (looked up, not multiplied)
+- {total} parameters: {body} in {n_layers} blocks of width {d_model}, {embedding} in the tied embedding; looked up, and
+  not multiplied, are {values} in value embeddings and {pairs} in a table of hashed pairs of tokens
 - {context} tokens of context, holes of up to {max_hole} tokens per canvas, {vocab_size} tokens of byte-level BPE
 - bf16 safetensors; opens with `transformers` after `import model.pretrained`"""
 TRAINING = """## Training

@@ -368,7 +368,8 @@ class _Refactoring:
         if self.options.patch is not None:
             whole = "".join(patch(one, prefix) for one in changed if one.changed)
             if self.options.patch == "-":
-                return out(whole)
+                out(whole)
+                return
             try:
                 Path(self.options.patch).write_bytes(whole.encode())
             except OSError as error:
