@@ -754,7 +754,7 @@ class Request:
         tail = [place - draft.kept for place in blamed(offsets, spans) if place >= draft.kept]
         if margin == 1:
             tail = doubted(tail, draft.token_logp)
-        most = min(self.denoiser.max_hole, max(self.limit, len(draft.ids)) - draft.kept)
+        most = min(self.denoiser.max_hole, max(self.longest, len(draft.ids)) - draft.kept)
         return variants(draft.ids[draft.kept :], tail, margin, self.tokenizer.mask, most)
 
     async def mended(self, rows: Sequence[list[int]]) -> list[Draft]:
