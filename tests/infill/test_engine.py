@@ -404,6 +404,15 @@ def test_repair_finds_a_missing_token() -> None:
     assert found.candidates[0].origin == "repair"
 
 
+def test_repair_writes_no_more_than_was_asked_for() -> None:
+    answer = "return index + 1"
+    short = len(answer) - 1
+    options = InfillOptions(lengths=1, max_tokens=short)
+    found, _ = fill(BEFORE, answer, AFTER, options, guess=short, tokenizer=byte_tokenizer())
+    assert texts(found) != [answer]
+    assert all(one.tokens <= short for one in found.candidates)
+
+
 def test_trimming_is_the_last_resort() -> None:
     answer = "first = 1\n    second = = 2"
     found, _ = fill(BEFORE, answer, AFTER, InfillOptions(lengths=1))
