@@ -321,11 +321,11 @@ def test_commands_and_statusline(start: Start, scripted: Scripted) -> None:
 
 def test_fill_on_a_selection(start: Start, scripted: Scripted) -> None:
     """With text of all scripts in it: what is replaced ends exactly where the selection ends."""
-    editor = start("x = ['ä', '𝄞']  # 𝄞\n", scripted(("x = [", "'größe', 𝄞")))
+    editor = start("x = ['ä', '𝄞']  # 𝄞\n", scripted(("x = [", "'größe', '𝄞'")))
     editor.type("f'vf𝄞l:Hone fill<CR>")
-    editor.wait_for_line(0, "x = ['größe', 𝄞]  # 𝄞")
+    editor.wait_for_line(0, "x = ['größe', '𝄞']  # 𝄞")
     editor.type("<Esc>0f'vE:Hone fill<CR>")
-    editor.wait_for_line(0, "x = ['größe', 𝄞 𝄞]  # 𝄞")
+    editor.wait_for_line(0, "x = ['größe', '𝄞' '𝄞']  # 𝄞")
 
 
 def test_edit_offers_what_the_server_can_do_there(start: Start, scripted: Scripted) -> None:

@@ -73,11 +73,10 @@ def serve(script: Path, log: Path) -> int:
     handle = session.protocol.handle_message
 
     def noted(message: Any) -> None:
-        method = getattr(message, "method", None)
-        if method is not None:
-            params = getattr(message, "params", None)
-            trigger = getattr(getattr(params, "context", None), "trigger_kind", None)
-            note(method=method, trigger=trigger, command=getattr(params, "command", None))
+        if "method" in message:
+            params = message.get("params") or {}
+            trigger = (params.get("context") or {}).get("triggerKind")
+            note(method=message["method"], trigger=trigger, command=params.get("command"))
         handle(message)
 
     session.protocol.handle_message = noted  # type: ignore[method-assign]
