@@ -123,7 +123,7 @@ def _sober(request: EditRequest, mended: EditRequest, *, is_python: bool) -> tup
         if old == new:
             continue
         changes = minimal(old, new)
-        for one in sorted(changes, key=lambda change: -len(change[2])):
+        for one in sorted(changes, key=lambda change: -len(change[2])) if len(changes) <= MOST else ():
             fewer = [other for other in changes if other != one]
             made = _spliced(old, fewer)
             if fewer and is_whole(text[:start] + made + text[end:], start, start + len(made)):
