@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import math
+import os
 import random
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from typing import Any
 import psutil
 from rich.console import Console
 from rich.table import Table
+
+from assistant.typing_on import one_line
 
 CLIENTS = (1, 2, 4, 8, 16, 32, 64)
 SERVERS: dict[str, dict[str, object]] = {
@@ -161,7 +164,8 @@ def serve(settings: dict[str, object]) -> None:
 @contextmanager
 def server(settings: dict[str, object]) -> Iterator[tuple[psutil.Process, int]]:
     command = [sys.executable, __file__, "--serve", json.dumps(settings)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+    env = {"OMP_WAIT_POLICY": "passive", **os.environ}  # as `hone` does
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as child:
         try:
             assert child.stdout is not None
             yield psutil.Process(child.pid), int(child.stdout.readline())
@@ -246,6 +250,7 @@ class Typist:
             "filename": "module.py",
             "document": "module.py",
             "budget_ms": BUDGET_MS,
+            "one_line": one_line(self.text, place),
         }
         if self.policy:
             body["policy"] = self.policy

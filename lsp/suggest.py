@@ -14,6 +14,7 @@ from typing import Protocol
 
 from assistant.errors import HoneError
 from assistant.types import Caller, Completion, CompletionRequest, CompletionResult, Snippet
+from assistant.typing_on import one_line
 from lsp.ahead import Ahead, Answered
 from lsp.documents import Document
 from lsp.history import is_word
@@ -24,8 +25,6 @@ from lsp.window import WHOLE, Window, Windows
 CLOSING = re.compile(r"[ \t]*[)\]}>\"'`:;,][)\]}>\"'`:;, \t]*(?=[\r\n]|$)")
 """The rest of a line that is nothing but closing signs, as editors add them by themselves."""
 SURROGATE = re.compile("[\ud800-\udfff]")
-OPENERS = (":", "(", "[", "{", ",", "\\", "=>", "->", "=", '"""', "'''", "`")
-"""Signs behind which a line seldom ends, or a block begins."""
 PATIENCE = 3
 """Who asks by hand waits so many times longer."""
 
@@ -216,7 +215,7 @@ class Suggester:
             n=n,
             max_tokens=self._options().max_tokens,
             budget_ms=budget_ms,
-            one_line=None if question.by_hand or channel == "ahead" else _one_line(text, at),
+            one_line=None if question.by_hand or channel == "ahead" else one_line(text, at),
             extra=await self._extra(document, window, text, at),
         )
         caller = Caller(
@@ -272,14 +271,6 @@ def _fitted(text: str, completion: Completion) -> Suggestion:
         # No grammar has looked at it: an answer that ends in what stands there already is meant to take its place.
         return Suggestion(completion.text, completion.start, end + len(covered.rstrip()))
     return Suggestion(completion.text + covered, completion.start, end + len(covered))
-
-
-def _one_line(text: str, at: int) -> bool | None:
-    """Behind text on its line the rest of that line is wanted, unless the line opens something: that is right about
-    twice as often as several lines are, and quicker.
-    """
-    before = text[text.rfind("\n", 0, at) + 1 : at].rstrip()
-    return True if before.strip() and not before.endswith(OPENERS) else None
 
 
 def sendable(text: str) -> str:

@@ -6,6 +6,10 @@ between is here. Knows HTTP and ``assistant.types``; knows no protocol's fields,
 Temperature. Clients send 0.1 to 0.4 by habit, because an autoregressive model needs it to leave a rut. Hone searches
 lengths side by side and its judge compares the drafts, which is calibrated at temperature 0, and there its answers are
 best. So a temperature counts only where somebody can want variety: with a seed, or with more than one alternative.
+
+Lines. No protocol says whether the rest of a line is wanted or more. These are requests of editors in which somebody
+types, so it is decided as for our own editors (``assistant.typing_on``); where nothing follows, as at the end of a
+file, and where a whole region is written anew, the text is continued as far as it goes.
 """
 
 import json
@@ -19,6 +23,7 @@ from uuid import uuid4
 from fastapi import Request, Response
 from pydantic import Field
 
+from assistant import typing_on
 from assistant.api import caller_of, one_line, until_disconnect
 from assistant.bounds import ServerOptions
 from assistant.errors import RequestError
@@ -101,6 +106,8 @@ def completion_request(hole: Hole, wish: Wish, max_tokens: int) -> CompletionReq
         options["seed"] = (wish.seed or 0) % (1 << 63)
     if wish.budget_ms is not None and wish.budget_ms > 0:
         options["budget_ms"] = wish.budget_ms
+    if hole.suffix.strip() and not hole.before and not hole.after:
+        options["one_line"] = typing_on.one_line(hole.prefix, len(hole.prefix))
     named = hole.language or hole.filename
     return CompletionRequest(
         text=hole.prefix + hole.suffix,

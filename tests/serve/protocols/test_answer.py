@@ -55,6 +55,21 @@ def test_bursts_are_bounded(events: list[tuple[int, bool]]) -> None:
         assert len(ours._bursts) <= ours.MOST
 
 
+@pytest.mark.parametrize(
+    ("hole", "one_line"),
+    [
+        (Hole("def f(values):\n    return va", "\n\nprint(f(1))\n"), True),
+        (Hole("def f(values):\n    ", "\n\nprint(f(1))\n"), None),  # nothing on the line: as many as belong there
+        (Hole("def f(values):", "\n\nprint(f(1))\n"), None),  # a block begins
+        (Hole("x = f(  ", "\n\nprint(f(1))\n"), None),
+        (Hole("def f(values):\n    return va", " \n"), None),  # the end of the text: it goes on
+        (Hole("    return va", "\nb", before="def f():\n", after="\n"), None),  # a region written anew
+    ],
+)
+def test_behind_text_the_rest_of_the_line_is_wanted(hole: Hole, one_line: bool | None) -> None:
+    assert completion_request(hole, Wish(), 64).one_line is one_line
+
+
 def test_three_at_once_get_three_answers(serve: Serve) -> None:
     """minuet-ai.nvim asks three times for three alternatives."""
     served = serve("def f(values):\n    return ", "values")
