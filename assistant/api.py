@@ -269,10 +269,10 @@ async def _stream(body: CompleteBody, caller: Caller, request: Request, serving:
     except BaseException:
         await _cancelled(task)
         raise
-    return _Events(_events(newest, task, serving, with_tokens=body.tokens_in_steps), task)
+    return Events(_events(newest, task, serving, with_tokens=body.tokens_in_steps), task)
 
 
-class _Events(StreamingResponse):
+class Events(StreamingResponse):
     """Ends the work when the client goes away, be it before the first event is read."""
 
     def __init__(self, events: AsyncIterator[bytes], task: "asyncio.Future[CompletionResult]") -> None:

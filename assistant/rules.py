@@ -29,6 +29,7 @@ KINDS_OF_SLIPS = 2
 """Different changes of a block, apart from its indentation."""
 Ask = Callable[[EditRequest, ShouldStop], EditResult]
 Span = tuple[int, int]
+Find = Callable[[str, Sequence[Span]], Sequence[Mending]]
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,19 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
         text, blocks = _sober(request, mended, is_python=is_python)
         is_program = is_python and compiles(text)
     for find in (restored, respelt, renamed) if is_fix else (renamed,):
-        for one in reversed(find(text, blocks)) if is_program else ():
+        for one in reversed(_found(find, text, blocks)) if is_program else ():
             text, blocks = one.of(text), _moved(blocks, one)
     faults = Broken(text, request.language, request.filename).faults
     left = tuple(any(start <= one.start < end for one in faults) for start, end in blocks)
     return Ruled(request, replace(request, text=text, blocks=blocks), left)
+
+
+def _found(find: Find, text: str, blocks: Sequence[Span]) -> Sequence[Mending]:
+    """What a rule finds. In a program that is nested too deeply for Python's own tools: nothing."""
+    try:
+        return find(text, blocks)
+    except RecursionError:
+        return ()
 
 
 def _mended(request: EditRequest, should_stop: ShouldStop, *, is_python: bool) -> EditRequest:

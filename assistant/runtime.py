@@ -8,6 +8,7 @@ which it was created.
 """
 
 import contextlib
+import ipaddress
 import json
 import os
 import stat
@@ -291,3 +292,11 @@ def remove(endpoint: Endpoint, env: Mapping[str, str] | None = None) -> None:
     if found is not None and (found.pid, found.token) == (endpoint.pid, endpoint.token):
         with contextlib.suppress(OSError):
             runtime_file(env).unlink(missing_ok=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody on another machine can call an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -6,7 +6,6 @@ does not know how a model is opened; that is given to it.
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import secrets
@@ -102,18 +101,11 @@ def check_closed(settings: Settings) -> None:
     """Raises:
     SettingError: others could reach the daemon, and no token keeps them out.
     """
-    if settings.token is None and settings.socket is None and not is_loopback(settings.host):
+    if settings.token is None and settings.socket is None and not runtime.is_loopback(settings.host):
         raise SettingError(
             f"--host {settings.host} can be reached from other machines, so it needs --token TEXT (or HONE_TOKEN), "
             "which every client must then send; `openssl rand -hex 16` makes one"
         )
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 # The one that runs.
@@ -318,7 +310,10 @@ def shorten(log: Path) -> None:
         return
     status = os.fstat(2)
     if os.path.samestat(status, log.stat()) and status.st_size > LARGEST_LOG:
-        shutil.copyfile(log, log.with_suffix(".log.1"))
+        old = log.with_suffix(".log.1")
+        old.unlink(missing_ok=True)
+        old.touch(mode=0o600)  # as the log itself: with --log-code there is code in it
+        shutil.copyfile(log, old)
         os.truncate(log, 0)  # it is open for appending, so that the next line is the first
 
 

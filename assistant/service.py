@@ -35,7 +35,7 @@ from infill.instruct import Instructor, InstructPrompt
 from infill.judge import Calibration
 from infill.languages import resolve
 from infill.passes import drive
-from infill.syntax import worse
+from infill.syntax import Before
 from infill.types import Candidate, InfillOptions, OnStep, Prompt, Step
 from model.checkpoint import CheckpointError, load_denoiser
 from model.damage.kinds import KINDS, group_of, instruction
@@ -231,11 +231,12 @@ def edited(request: EditRequest, found: Sequence[Edit], ms: float) -> EditResult
     ]
     reasons = [edit.reason for edit in found]
     order = sorted((index for index, edits in enumerate(blocks) if edits), key=lambda i: -blocks[i][0].gain)
-    while len(order) > 1:
-        kept = sorted((one for index in order for one in blocks[index]), key=lambda one: one.start)
-        if not worse(request.text, applied(request.text, kept), request.language):
-            break
-        dropped = order.pop()
+
+    def with_first(count: int) -> str:
+        kept = (one for index in order[:count] for one in blocks[index])
+        return applied(request.text, sorted(kept, key=lambda one: one.start))
+
+    for dropped in order[Before(request.text, request.language).held(len(order), with_first) :]:
         blocks[dropped], reasons[dropped] = [], "syntax"
     edits = sorted((one for edits in blocks for one in edits), key=lambda one: one.start)
     passes, tokens = sum(one.passes for one in found), sum(one.tokens for one in found)

@@ -43,6 +43,7 @@ from infill.batcher import Batcher, Task
 from infill.edit import Edit
 from infill.engine import Infiller
 from infill.passes import Work
+from model.tokenizer import Tokenizer
 
 T = TypeVar("T")
 log = logging.getLogger("hone.worker")
@@ -241,7 +242,8 @@ class Worker:
         can = self._beside is not None and self._beside.instruct if by_words else self._knows(request.task)
         model = self._editor if can or self._beside is None else self._main
         found = await self._work(model, works, request.language, request.budget_ms, caller, is_edit=True)
-        return edited(request, found, 1000 * (time.monotonic() - started))
+        # Several blocks are checked together, in all of the text: not on the event loop.
+        return await asyncio.to_thread(edited, request, found, 1000 * (time.monotonic() - started))
 
     async def _work(
         self,
@@ -285,10 +287,14 @@ class Worker:
         return found
 
     async def tokenize(self, text: str) -> list[int]:
-        return await self._ask(lambda infiller: infiller.denoiser.tokenizer.encode(text))
+        # A long text takes seconds, in which the models' thread has better things to do.
+        return await asyncio.to_thread((await self._tokenizer()).encode, text)
 
     async def detokenize(self, tokens: list[int]) -> str:
-        return await self._ask(lambda infiller: infiller.denoiser.tokenizer.decode(tokens))
+        return await asyncio.to_thread((await self._tokenizer()).decode, tokens)
+
+    async def _tokenizer(self) -> Tokenizer:
+        return await self._ask(lambda infiller: infiller.denoiser.tokenizer)
 
     async def info(self) -> ModelInfo:
         known = self._main.info
@@ -397,13 +403,14 @@ class Worker:
 
     def _wait(self) -> bool:
         """Until there is something to do; False when the worker is closed and everybody has been told."""
-        with self._changed:
-            while not (self._queue or self._running or self._asked):
+        while True:
+            with self._changed:
+                if self._queue or self._running or self._asked:
+                    return True
                 if self._closed:
                     return False
                 self._changed.wait(self._idle_left())
-                self._unload_idle()
-        return True
+            self._unload_idle()  # without the lock, which the event loop waits for
 
     def _idle_left(self) -> float | None:
         """Seconds until a model is to be unloaded if nobody asks for it; None: none is."""

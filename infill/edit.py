@@ -11,9 +11,12 @@ of whole lines, all of them side by side.
 
 import json
 import math
+import re
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -26,7 +29,7 @@ from infill.minimal import minimal
 from infill.passes import encode, inspect
 from infill.roundtrip import GROUP, is_dated, taken_back
 from infill.sampler import Cancelled, Late, Pace, Plan, decode, refine
-from infill.syntax import worse
+from infill.syntax import Before
 from infill.types import Denoiser, ShouldStop
 from model.damage.kinds import group_of
 from model.damage.types import GROUPS
@@ -275,6 +278,7 @@ class _Request:
         self.tokenizer = self.denoiser.tokenizer
         self.text = self.prompt.text.replace("\r\n", "\n")
         """As the model reads it; offsets of what is edited are moved back at the end."""
+        self.before = Before(self.text, self.prompt.language)
         self.pieces: list[tuple[int, int, str, float]] = []
         """Windows, what becomes of them, and their gains."""
         chosen = self.options.least_gain
@@ -512,27 +516,33 @@ class _Request:
 
     def holds(self, prefix: str, old: str, new: str, suffix: str) -> bool:
         """The gate: the file has no error that it did not have, and in Python it is a program where it was one."""
-        return not worse(prefix + old + suffix, prefix + new + suffix, self.prompt.language)
+        before = prefix + old + suffix
+        if self.before.text != before:
+            self.before = Before(before, self.prompt.language)
+        return not self.before.worse(prefix + new + suffix)
 
     def done(self) -> tuple[Change, ...]:
         """What was found, as small changes of the prompt's own text. Where it does not hold together, the windows that
         gain least are left as they were."""
         kept = sorted(self.pieces, key=lambda piece: -piece[3])
-        while len(kept) > 1 and worse(self.text, _spliced(self.text, kept), self.prompt.language):
-            kept.pop()
+        held = Before(self.text, self.prompt.language).held(len(kept), lambda count: _spliced(self.text, kept[:count]))
         changes: list[Change] = []
-        for start, end, new, gain in sorted(kept):
+        for start, end, new, gain in sorted(kept[:held]):
             for a, b, piece in minimal(self.text[start:end], new):
                 changes.append(self.change(start + a, start + b, piece, gain))
         return tuple(changes)
 
     def change(self, start: int, end: int, new: str, gain: float) -> Change:
         """Offsets of the text as the model reads it -> the prompt's own, with its line ends."""
-        text = self.prompt.text
-        if "\r\n" in text:
-            start, end = _back(text, start), _back(text, end)
+        if self.returns:
+            start, end = (at + bisect_left(self.returns, at) for at in (start, end))
             new = new.replace("\n", "\r\n")
         return Change(start, end, new, gain)
+
+    @cached_property
+    def returns(self) -> list[int]:
+        """Where in ``text`` the lines end that have a carriage return in the prompt's."""
+        return [one.start() - count for count, one in enumerate(re.finditer("\r\n", self.prompt.text))]
 
 
 def doubt(odds: Tensor, missing: Tensor) -> float:
@@ -616,14 +626,3 @@ def _spliced(text: str, pieces: Sequence[tuple[int, int, str, float]]) -> str:
 def _moved(text: str, at: int) -> int:
     """An offset of ``text`` in the same text with plain line ends."""
     return at - text.count("\r\n", 0, at)
-
-
-def _back(text: str, at: int) -> int:
-    """The other way round."""
-    parts = text.split("\r\n")
-    seen = 0
-    for index, part in enumerate(parts):
-        if at <= seen + len(part):
-            return at + index
-        seen += len(part) + 1
-    return len(text)

@@ -31,6 +31,7 @@ incremental parse can differ from one from scratch, a verdict "accepted" is conf
 import re
 import time
 from bisect import bisect_right
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -339,22 +340,54 @@ class SyntaxGate:
         return self._parser.parse(text) if old is None else self._parser.parse(text, old)
 
 
-def worse(old: str, new: str, language: str | None) -> bool:
-    """Whether an edit of a whole buffer breaks it: more errors than before, or, in Python, no program where it was one.
+class Before:
+    """A whole buffer before edits, against which others are held: what it was is found out once."""
 
-    A language without a grammar never is worse: it is unchecked.
-    """
-    row = languages.get(language)
-    parser = languages.parser(language)
-    if row is None or parser is None:
-        return False
-    counts = []
-    for text in (old, new):
-        data = _encode(text)
-        counts.append(len(_errors(parser.parse(data.translate(_ASCII) if row.ascii_only else data))))
-    if counts[1] > counts[0] or row.name != "python":
-        return counts[1] > counts[0]
-    return any(takes(old) and not takes(new) for takes in (program.parses, program.compiles))
+    def __init__(self, text: str, language: str | None) -> None:
+        self.text = text
+        self.language = languages.get(language)
+
+    def worse(self, new: str) -> bool:
+        """Whether an edit breaks it: more errors than before, or, in Python, no program where it was one.
+
+        A language without a grammar never is worse: it is unchecked.
+        """
+        if self.language is None or languages.parser(self.language.name) is None:
+            return False
+        if self._errors_of(new) > self.errors:
+            return True
+        return self.language.name == "python" and any(not takes(new) for takes in self.taken)
+
+    def held(self, count: int, applied: Callable[[int], str]) -> int:
+        """How many of ``count`` edits hold together: ``applied`` gives the text with so many of them, and the first one
+        holds. By bisection, since each look reads the whole buffer."""
+        if count < 2 or not self.worse(applied(count)):
+            return count
+        low, high = 1, count
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.worse(applied(middle)) else (middle, high)
+        return low
+
+    @cached_property
+    def errors(self) -> int:
+        return self._errors_of(self.text)
+
+    @cached_property
+    def taken(self) -> list[Callable[[str], bool]]:
+        """What of Python takes the text as a program."""
+        return [takes for takes in (program.parses, program.compiles) if takes(self.text)]
+
+    def _errors_of(self, text: str) -> int:
+        assert self.language is not None
+        parser, data = languages.parser(self.language.name), _encode(text)
+        assert parser is not None
+        return len(_errors(parser.parse(data.translate(_ASCII) if self.language.ascii_only else data)))
+
+
+def worse(old: str, new: str, language: str | None) -> bool:
+    """``Before.worse``, for one edit."""
+    return Before(old, language).worse(new)
 
 
 def _encode(text: str) -> bytes:

@@ -15,6 +15,7 @@ from pygls.io_ import StdinAsyncReader, StdoutWriter, run_async
 
 from assistant.config import Settings
 from assistant.errors import HoneError, RequestError
+from assistant.runtime import is_loopback
 from assistant.statistics import Statistics
 from lsp import features
 from lsp.actions import ACTIONS
@@ -140,6 +141,8 @@ def _address(tcp: str) -> tuple[str, int]:
     host, _, port = tcp.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
         raise RequestError(f"--tcp must be HOST:PORT, not {tcp!r}")
+    if not is_loopback(host.strip("[]")):
+        raise RequestError(f"--tcp listens on loopback only, since whoever connects may read files: not at {host!r}")
     return host.strip("[]"), int(port)
 
 

@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from assistant.api import JsonRoute, caller_of, until_disconnect
+from assistant.api import Events, JsonRoute, caller_of, until_disconnect
 from assistant.errors import HoneError, RequestError
 from assistant.protocols.answer import (
     DONE,
@@ -77,11 +77,9 @@ async def diffusing(request: Request, hole: Hole, wish: Wish, chunk: Chunk) -> R
         except HoneError as error:
             body = error_body(request.url.path, 503, str(error))
             yield event(body if isinstance(body, dict) else {"error": body})
-        finally:
-            work.cancel()
         yield DONE
 
-    return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return Events(events(), work)
 
 
 def drawn(draft: Draft) -> str:

@@ -22,6 +22,8 @@ AT_ONCE = 16
 """Blocks of one request: a daemon gives each request a minute."""
 PATIENCE_S = 600.0
 """How long a request is repeated while a daemon is busy."""
+LOOK_S = 0.1
+"""Between two looks whether to stop, meanwhile."""
 UNANSWERED = ("budget", "cancelled")
 
 Ask = Callable[[EditRequest, ShouldStop], EditResult]
@@ -54,9 +56,11 @@ def by_daemon(endpoint: Endpoint) -> Iterator[Ask]:
                 # Behind everything that somebody waits for.
                 return client.edit(request, should_stop=should_stop, caller=Caller(batch=True))
             except BusyError as error:
-                if should_stop() or time.monotonic() > deadline:
-                    raise
-                time.sleep(error.retry_after_s)
+                again = time.monotonic() + error.retry_after_s
+                while time.monotonic() < again:
+                    if should_stop() or time.monotonic() > deadline:
+                        raise
+                    time.sleep(LOOK_S)
 
     try:
         yield ask

@@ -250,6 +250,8 @@ class _Trials:
                 if self.running.stopped:
                     raise HoneError("stopped")
             for path, data in files.items():
+                # In a repository inside of this one the trees have no folders: git does not list what is in it.
+                (place / path).parent.mkdir(parents=True, exist_ok=True)
                 (place / path).write_bytes(data)
                 os.utime(place / path, (now, now))
             return _run(self.command, place / self.folder, timeout_s, self.running)

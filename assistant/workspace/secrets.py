@@ -113,9 +113,9 @@ TELLING_KEYS = ("api", "private", "access", "account", "auth", "signing", "encry
 """The same, in front of "key"."""
 _NAME_BEFORE_KEY = re.compile(rf"(?:{'|'.join(TELLING_KEYS)})[_.-]?$")
 _QUOTED = re.compile(
-    r"""[\w.-]*["'`\])]{0,3}[^\n"'`]*?[=:(,>]\s*[a-zA-Z]{0,2}(?P<sign>["'`])(?P<value>[^"'`\s]{16,})(?P=sign)"""
+    r"""[\w.-]*+["'`\])]{0,3}[^\n"'`]{0,200}?[=:(,>]\s*+[a-zA-Z]{0,2}(?P<sign>["'`])(?P<value>[^"'`\s]{16,})(?P=sign)"""
 )
-_PLAIN = re.compile(r"""[\w.-]*["']?[ \t]*[=:][ \t]*(?P<value>[A-Za-z0-9+/=_-]{20,})[ \t]*(?=[\r\n]|$)""")
+_PLAIN = re.compile(r"""[\w.-]*+["']?[ \t]*[=:][ \t]*(?P<value>[A-Za-z0-9+/=_-]{20,})[ \t]*(?=[\r\n]|$)""")
 _LOGIN = re.compile(r"://[^\s/:@\"'{}<>$]{1,64}:(?P<value>[^\s/@\"'{}<>$]{8,128})@")
 LEAST_ENTROPY = 3.5
 """Bits a character. Words and paths mostly stay below it, and 20 random characters of base 64 do not. Random

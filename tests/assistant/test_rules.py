@@ -201,3 +201,8 @@ def test_names_are_left_where_the_program_is_none() -> None:
     text = "def f(width):\n    return wid\n"
     assert by_rule(request(text)).is_mended
     assert not by_rule(request(text + "\n\nbreak\n")).is_mended
+
+
+def test_a_chain_of_calls_that_is_too_long_for_pythons_tools_is_left_alone() -> None:
+    text = "async def f(q):\n    q" + ".filter(1)" * 400 + "\n"
+    assert by_rule(request(text)).request.text == text

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tree_sitter import Node
 
 from infill import languages
-from infill.syntax import SyntaxGate
+from infill.syntax import Before, SyntaxGate
 from tests.drawn import Case, cases
 
 
@@ -249,3 +249,22 @@ def test_a_missing_token_without_a_node_of_its_own_is_an_error() -> None:
     assert gate.accepts("ar")
     assert not gate.accepts('ar("flask.app_ctx")')
     assert gate.errors('ar("flask.app_ctx")')
+
+
+@pytest.mark.parametrize("good", range(1, 9))
+def test_as_many_edits_as_hold_together_are_found_in_few_looks(good: int) -> None:
+    looks: list[int] = []
+
+    def applied(count: int) -> str:
+        looks.append(count)
+        return "x = 1\n" * count + ("(" if count > good else "")
+
+    assert Before("", "python").held(8, applied) == good
+    assert len(looks) <= 4
+
+
+def test_what_was_no_program_before_need_not_be_one() -> None:
+    broken = Before("x = (\n", "python")
+    assert not broken.worse("y = (\n")
+    assert Before("x = f(a=1)\n", "python").worse("x = f(a=1, a=2)\n")
+    assert not Before("x = (\n", None).worse("((((")

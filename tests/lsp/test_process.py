@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from assistant import daemon as real_daemon
+from assistant.cli import main
 from tests.lsp.conftest import StartDaemon
 from tests.lsp.peers import MODERN, ROOT, URI, Editor, RequestFailedError, over_stdio, run, until
 from tests.lsp.test_inline import applied
@@ -338,3 +339,8 @@ def test_with_the_embedded_model_and_a_daemon_of_its_own(home: Path) -> None:
             await asyncio.to_thread(real_daemon.stop)
 
     run(work)
+
+
+def test_tcp_is_for_this_machine_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lsp", "--tcp", "0.0.0.0:0"]) == 2
+    assert "loopback only" in capsys.readouterr().err

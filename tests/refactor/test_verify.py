@@ -185,3 +185,14 @@ def test_the_work_tree_has_the_last_word(project: Path, hone: Hone) -> None:
     assert "2 files put back" in done.err
     assert snapshot(project) == before
     assert hone("refactor", "--undo").code == 1
+
+
+def test_a_file_of_a_repository_inside_of_this_one_is_tried_too(repo: Path) -> None:
+    (repo / "vendor").mkdir()
+    git(repo / "vendor", "init", "--quiet")
+    (repo / "vendor" / "m1.py").write_text("def f0():\n    return 0\n")
+    commit(repo / "vendor")
+    one = change(repo, "m0.py", 1)
+    inner = change(repo, "vendor/m1.py", 1)
+    done = check(repo, [one, inner], "")
+    assert kept(done) == {"m0.f0", "m1.f0"}

@@ -5,7 +5,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from assistant import bounds
+from assistant.api import Events
 from assistant.bounds import Bounded
 from assistant.errors import ModelError
 from assistant.types import Caller, CompletionRequest, CompletionResult, Draft, OnDraft
@@ -367,3 +369,24 @@ def test_a_shutdown_is_passed_on(client: Served) -> None:
 def test_a_server_that_cannot_be_shut_down_says_so(client: Served) -> None:
     client.app.state.on_shutdown = None
     assert client.post("/v1/hone/shutdown", headers=AS_ADMIN).status_code == 501
+
+
+def test_events_that_nobody_begins_to_read_end_their_work() -> None:
+    async def lines() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+
+    async def work() -> None:
+        async def gone(_: object) -> None:
+            raise OSError("the client has left")
+
+        async def receive() -> dict[str, str]:
+            return {"type": "http.disconnect"}
+
+        task: asyncio.Future[Any] = asyncio.ensure_future(asyncio.sleep(60))
+        for version in ("2.3", "2.4"):
+            with suppress(Exception):
+                await Events(lines(), task)({"type": "http", "asgi": {"spec_version": version}}, receive, gone)
+        await asyncio.sleep(0)
+        assert task.cancelled()
+
+    asyncio.run(work())

@@ -367,6 +367,7 @@ def test_the_log_is_begun_anew_when_it_is_long(home: Path, monkeypatch: pytest.M
         subprocess.run([sys.executable, "-c", code, str(log)], stderr=output, cwd=ROOT, check=True)
     assert log.with_suffix(".log.1").read_text() == "line 0\nline 1\nline 2\n"
     assert log.read_text() == "line 3\n"
+    assert log.with_suffix(".log.1").stat().st_mode & 0o077 == 0
 
 
 # --- starts that fail

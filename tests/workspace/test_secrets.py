@@ -116,3 +116,9 @@ def test_the_finding_never_holds_the_secret() -> None:
 
 def test_capitals_that_grow_in_lower_case_move_nothing() -> None:
     assert secret_in("\u0130" * 50 + f"\nAPI_KEY = '{RANDOM}'") == "what looks like a secret (line 2)"
+
+
+@pytest.mark.parametrize("text", ["token" * 8000, "token = " * 4000, "token" * 4000 + " '" * 4000], ids=len)
+def test_a_long_line_of_telling_names_takes_no_minutes(text: str) -> None:
+    """The time once grew with the third power of the length: at this one it would not end."""
+    assert secret_in(text) is None
