@@ -8,7 +8,7 @@ Shapes: N tokens of a pass, H heads, S head size, D model width, T columns of a 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ EPSILON = torch.finfo(torch.float32).eps
 """As in torch's own RMS norm of float32."""
 WIDE = 4096
 """Outputs from which a float32 matrix is laid out for the processor: below, that costs more than it gains."""
+SEEN = 64
+"""Columns that are attended to are rounded up to a multiple of this (see ``rounded``)."""
 
 
 class Cache:
@@ -89,10 +91,14 @@ class Inference:
             self.layers = [_Layer(block) for block in network.blocks if isinstance(block, Block)]
             self.turns = _turns(network)
             self.attend = padded if self.device.type == "cuda" else grouped
+            self.rounds = self.device.type == "cpu" and self.dtype == torch.bfloat16
+            """Whether passes are filled up to sizes for which the processor's code is likely made already."""
 
     def run(self, tokens: Tokens, wanted: Tensor | None = None, attend: "Attend | None" = None) -> Tensor:
         """Hidden states [N, D], normed; only those of the tokens ``wanted`` [M] where that is given. ``attend`` is
         another way of attention than the device's usual one."""
+        if self.rounds:
+            tokens, wanted = filled(tokens, wanted)
         x = x0 = self.embed(tokens)
         turn = self.turns.index_select(0, tokens.position)
         attend = attend or self.attend(tokens)
@@ -162,6 +168,39 @@ class _Layer:
         return self.down(functional.silu(gate).mul_(up))
 
 
+def rounded(n: int) -> int:
+    """Up to one of eight sizes between two powers of two.
+
+    For every new shape of a bf16 product oneDNN makes code, which takes as long as a product of 20 rows and keeps 0.7 MB:
+    without rounding a third of the time of people who type, since hardly two passes are of the same size (docs/log.md).
+    """
+    step = 1 << max(n.bit_length() - 4, 0)
+    return -(-n // step) * step
+
+
+def filled(tokens: Tokens, wanted: Tensor | None) -> tuple[Tokens, Tensor | None]:
+    """The same pass with its groups rounded up, and where in it the wanted tokens stand. What is filled in are copies of
+    a group's last token, which nobody sees; their keys and values are scratch."""
+    sizes = [one.end - one.start for one in tokens.groups]
+    full = [min(rounded(size), one.cache.columns - one.behind) for size, one in zip(sizes, tokens.groups, strict=True)]
+    if sizes == full:
+        return tokens, wanted
+    source, shift, groups = list[int](), list[int](), list[Group]()
+    place = torch.empty(len(tokens.ids), dtype=torch.int64)
+    for group, size, more in zip(tokens.groups, sizes, full, strict=True):
+        begin = len(source)
+        source += [*range(group.start, group.end), *[group.end - 1] * (more - size)]
+        shift += [begin - group.start] * more
+        torch.arange(begin, begin + size, out=place[group.start : group.end])
+        groups.append(replace(group, start=begin, end=begin + more))
+    index, by = torch.tensor([source, shift]).unbind(0)
+    ids, previous, position, first, last = (
+        one.index_select(0, index) for one in (tokens.ids, tokens.previous, tokens.position, tokens.first, tokens.last)
+    )
+    chosen = place if wanted is None else place.index_select(0, wanted)
+    return Tokens(ids, previous, position, first + by, last + by, groups), chosen
+
+
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, q, k, v [N, H, S]) -> [N, D]; writes the keys and values of kept tokens into their caches."""
 
@@ -175,9 +214,10 @@ def grouped(tokens: Tokens) -> Attend:
         for group, blocked in zip(tokens.groups, hidden, strict=True):
             rows, end = slice(group.start, group.end), group.behind + group.end - group.start
             keys, values = group.cache.layers[layer]
-            keys, values = keys[:, :, :end], values[:, :end]
-            keys[:, :, group.behind :] = k[rows].permute(1, 2, 0)
-            values[:, group.behind :] = v[rows].transpose(0, 1)
+            keys[:, :, group.behind : end] = k[rows].permute(1, 2, 0)
+            values[:, group.behind : end] = v[rows].transpose(0, 1)
+            seen = _seen(group)
+            keys, values = keys[:, :, :seen], values[:, :seen]
             asked = q[rows].transpose(0, 1)
             if end - group.behind == 1:  # bf16 instructions need several rows to pay.
                 asked, keys, values = asked.float(), keys.float(), values.float()
@@ -236,12 +276,18 @@ def norm(x: Tensor) -> Tensor:
     return x * squared.mul_(1 / x.shape[-1]).add_(EPSILON).rsqrt_()[..., None]
 
 
+def _seen(group: Group) -> int:
+    """Columns of its cache that a group attends to: its own are the last, but for some to round that are hidden."""
+    end = group.behind + group.end - group.start
+    return end if group.end - group.start == 1 else min(-(-end // SEEN) * SEEN, group.cache.columns)
+
+
 def _hidden(tokens: Tokens, group: Group) -> Tensor | None:
-    """[n, n] bool: which tokens of its group a token does not see; None where each sees all."""
+    """[n, columns behind the context] bool: which tokens of its group a token does not see; None where each sees all."""
     if group.end - group.start == 1:
         return None
     rows = slice(group.start, group.end)
-    place = torch.arange(group.start, group.end, device=tokens.ids.device)
+    place = torch.arange(group.start, group.start + _seen(group) - group.behind, device=tokens.ids.device)
     return (place < tokens.first[rows, None]) | (place > tokens.last[rows, None])
 
 
@@ -265,7 +311,14 @@ def _laid_out(weight: Tensor) -> Callable[[Tensor], Tensor]:
     version; there is no public name."""
     laid_out = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), None)  # noqa: SLF001
     product = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001
-    return lambda x: product(x, laid_out, None, "none", [], "")
+
+    def of(x: Tensor) -> Tensor:
+        more = rounded(len(x)) - len(x)
+        whole = functional.pad(x, (0, 0, 0, more)) if more else x
+        made: Tensor = product(whole, laid_out, None, "none", [], "")
+        return made[: len(x)] if more else made
+
+    return of
 
 
 def adjacent(weight: Tensor, heads: int) -> Tensor:
