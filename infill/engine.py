@@ -366,8 +366,8 @@ class Request:
 
     @property
     def reserve(self) -> int:
-        """Tokens of the context that are left to the answer. A context that is cut shorter for a long one would tell the
-        model that the answer is long: so it was in training. Longer answers than a canvas move the context along."""
+        """Tokens of the context that are left to the answer, as in training; answers longer than a canvas move the
+        context along. Where it depended on the limit, a high one told the model that the answer is long."""
         longest = self.longest if self.plan.policy == "causal" else self.denoiser.max_hole
         return min(longest, self.denoiser.context // 2)
 
@@ -862,8 +862,8 @@ class Words:
 
 
 def stammers(ids: Sequence[int]) -> bool:
-    """Whether a token stands four times in a row: a canvas that did not settle, whatever the judge thinks of it. In code
-    that people wrote four such places were found in 300,000 tokens."""
+    """Whether a token stands four times in a row: a canvas that did not settle, whatever the judge thinks of it. In
+    300,000 tokens of code that people wrote there are four such places."""
     return any(a == b == c == d for a, b, c, d in zip(ids, ids[1:], ids[2:], ids[3:], strict=False))
 
 

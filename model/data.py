@@ -5,6 +5,7 @@ end is a cursor whose middle is the rest of the stream. Batch ``i`` is a pure fu
 can be resumed anywhere, on any number of workers.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -27,17 +28,24 @@ from model.schedule import training_ratio
 from model.spans import Example, draw, python_parser
 from model.tokenizer import Tokenizer
 
+TOP = re.compile(r"^[A-Za-z@_]", re.MULTILINE)
+"""Begins a statement of the top level."""
 END_WEIGHT = 5.0
 """Loss weight of the end-of-text token: one token in hundreds, and it carries the joint with the suffix."""
 REPLACED = 0.15
 """Share of the visible canvas tokens that are replaced by wrong ones."""
+SHORT = 0.25
+"""Share of the streams whose context is shorter than the model could take, down to ``SHORTEST`` tokens."""
+SHORTEST = 48
+ALONE = 0.15
+"""Share of the holes that stand in a small file: what is at the top level around them and nothing else."""
 BALANCE = 0.6
 """Packages are drawn by (bytes ** BALANCE), so that a few giants do not set the style."""
 
 
 @dataclass
 class Stream:
-    """One causal stream: ``ids[start:end]`` is the true middle, ``ids[end]`` is <eot>."""
+    """One causal stream: ``ids[start:end]`` is the true middle and ``ids[end]`` <eot>; or as much of it as fits."""
 
     ids: Ints
     prefix: int
@@ -45,7 +53,9 @@ class Stream:
     start: int
     end: int
     suffix: Ints
-    """What follows the middle in the file; glue is taken from it."""
+    """What follows ``end`` in the file; glue is taken from it."""
+    beyond: int = 0
+    """Tokens of the middle that do not fit."""
 
 
 class Batches(Dataset[Batch]):
@@ -120,6 +130,12 @@ class Batches(Dataset[Batch]):
         middle = tokenizer.encode(example.middle)
         if not middle or len(middle) > context // 3:
             return None
+        if rng.random() < ALONE:
+            example = alone(example)
+        # A context that leaves exactly the middle's room would tell how long the middle is.
+        most = room = context - self.config.max_hole
+        if rng.random() < SHORT:
+            room = int(np.exp(rng.uniform(np.log(min(SHORTEST, most)), np.log(most))))
         laid = encode_context(
             tokenizer,
             example.before,
@@ -128,16 +144,21 @@ class Batches(Dataset[Batch]):
             filename=path if rng.random() < 0.85 else None,
             context=context,
             glue=self.config.glue,
-            reserve=len(middle) + 1,
-            suffix_tokens=int(np.exp(rng.uniform(np.log(16), np.log(0.4 * context)))) if rng.random() < 0.7 else None,
+            reserve=context - room,
+            suffix_tokens=int(np.exp(rng.uniform(np.log(8), np.log(0.45 * room)))) if rng.random() < 0.5 else None,
         )
-        ids = np.array([*laid.ids, *middle, tokenizer.eot], dtype=np.int64)
+        start, fits = len(laid.ids), context - len(laid.ids)
+        ids, beyond = [*middle, tokenizer.eot], 0
+        if len(ids) > fits:
+            ids, beyond = middle[:fits], len(middle) - fits
+        behind = middle[fits : fits + self.config.glue] if beyond else laid.glue
         return Stream(
-            ids=ids,
+            ids=np.array([*laid.ids, *ids], dtype=np.int64),
             prefix=laid.ids.index(tokenizer.pre) + 1,
-            start=len(laid.ids),
-            end=len(ids) - 1,
-            suffix=np.array(laid.glue, dtype=np.int64),
+            start=start,
+            end=start + len(middle) - beyond,
+            suffix=np.array(behind, dtype=np.int64),
+            beyond=beyond,
         )
 
     def collate(self, streams: Sequence[Stream], rng: np.random.Generator) -> Batch:
@@ -153,13 +174,15 @@ class Batches(Dataset[Batch]):
         rows.ids[row, :n] = stream.ids
         rows.targets[row, : n - 1] = stream.ids[1:]
         rows.weights[row, : n - 1] = 1.0
-        rows.weights[row, stream.end - 1] = END_WEIGHT
+        if not stream.beyond:
+            rows.weights[row, stream.end - 1] = END_WEIGHT
         # The state at position i stands at the cursor before token i + 1.
         longest = self.config.max_hole + 1
         cursor = np.arange(n - 1) + 1
-        rows.lengths[row, : n - 1, 0] = np.minimum(stream.end - cursor, longest)
+        left = stream.end + stream.beyond - cursor
+        rows.lengths[row, : n - 1, 0] = np.minimum(left, longest)
         fill = rows.length_weights[row, : n - 1, 0]
-        fill[(cursor >= stream.prefix) & (stream.end - cursor <= longest)] = 0.1
+        fill[(cursor >= stream.prefix) & (left <= longest)] = 0.1
         fill[cursor > stream.start] = 0.5
         fill[stream.start - 1] = 4.0
         ends = np.append(np.flatnonzero(self.newline[stream.ids[: stream.end]]), stream.end)
@@ -256,6 +279,19 @@ class Batches(Dataset[Batch]):
                 if len(others):
                     wrong[i] = stream.ids[others[int(rng.integers(len(others)))]]
         return wrong
+
+
+def alone(example: Example) -> Example:
+    """The statement of the top level in which a hole stands, as a file of its own."""
+    before = example.before
+    begins = [match.start() for match in TOP.finditer(before)]
+    after = example.after
+    behind = TOP.search(after, after.find("\n") + 1) if "\n" in after else None
+    return Example(
+        before[begins[-1] :] if begins else before,
+        example.middle,
+        after if behind is None else after[: behind.start()].rstrip() + "\n",
+    )
 
 
 def to(batch: Batch, device: torch.device) -> Batch:

@@ -171,16 +171,16 @@ class _Layer:
 def rounded(n: int) -> int:
     """Up to one of eight sizes between two powers of two.
 
-    For every new shape of a bf16 product oneDNN makes code, which takes as long as a product of 20 rows and keeps 0.7 MB:
-    without rounding a third of the time of people who type, since hardly two passes are of the same size (docs/log.md).
+    For every new shape of a bf16 product oneDNN makes code, which takes as long as a product of 20 rows and keeps 0.7
+    MB: a third of the time of who types, since without rounding hardly two passes are of the same size (docs/log.md).
     """
     step = 1 << max(n.bit_length() - 4, 0)
     return -(-n // step) * step
 
 
 def filled(tokens: Tokens, wanted: Tensor | None) -> tuple[Tokens, Tensor | None]:
-    """The same pass with its groups rounded up, and where in it the wanted tokens stand. What is filled in are copies of
-    a group's last token, which nobody sees; their keys and values are scratch."""
+    """The same pass with its groups rounded up, and where in it the wanted tokens stand. What is filled in are copies
+    of a group's last token, which nobody sees; their keys and values are scratch."""
     sizes = [one.end - one.start for one in tokens.groups]
     full = [min(rounded(size), one.cache.columns - one.behind) for size, one in zip(sizes, tokens.groups, strict=True)]
     if sizes == full:
@@ -283,7 +283,7 @@ def _seen(group: Group) -> int:
 
 
 def _hidden(tokens: Tokens, group: Group) -> Tensor | None:
-    """[n, columns behind the context] bool: which tokens of its group a token does not see; None where each sees all."""
+    """[n, columns behind the context] bool: which of them a token does not see; None where each sees all."""
     if group.end - group.start == 1:
         return None
     rows = slice(group.start, group.end)

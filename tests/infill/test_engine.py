@@ -478,6 +478,18 @@ def test_a_draft_that_stammers_is_no_answer() -> None:
     assert all("valuevaluevaluevalue" not in text for text in texts(found))
 
 
+def test_the_limit_of_an_answer_does_not_change_what_the_model_reads() -> None:
+    """A context that is cut shorter for a higher limit told it that the answer is long."""
+    read = []
+    for limit in (8, 64, 300):
+        denoiser = ScriptedDenoiser("x = 1\n" * 500 + "total = ", "value")
+        found = Infiller(denoiser, calibration=OWN).fill(
+            Prompt("x = 1\n" * 500 + "total = ", "\n" * 3, "python"), InfillOptions(max_tokens=limit)
+        )
+        read.append(found.context_tokens)
+    assert len(set(read)) == 1
+
+
 def test_a_doubtful_answer_is_kept_back() -> None:
     found, _ = fill(BEFORE, ANSWER, AFTER, calibration=Calibration(min_confidence=0.99))
     assert found.candidates == ()

@@ -18,7 +18,7 @@ from model import inference
 from model.calls import Call, Denoise, Encode, Score, one_by_one
 from model.checkpoint import load_denoiser
 from model.denoiser import NetworkDenoiser, State
-from model.inference import Tokens, grouped, padded
+from model.inference import Tokens, grouped, padded, rounded
 from model.network import Network
 from model.tokenizer import Tokenizer
 
@@ -27,13 +27,13 @@ CLOSE = 2e-4
 PAD, MASK = Tokenizer.pad, Tokenizer.mask
 
 
-@pytest.fixture(params=[grouped, padded, "fixed"], ids=["grouped", "padded", "fixed"])
+@pytest.fixture(params=["grouped", "padded", "rounded", "fixed"])
 def denoiser(network: Network, tokenizer: Tokenizer, request: pytest.FixtureRequest) -> NetworkDenoiser:
-    """With either way of attention, and with passes of fixed shapes, wherever the tests run."""
-    if request.param == "fixed":
-        return NetworkDenoiser(network, tokenizer, graphs=True)
-    made = NetworkDenoiser(network, tokenizer)
-    made.inference.attend = request.param
+    """With either way of attention, with passes of rounded sizes and with fixed shapes, wherever the tests run."""
+    made = NetworkDenoiser(network, tokenizer, graphs=request.param == "fixed")
+    if request.param != "fixed":
+        made.inference.attend = padded if request.param == "padded" else grouped
+        made.inference.rounds = request.param == "rounded"
     return made
 
 
@@ -401,3 +401,22 @@ def test_passes_of_fixed_shapes_are_the_usual_ones(network: Network, tokenizer: 
     assert fixed.graphs.fixed, "none of these passes was of fixed shape"
     for ours, theirs in zip(*seen, strict=True):
         assert (ours - theirs).abs().max() < CLOSE
+
+
+def test_passes_of_rounded_sizes_have_few_shapes(network_denoiser: NetworkDenoiser) -> None:
+    """Each new one costs a processor's code."""
+    inference, seen = network_denoiser.inference, set[int]()
+    product = inference.layers[0].inputs
+
+    def watched(x: Tensor) -> Tensor:
+        seen.add(len(x))
+        return product(x)
+
+    inference.layers[0].inputs, inference.rounds = watched, True
+    try:
+        for count in range(1, 200):
+            network_denoiser.encode([*range(64, 64 + count)])
+    finally:
+        inference.layers[0].inputs, inference.rounds = product, False
+    assert len(seen) < 80
+    assert all(rounded(count) >= count and rounded(count) <= 1.125 * count + 1 for count in range(1, 1000))

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from model import data as made
 from model.config import ModelConfig
 from model.corpus import Corpus
-from model.data import Batches
+from model.data import Batches, alone
 from model.layout import encode_context
 from model.loss import Batch, cross_entropy, losses
 from model.network import Network
 from model.schedule import learning_rate, open_share
-from model.spans import KINDS, draw, python_parser
+from model.spans import KINDS, Example, draw, python_parser
 from model.tokenizer import Tokenizer
 
 
@@ -41,25 +42,48 @@ def test_a_batch_is_a_function_of_seed_and_index(
 
 
 def test_the_stream_is_the_layout_of_use_and_then_the_middle(
-    batches: Batches, tokenizer: Tokenizer, config: ModelConfig
+    batches: Batches, tokenizer: Tokenizer, config: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(made, "ALONE", 0.0)
     rng = np.random.default_rng(0)
-    corpus = batches.source
-    for _ in range(50):
+    corpus, cut = batches.source, 0
+    for _ in range(200):
         example = draw(rng, corpus.text(0), python_parser())
         stream = batches.layout(rng, example, "a.py")
         if stream is None:
             continue
-        middle = tokenizer.decode(stream.ids[stream.start : stream.end].tolist())
-        assert middle == example.middle
+        middle = tokenizer.encode(example.middle)
+        assert [*stream.ids[stream.start : stream.end], *middle[len(middle) - stream.beyond :]] == middle
+        assert len(stream.ids) <= config.context
+        if stream.beyond:
+            cut += 1
+            assert len(stream.ids) == stream.end == config.context
+            assert stream.suffix.tolist() == middle[stream.end - stream.start :][: config.glue]
+            continue
         assert stream.ids[stream.end] == tokenizer.eot
         laid = encode_context(
             tokenizer, example.before, example.after, language="python", filename="a.py",
-            context=config.context, glue=config.glue, reserve=len(tokenizer.encode(example.middle)) + 1,
+            context=config.context, glue=config.glue, reserve=config.max_hole,
         )  # fmt: skip
         # The glue is what follows the hole in the file, whatever budget the suffix got.
         n = min(len(laid.glue), len(stream.suffix))
         assert stream.suffix[:n].tolist() == laid.glue[:n]
+    assert cut, "some middles are longer than what is left of the context"
+
+
+def test_the_length_of_the_context_does_not_tell_that_of_the_middle(batches: Batches) -> None:
+    """Once it did: a context took what the middle left of the model's, and so did the place where the text ends."""
+    rng = np.random.default_rng(0)
+    streams = [batches.stream(rng) for _ in range(300)]
+    contexts = [one.start for one in streams]
+    middles = [min(one.end + one.beyond - one.start, 64) for one in streams]
+    assert abs(np.corrcoef(contexts, middles)[0, 1]) < 0.2
+
+
+def test_a_small_file_is_what_stands_around_a_hole_at_the_top_level() -> None:
+    example = Example("import os\n\n\ndef f(a):\n    return ", "a + 1", "\n\n\nclass B:\n    pass\n")
+    assert alone(example) == Example("def f(a):\n    return ", "a + 1", "\n")
+    assert alone(Example("  x", "y", "")) == Example("  x", "y", "")
 
 
 def test_every_kind_of_hole_is_drawn(batches: Batches) -> None:
@@ -102,7 +126,7 @@ def test_lengths_count_to_the_suffix_and_to_the_line_end(
     batch = batches[1]
     for row in range(4):
         ids = batch.ids[row].tolist()
-        end = ids.index(tokenizer.eot)
+        end = ids.index(tokenizer.eot)  # there is one in each of these rows
         for i in (batch.length_weights[row, :, 0] > 0).nonzero()[:, 0].tolist():
             assert batch.lengths[row, i, 0] == min(end - i - 1, config.max_hole + 1)
         for i in (batch.length_weights[row, :, 1] > 0).nonzero()[:, 0].tolist():
