@@ -57,7 +57,8 @@ def program(text: str) -> Program | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return Program(text, ast.parse(text), frozenset(_unbound(symtable.symtable(text, "module", "exec"))))
+            tree = ast.parse(text)
+            return Program(text, tree, frozenset(_unbound(symtable.symtable(text, "module", "exec"))) - _tried(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -154,6 +155,25 @@ def _unbound(table: symtable.SymbolTable) -> Iterator[str]:
             is_free = symbol.is_global() or one is table
             if symbol.is_referenced() and is_free and symbol.get_name() not in bound | BUILTINS:
                 yield symbol.get_name()
+
+
+def _tried(tree: ast.Module) -> set[str]:
+    """Names that need not be there: who uses them catches ``NameError``."""
+    return {
+        name.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try)
+        and any("NameError" in {last_name(one) for one in _caught(handler)} for handler in node.handlers)
+        for part in node.body
+        for name in ast.walk(part)
+        if isinstance(name, ast.Name)
+    }
+
+
+def _caught(handler: ast.ExceptHandler) -> list[ast.expr]:
+    if handler.type is None:
+        return []
+    return handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
 
 
 def _declared(table: symtable.SymbolTable) -> set[str]:

@@ -33,6 +33,8 @@ PROBES = re.compile(r"raises|suppress|assert|warns|catch")
 """In what is opened by ``with``: an expression in there is tried for what it does."""
 FIELD = re.compile(r"(?<![{$])\{([A-Za-z_][\w.]*(?:\[\w+\]|\(\))?)(?:![rsa])?(?::[^{}]*)?\}(?!\})")
 LATEX = re.compile(r"\\\w+\{")
+ROUTE = re.compile(r"/[^ ]*\Z|[^ ]*[\w\])]\{\w+\}\Z")
+"""A path with parameters; a pattern, in which braces count."""
 TEMPLATES = re.compile(
     r"format|template|pattern|route|path|url|compile|_$|gettext|trans|column|progress", re.IGNORECASE
 )
@@ -223,7 +225,9 @@ def _texts(known: Program, nodes: Iterable[tuple[ast.AST, Around]], places: Plac
             continue
         found = _function(around)
         roots = {re.split(r"[.\[(]", one)[0] for one in FIELD.findall(node.value)}
-        if found is None or LATEX.search(node.value) or not _is_formatted(roots, around[found[0] :], known.text):
+        if found is None or LATEX.search(node.value) or ROUTE.match(node.value):
+            continue
+        if not _is_formatted(roots, around[found[0] :], known.text):
             continue
         names = {name for one in around if isinstance(one, Scope) for name in bound_in(one)}
         start = places.of(node)
@@ -240,6 +244,8 @@ def _is_formatted(roots: set[str], around: Around, text: str) -> bool:
     parent = around[-1]
     if isinstance(parent, ast.Expr | ast.JoinedStr | ast.FormattedValue | ast.Attribute | ast.Compare | ast.arguments):
         return False  # documentation, a part of an f-string, .format, a comparison, a default
+    if isinstance(parent, ast.Return):
+        return False  # who calls may fill it in
     if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Mod):
         return False
     for one in around:
@@ -248,6 +254,8 @@ def _is_formatted(roots: set[str], around: Around, text: str) -> bool:
             or any(other.arg is None or other.arg in roots for other in one.keywords)
         ):
             return False  # what fills them in comes along
+        if isinstance(one, ast.Call) and any(other.arg == "extra" for other in one.keywords):
+            return False  # a log's own fields
         if isinstance(one, ast.Call) and TEMPLATES.search(ast.unparse(one.func)):
             return False
         if isinstance(one, ast.keyword) and one.arg is not None and TEMPLATES.search(one.arg):

@@ -53,7 +53,7 @@ def _meant(text: str, places: Places, use: Use) -> Mending | None:
         return None
     [right] = near
     bindings = [one.start() for one in re.finditer(rf"\b{re.escape(right)}\b", text)]
-    used = len(re.findall(rf"\b{re.escape(wrong)}\b", text)) > 1 or text.count(wrong) > text.count(right)
+    used = len(re.findall(rf"\b{re.escape(wrong)}\b", text)) > 1
     if len(bindings) == 1 and used:  # nobody uses it by that name: it is what is misspelt
         wrong, right, start = right, wrong, bindings[0]
     return Mending(start, start + len(wrong), right)

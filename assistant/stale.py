@@ -23,7 +23,7 @@ SURE = 0.7
 IDLE = 0.35
 """What speaks for a name that nothing uses."""
 BUILTIN = 0.2
-"""What speaks against a builtin."""
+"""What speaks against a builtin, and against an import that nothing uses for what is called: rather, another is missing."""
 SOMEWHAT = 0.4
 """Likeness of another name that forbids to take the only one that nothing uses."""
 OTHER_CASE = 0.15
@@ -37,6 +37,8 @@ HARMLESS = frozenset({"dataclass", "final", "runtime_checkable", "total_ordering
 """Decorators and bases of classes that bring no attributes along that are asked for by name."""
 PARTIAL = re.compile(r"Mixin|Base|Abstract")
 """In the name of a class that others complete."""
+BRACED = re.compile(r"\{(\w+)")
+"""A name in a text that is a template."""
 DYNAMIC = frozenset({"__getattr__", "__getattribute__", "setattr", "__dict__"})
 
 
@@ -113,7 +115,11 @@ def _names(known: Program, places: Places) -> Iterator[Mending]:
     if not stale:
         return
     idle = _idle_imports(known.tree)
-    now = {key: _now(key[0], found, idle) for key, found in stale.items()}
+    called = {node.func for node in ast.walk(known.tree) if isinstance(node, ast.Call)}
+    now = {
+        key: _now(key[0], found, idle, is_called=any(use.node in called for use in found))
+        for key, found in stale.items()
+    }
     taken = Counter((new, function) for (_, function), new in now.items())
     for (old, function), found in stale.items():
         new = now[old, function]
@@ -123,7 +129,7 @@ def _names(known: Program, places: Places) -> Iterator[Mending]:
                 yield Mending(start, start + len(old), str(new))
 
 
-def _now(old: str, found: Sequence[Use], imported: Collection[str]) -> str | None:
+def _now(old: str, found: Sequence[Use], imported: Collection[str], *, is_called: bool) -> str | None:
     """What a name is called now that several places in one function use."""
     first = min(use.node.lineno for use in found)
     around = [scope for scope in found[0].within if all(scope in use.within for use in found)]
@@ -132,13 +138,15 @@ def _now(old: str, found: Sequence[Use], imported: Collection[str]) -> str | Non
     chances = {name: -BUILTIN for name in BUILTINS if not name.startswith("__")} | dict.fromkeys(
         frozenset[str].intersection(*(use.bound for use in found)), 0.0
     )
-    chances |= dict.fromkeys(imported, IDLE / 2) | dict.fromkeys(idle, IDLE)
+    chances |= dict.fromkeys(imported, -BUILTIN if is_called else IDLE / 2) | dict.fromkeys(idle, IDLE)
     for name in {*NOT_MEANT, *(name for scope in scopes for name in _later(scope, first))} - idle:
         chances.pop(name, None)
     if (new := _best(old, chances)) is not None:
         return new
     [*rest], other = idle, chances.keys() - idle - BUILTINS
-    return rest[0] if len(rest) == 1 and not any(likeness(old, name) >= SOMEWHAT for name in other) else None
+    if len(rest) != 1 or is_called:  # what is called is rather a forgotten import
+        return None
+    return None if any(likeness(old, name) >= SOMEWHAT for name in other) else rest[0]
 
 
 def _outermost(use: Use) -> ast.AST:
@@ -156,6 +164,8 @@ def _idle(scope: Scope, line: int) -> set[str]:
             used.add(node.target.id)
         elif isinstance(node, ast.Global | ast.Nonlocal):
             used.update(node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            used.update(BRACED.findall(node.value))
     bound = set(bound_in(scope)) - _later(scope, line)
     return {name for name in bound - used - NOT_MEANT if not name.startswith("__")}
 

@@ -28,10 +28,14 @@ TRIES = 96
 """How often it is asked in all."""
 LEVELS = 3
 """Statements around a change in which it is looked for, from the smallest outwards."""
-WIDER = frozenset({"length-test", "keys-call", "get-default", "old-super", "readlines", "lost-cause", "key-lookup"})
+WIDER = frozenset(
+    {"length-test", "long-increment", "keys-call", "get-default", "old-super", "readlines", "lost-cause", "key-lookup"}
+)
 """Kinds that ask what stands around the statement that they change."""
-SCOPED = frozenset({"append-loop", "dict-loop", "set-loop", "sum-loop", "any-loop", "manual-counter"})
-"""Kinds that ask whether a name is used elsewhere in the function: it must be seen whole."""
+SCOPED = frozenset(
+    {"append-loop", "dict-loop", "set-loop", "sum-loop", "any-loop", "manual-counter", "length-test", "long-increment"}
+)
+"""Kinds that ask what else is done with a name in the function: it must be seen whole."""
 UNSURE = frozenset({"merged-dicts"})
 """Kinds that mean the same of some values only: ``dict(a, **b)`` takes pairs for ``a``."""
 WHOLE = 20_000

@@ -18,7 +18,6 @@ from model.damage.scan import (
     LOOSE,
     NOT,
     OR,
-    STATEMENTS,
     Node,
     Scan,
     items,
@@ -57,7 +56,7 @@ def _f_parts(scan: Scan, string: Node) -> list[Part] | None:
                 return None
             conversion = next((scan.src(part) for part in child.children if part.type == "type_conversion"), "")
             form = next((scan.src(part)[1:] for part in child.children if part.type == "format_specifier"), "")
-            if "{" in form or "\n" in scan.src(value):
+            if "{" in form or any(sign in scan.src(value) for sign in ("\n", "\\", scan.src(string.children[-1])[0])):
                 return None
             parts.append((value, conversion, form))
             at = end
@@ -101,6 +100,7 @@ def percent_format(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | Non
         else:
             values = [part[0] for part in parts if not isinstance(part, str)]
             bare = len(values) == 1 and values[0].type in {"identifier", "attribute", "call"} and rng.random() < 0.7
+            bare = bare and re.search(rf"\*{re.escape(scan.src(values[0]))}\b", scan.text) is None  # it is a tuple
             joined = ", ".join(map(scan.src, values))
             right = joined if bare else f"({joined}{',' * (len(values) == 1)})"
             return [scan.replace(string, scan.safe(string, f"{quote}{text}{quote} % {right}", ARITHMETIC))]
@@ -134,7 +134,9 @@ def repr_call(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         if value is None or "type_conversion" not in types or "=" in types or value.type in _LOOSE_VALUES:
             continue
         conversion = node.children[types.index("type_conversion")]
-        name = {"!r": "repr", "!s": "str", "!a": "ascii"}[scan.src(conversion)]
+        name = {"!r": "repr", "!s": "str", "!a": "ascii"}.get(scan.src(conversion))
+        if name is None:
+            continue  # the grammar takes any letter
         start, end = scan.span(value)
         return [(start, start, f"{name}("), (end, end, ")"), scan.replace(conversion, "")]
     return None
@@ -244,7 +246,8 @@ def open_read(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
 def _is_bound(scan: Scan, name: str) -> bool:
     """Whether the text makes something of its own of a builtin's name, or of one of ``typing``."""
     own = rf"""(?mx) ^[ \t]*(?:class|def|async[ ]def)[ ]{name}\b | ^[ \t]*{name}[ ]?(?::[^=\n]+)?=[^=]
-        | \bdef[ ]\w+\([^)]*\b{name}\b[ ]?[,)=:] | \bfor[ ]{name}\b | \bas[ ]{name}\b"""
+        | \bdef[ ]\w+\([^)]*\b{name}\b[ ]?[,)=:] | \bfor[ ]{name}\b | \bas[ ]{name}\b
+        | \bfrom[ ](?!typing\b)[\w.]+[ ]import\b[^\n]*\b{name}\b"""
     return re.search(own, scan.text) is not None
 
 
@@ -273,7 +276,7 @@ def dict_keywords(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None
         for entry in entries:
             key = entry.child_by_field_name("key")
             if entry.type == "dictionary_splat":
-                continue
+                break  # a key that comes twice is an error of the call alone
             name = scan.src(key)[1:-1]
             value = entry.child_by_field_name("value")
             if key is None or key.type != "string" or len(key.children) != 3 or not name.isidentifier():
@@ -347,6 +350,8 @@ def bracketed_generator(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] 
         ends_early = name in {"any", "all"} and any(True for _ in scan.inside(node, "call"))
         if ends_early or any(True for _ in scan.inside(node, "await")):
             continue
+        if name != "join" and call.type == "call" and call.children[0].type != "identifier":
+            continue  # numpy's take no generators
         if call.type == "call" and name in {"sum", "any", "all", "min", "max", "sorted", "tuple", "frozenset", "join"}:
             start, end = scan.span(node)
             return [(start + 1, start + 1, "["), (end - 1, end - 1, "]")]
@@ -356,13 +361,25 @@ def bracketed_generator(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] 
 # ---------------------------------------------------------------------------------------------------- questions
 
 
+CONDITIONS = (
+    "if_statement",
+    "elif_clause",
+    "while_statement",
+    "assert_statement",
+    "if_clause",
+    "conditional_expression",
+)
+
+
 @kind(TABLE, "equals-none", "Compare with None by is.", group="modernise", needs=("is", "is not"), weight=2)
 def equals_none(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for sign in mixed(rng, scan.of("is", "is not")):
         compared = scan.parent(sign)
-        # As an argument or an index it may be a column's.
-        is_given = scan.above(compared, "argument_list", "subscript", *STATEMENTS)
-        if is_given is not None and is_given.type in {"argument_list", "subscript"}:
+        # What is no condition may be a column's: as an argument, an index, a value.
+        around, inner = scan.parent(compared), compared
+        while around.type in {"boolean_operator", "not_operator", "parenthesized_expression"}:
+            around, inner = scan.parent(around), around
+        if around.type not in CONDITIONS or around.children[0].id == inner.id:
             continue
         if compared.type == "comparison_operator" and compared.children[-1].type == "none":
             return [scan.replace(sign, "==" if sign.type == "is" else "!=")]
@@ -393,8 +410,8 @@ _TRUTHS = {"isinstance", "issubclass", "hasattr", "callable", "startswith", "end
 def type_equals(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("call")):
         entries = items(node.child_by_field_name("arguments"))
-        if scan.src(node.children[0]) != "isinstance" or len(entries) != 2:
-            continue
+        if scan.src(node.children[0]) != "isinstance" or len(entries) != 2 or scan.src(entries[1]) in {"int", "object"}:
+            continue  # True is an int
         if entries[1].type in {"identifier", "attribute"} and "\n" not in scan.src(node):
             negated = scan.parent(node).type == "not_operator"
             whole = scan.parent(node) if negated else node
@@ -433,7 +450,7 @@ def or_chain(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
             continue
         left, sign, right = node.children
         options = items(right)
-        if sign.type not in {"in", "not in"} or right.type not in {"tuple", "list", "set"} or not 1 < len(options) < 5:
+        if sign.type not in {"in", "not in"} or right.type not in {"tuple", "list"} or not 1 < len(options) < 5:
             continue
         if all(scan.simple(option) or option.type in {"string", "unary_operator"} for option in options):
             mark, word, binds = ("==", " or ", OR) if sign.type == "in" else ("!=", " and ", AND)
@@ -464,9 +481,11 @@ def early_not(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
 
 
 def _made(scan: Scan, name: str, pattern: str) -> bool:
-    """Is the name bound in the block to something that matches?"""
-    found = re.search(rf"(?m)^\s*{re.escape(name)}(?:: [^=\n]+)? = (?:{pattern})", scan.text[scan.start : scan.end])
-    return found is not None
+    """Is the name bound in the block, and always to something that matches? It may be a parameter of a function
+    around, or grow."""
+    found = re.findall(rf"(?m)^\s*{re.escape(name)}(?:: [^=\n]+)? = (?:{pattern})", scan.text[scan.start : scan.end])
+    bound = sum(scan.src(use) == name and scan.parent(use).type != "augmented_assignment" for use in scan.targets)
+    return 0 < bound == len(found)
 
 
 @kind(TABLE, "length-test", "Ask whether there is anything instead of how much.", group="modernise",
@@ -478,7 +497,9 @@ def length_test(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
             continue
         denied = condition.type == "not_operator"
         name = scan.src(condition.children[-1] if denied else condition)
-        if name.isidentifier() and _made(scan, name, r"\[|\{|list\(|set\(|dict\(|sorted\(|.*\.split\("):
+        if name.isidentifier() and _made(
+            scan, name, r"[\[{].*[\]}]$|(?:list|set|dict|sorted)\(.*\)$|[\w.]+\.split\([^()]*\)$"
+        ):
             sign = pick(rng, ["== 0", "< 1"] if denied else ["> 0", "!= 0"])
             return [scan.replace(condition, f"len({name}) {sign}")]
     return None
@@ -527,6 +548,12 @@ def bare_except(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         value = node.child_by_field_name("value")
         last = scan.parent(node).children
         after = [child for child in last[last.index(node) + 1 :] if child.type == "except_clause"]
+        # Nothing would be undone where someone interrupts: an exception that is raised again must be any.
+        again = any(scan.src(one) == "raise" for one in scan.inside(node, "raise_statement"))
+        before = any(child.type == "except_clause" for child in last[: last.index(node)])
+        narrow = value is not None and scan.src(value) == "Exception"
+        if narrow and (again or before):
+            continue
         if value is not None and scan.src(value) in {"Exception", "BaseException"} and not after:
             return [(scan.span(node.children[0])[1], scan.span(value)[1], "")]
     return None
@@ -583,8 +610,8 @@ def typing_union(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
             continue
         names = list(map(scan.src, _members(node)))
         rest = [name for name in names if name != "None"]
-        if not rest or any(sign in name for name in names for sign in "'\""):
-            continue  # a text has no |
+        if not rest or "callable" in names or any(sign in name for name in names for sign in "'\""):
+            continue  # a text has no |, and neither has a function
         new = rest[0] if len(rest) == 1 else f"Union[{', '.join(rest)}]"
         return [scan.replace(node, f"Optional[{new}]" if len(rest) < len(names) else new)]
     return None
@@ -623,17 +650,24 @@ def old_super(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
 
 
 def _owner(scan: Scan, function: Node) -> str | None:
-    """The class that a function is a method of, which may begin before the block."""
+    """The class that a function is a method of, which may begin before the block. One that is decorated may not be the
+    one that its name says: dataclass(slots=True) makes another."""
     around = scan.above(function, "class_definition", "function_definition")
     if around is not None:
-        return scan.src(around.child_by_field_name("name")) if around.type == "class_definition" else None
-    depth = len(scan.indent(function))
-    before = [
-        found
-        for found in _HEADER.finditer(scan.text, max(0, scan.start - 20_000), scan.start)
-        if len(found.group(1)) < depth
-    ]
-    return before[-1].group(3) if before and before[-1].group(2) == "class" else None
+        start = scan.span(around)[0]
+        name = scan.src(around.child_by_field_name("name")) if around.type == "class_definition" else None
+    else:
+        depth = len(scan.indent(function))
+        before = [
+            found
+            for found in _HEADER.finditer(scan.text, max(0, scan.start - 20_000), scan.start)
+            if len(found.group(1)) < depth
+        ]
+        if not before:
+            return None
+        start, name = before[-1].start(), before[-1].group(3) if before[-1].group(2) == "class" else None
+    above = scan.text[:start].rstrip().rpartition("\n")[2].lstrip()
+    return None if above.startswith(("@", ")")) else name
 
 
 @kind(TABLE, "object-base", "Remove the base class object.", group="modernise", needs=("class_definition",))
@@ -695,7 +729,11 @@ def while_one(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
 def long_increment(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("augmented_assignment")):
         left, sign, right = node.children[0], node.children[1], node.children[-1]
-        if scan.simple(left) and right.type in {"integer", "float", "string"}:
+        # An array or a list that is added to in place is another one's, too.
+        number = left.type == "identifier" and _made(
+            scan, scan.src(left), r"(?:-?[\d.]+|[bf]?['\"].*['\"]|(?:len|int|float|str)\(.*\))$"
+        )
+        if number and right.type in {"integer", "float", "string"}:
             return [scan.replace(sign, f"= {scan.src(left)} {scan.src(sign)[:-1]}")]
     return None
 
@@ -720,8 +758,17 @@ def redundant_encoding(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] |
     for node in mixed(rng, scan.of("call")):
         callee, arguments = node.children[0], node.child_by_field_name("arguments")
         named = callee.type == "attribute" and scan.src(callee.children[-1]) in {"encode", "decode"}
-        # json and base64 have functions of that name which want something else.
-        if named and arguments is not None and scan.src(arguments) == "()":
+        given = callee.children[0] if named else None
+        # json, base64 and tokenizers have functions of that name which want something else.
+        texts = given is not None and (
+            given.type in {"string", "concatenated_string"}
+            or re.match(
+                r"(?:str|repr|json\.dumps)\(|.*\.(?:join|format|strip|lower|upper|read|read_bytes|encode|replace)\(",
+                scan.src(given),
+            )
+            or _made(scan, scan.src(given), r"[rbf]*['\"].*|.*\.(?:join|format|read|read_bytes)\(.*\)$|str\(.*\)$")
+        )
+        if texts and arguments is not None and scan.src(arguments) == "()":
             return [scan.replace(arguments, pick(rng, ['("utf-8")', "('utf-8')", '("utf8")']))]
     return None
 

@@ -98,6 +98,9 @@ def _loop(scan: Scan, node: Node, empty: str, add: str) -> list[Edit] | None:
     if value.type == "pair":
         if len(value.children) != 3 or not _flat(scan, value):
             return None
+        calls = [any(True for _ in scan.inside(child, "call")) for child in (value.children[0], value.children[2])]
+        if all(calls):
+            return None  # a statement computes the value first
         key, item = scan.src(value.children[0]), scan.src(value.children[2])
     else:
         key, item = "", scan.src(value)
@@ -221,10 +224,11 @@ def _header(rng: np.random.Generator, scan: Scan, call: str) -> Iterable[tuple[N
 
 def _grows(scan: Scan, loop: Node, name: str) -> bool:
     """Whether something comes into what is gone over, or out of it."""
-    changed = r"\.(?:append|insert|pop|popitem|remove|extend|clear|update|setdefault|sort|reverse)\("
+    changed = r"\.(?:append|insert|pop|popitem|remove|extend|clear|update|setdefault|sort|reverse|add|discard)\("
     known = re.escape(name)
     source = scan.src(loop)
-    return re.search(rf"\b{known}(?:{changed}|\[[^\]\n]*\] [-+|&]?= )|\bdel {known}\b", source) is not None
+    rebound = rf"(?<![\w.]){known} ?(?::[^=\n]+)?[-+*/|&%^@<>]{{0,2}}=(?!=)|\bas {known}\b|\bfor {known}\b"
+    return re.search(rf"\b{known}(?:{changed}|\[[^\]\n]*\] [-+|&]?= )|\bdel {known}\b|{rebound}", source) is not None
 
 
 def _before(scan: Scan, first: Node, line: str) -> Edit:

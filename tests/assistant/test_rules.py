@@ -206,3 +206,25 @@ def test_names_are_left_where_the_program_is_none() -> None:
 def test_a_chain_of_calls_that_is_too_long_for_pythons_tools_is_left_alone() -> None:
     text = "async def f(q):\n    q" + ".filter(1)" * 400 + "\n"
     assert by_rule(request(text)).request.text == text
+
+
+IMPORTS = "import asyncio\nimport logging\nfrom functools import wraps\n\n\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(x):\n    try:\n        return unicode(x)\n    except NameError:\n        return str(x)\n",
+        'def f(name):\n    return translate("Hello {name}", name=name)\n',
+        "def f():\n    with raises(TypeError):\n        g()\n",
+        "def f():\n    return long(3)\n",
+        "def f(x):\n    return rename_me(new_name=1)\n",
+        'def f(item_id):\n    return app.get("/items/{item_id}")\n',
+        'def f(item_id):\n    return "items {item_id}"\n',
+        'def f(n):\n    x = "a{n}"\n    return x\n',
+        'def f(name):\n    logging.info("Hello {name}!", extra={"name": name})\n',
+    ],
+)
+def test_a_name_that_is_missing_or_a_template_is_not_made_up_for(text: str) -> None:
+    """A forgotten import is not the next best one, and braces are not always an f-string's."""
+    assert by_rule(request(IMPORTS + text)).request.text == IMPORTS + text

@@ -94,6 +94,53 @@ OTHERS = {
         "class A:\n    def list(self):\n        return 1\n\n    def all(self) -> List[int]:\n        return 2\n",
         "class A:\n    def list(self):\n        return 1\n\n    def all(self) -> list[int]:\n        return 2\n",
     ),
+    "a parameter that is added to": (
+        "def f(a):\n    a = a + 1\n    return a\n", "def f(a):\n    a += 1\n    return a\n",
+    ),
+    "an array's truth": (
+        "def f(s):\n    x = np.array(s.split())\n    if len(x) > 0:\n        return 1\n",
+        "def f(s):\n    x = np.array(s.split())\n    if x:\n        return 1\n",
+    ),
+    "a list that becomes an array": (
+        "def f():\n    x = []\n    x = np.array(x)\n    if len(x) > 0:\n        return 1\n",
+        "def f():\n    x = []\n    x = np.array(x)\n    if x:\n        return 1\n",
+    ),
+    "a mask with a name": (
+        "def f(x):\n    m = x.col == None\n    return x[m]\n", "def f(x):\n    m = x.col is None\n    return x[m]\n",
+    ),
+    "a list that is added to": (
+        "def f(x):\n    for i in range(len(x)):\n        v = x[i]\n        x += [v]\n",
+        "def f(x):\n    for i, v in enumerate(x):\n        x += [v]\n",
+    ),
+    "a dict that becomes another": (
+        "def f(d):\n    for k in d.keys():\n        v = d[k]\n        d = g(d, v)\n",
+        "def f(d):\n    for k, v in d.items():\n        d = g(d, v)\n",
+    ),
+    "an interruption that is undone": (
+        "try:\n    a()\nexcept:\n    b()\n    raise\n", "try:\n    a()\nexcept Exception:\n    b()\n    raise\n",
+    ),
+    "a truth that is a number": (
+        "def f(x):\n    if type(x) == int:\n        return 1\n",
+        "def f(x):\n    if isinstance(x, int):\n        return 1\n",
+    ),
+    "super in a class that is made anew": (
+        "@dataclass(slots=True)\nclass A(B):\n    def f(self):\n        super(A, self).f()\n",
+        "@dataclass(slots=True)\nclass A(B):\n    def f(self):\n        super().f()\n",
+    ),
+    "a key that may come twice": ("x = dict(a=1, **b)\n", 'x = {"a": 1, **b}\n'),
+    "a dict from elsewhere": ("from compat import dict\nx.y = dict()\n", "from compat import dict\nx.y = {}\n"),
+    "a tokenizer": ('def f(tok):\n    return tok.encode("utf-8")\n', "def f(tok):\n    return tok.encode()\n"),
+    "a tuple of values": ("def f(*a):\n    return 'v %s' % a\n", "def f(*a):\n    return f'v {a}'\n"),
+    "a sum of numpy's": ("x = np.sum([i for i in y])\n", "x = np.sum(i for i in y)\n"),
+    "a function as a type": (
+        "def f(x: Optional[callable]) -> None:\n    pass\n", "def f(x: callable | None) -> None:\n    pass\n",
+    ),
+    "the value before the key": (
+        "def f(b, c):\n    d = {}\n    for _ in c:\n        d[next(b)] = next(b)\n    return d\n",
+        "def f(b, c):\n    d = {next(b): next(b) for _ in c}\n    return d\n",
+    ),
+    "quotes as in Python 3.12": ('x = "a %s" % d["k"]\n', 'x = f"a {d["k"]}"\n'),
+    "a conversion that there is not": ('x = f"{repr(a)}"\n', 'x = f"{a!d}"\n'),
     "super in a comprehension": (
         "class A(B):\n    def f(self, b):\n        return {y: super(A, self).g(y) for y in b}\n",
         "class A(B):\n    def f(self, b):\n        return {y: super().g(y) for y in b}\n",
