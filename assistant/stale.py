@@ -23,7 +23,7 @@ SURE = 0.7
 IDLE = 0.35
 """What speaks for a name that nothing uses."""
 BUILTIN = 0.2
-"""What speaks against a builtin, and against an import that nothing uses for what is called: rather, another is missing."""
+"""What speaks against a builtin, and against an import that nothing uses for what is called: another one is missing."""
 SOMEWHAT = 0.4
 """Likeness of another name that forbids to take the only one that nothing uses."""
 OTHER_CASE = 0.15
@@ -138,7 +138,7 @@ def _now(old: str, found: Sequence[Use], imported: Collection[str], *, is_called
     chances = {name: -BUILTIN for name in BUILTINS if not name.startswith("__")} | dict.fromkeys(
         frozenset[str].intersection(*(use.bound for use in found)), 0.0
     )
-    chances |= dict.fromkeys(imported, -BUILTIN if is_called else IDLE / 2) | dict.fromkeys(idle, IDLE)
+    chances |= dict.fromkeys(imported, -BUILTIN if is_called else 0.0) | dict.fromkeys(idle, IDLE)
     for name in {*NOT_MEANT, *(name for scope in scopes for name in _later(scope, first))} - idle:
         chances.pop(name, None)
     if (new := _best(old, chances)) is not None:
