@@ -304,6 +304,8 @@ def _settled(request: CompletionRequest) -> CompletionRequest:
         raise PositionError(f"the hole {start}..{end} is outside of the text, which has offsets 0 to {len(text)}")
     if text.startswith("\ufeff"):
         start, end = max(start, 1), max(end, 1)
+    if text[start:end].strip("\r\n") and text[end - 1] == "\n":
+        end -= 1  # whole lines were selected: the last one's end is no part of what is written anew
     if text[start - 1 : start + 1] == "\r\n":
         start -= 1
     if text[end - 1 : end + 1] == "\r\n":

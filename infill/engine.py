@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -56,6 +57,8 @@ TOKENS_PER_STEP = 32
 TRUSTED = 8
 """Characters of a match elsewhere in the file that count more than the likeliest word."""
 _WORD = re.compile(r" ?[A-Za-z_]+\Z")
+LIKELY = 0.01
+"""Geometric mean probability below which a sample is noise."""
 SAMPLES = 32
 """Most rows of a batch when alternatives are sampled."""
 
@@ -292,9 +295,9 @@ class Request:
         return [(draft, text) for text, draft in found.items()]
 
     def texts(self, drafts: Sequence[Draft]) -> Iterator[tuple[Draft, str]]:
-        least = self.infiller.calibration.min_confidence
+        least = max(self.infiller.calibration.min_confidence, LIKELY if self.plan.temperature > 0 else 0.0)
         for draft in drafts:
-            text = None if draft.origin != "copy" and stammers(draft.ids) else self.text(draft)
+            text = None if draft.origin != "copy" and self.stammers(draft.ids) else self.text(draft)
             if text is None or not (text := postprocess(self.stopped(text), self.situation)):
                 continue
             if draft.confidence < least:
@@ -323,7 +326,7 @@ class Request:
             for draft, text in ranked:
                 if len(found) + len(extra) >= self.options.n or self.pace.tight():
                     break
-                for origin, made in (("closed", self.gate.closed), ("trimmed", self.shortened)):
+                for origin, made in (("closed", partial(self.closed, draft)), ("trimmed", self.shortened)):
                     changed = made(text)
                     fresh = changed.strip() and changed not in seen and changed == self.stopped(changed)
                     if fresh and self.gate.accepts(changed, clean=self.clean):
@@ -331,6 +334,11 @@ class Request:
                         extra.append(self.candidate(draft, changed, origin, text))
                         break
         return tuple(extra)
+
+    def closed(self, draft: Draft, text: str) -> str:
+        """With its brackets closed; nothing where a stop text ended the draft, which is not to end in another way."""
+        raw = self.text(draft)
+        return self.gate.closed(text) if raw is None or self.stopped(raw) == raw else ""
 
     def shortened(self, text: str) -> str:
         return postprocess(self.gate.longest_valid(text, clean=self.clean), self.situation)
@@ -342,7 +350,8 @@ class Request:
         margin, agreed = self.rivals.margin(drafted, score), self.rivals.agreed(drafted)
         known = signs(draft, text, origin, self.place, margin=margin, agreed=agreed)
         likely = chance(known, self.infiller.calibration.chance)
-        return Candidate(text, score, draft.confidence, verdict, len(draft.ids), origin, likely, known)
+        size = len(self.tokenizer.encode(text))
+        return Candidate(text, score, draft.confidence, verdict, size, origin, likely, known)
 
     # Context.
 
@@ -782,8 +791,8 @@ class Request:
         with self.timed("gate"):
             for draft, text in ranked[:TRIMMED]:
                 self.pace.check()
-                closed = self.gate.closed(text)
-                for full in dict.fromkeys((closed, closed + ":")):
+                closed = self.closed(draft, text)
+                for full in dict.fromkeys((closed, closed + ":")) if closed else ():
                     if full != text and full == self.stopped(full) and self.gate.accepts(full, clean=True):
                         return (self.candidate(draft, full, "closed", text),)
         return ()
@@ -810,6 +819,12 @@ class Request:
         if not draft.ended and self.options.hole_length is None and "\n" in text:
             text = text[: text.rindex("\n")]
         return text
+
+    def stammers(self, ids: Sequence[int]) -> bool:
+        """Whether a word stands three times in a row or another token four times: a canvas that did not settle, whatever
+        the judge thinks of it. In 300,000 tokens of code that people wrote there are four such places."""
+        runs = ((token, len(list(run))) for token, run in groupby(ids))
+        return any(n > 3 or (n == 3 and self.tokenizer.token_bytes(token).strip().isalpha()) for token, n in runs)
 
     def stopped(self, text: str) -> str:
         """The text up to the first of the request's stop texts."""
@@ -859,12 +874,6 @@ class Words:
         """What ``token`` adds to the word of the tokens ``tail``."""
         whole = self.tokenizer.token_bytes(token)
         return whole[len(self.tokenizer.decode_bytes(tail)) :].decode("utf-8")
-
-
-def stammers(ids: Sequence[int]) -> bool:
-    """Whether a token stands four times in a row: a canvas that did not settle, whatever the judge thinks of it. In
-    300,000 tokens of code that people wrote there are four such places."""
-    return any(a == b == c == d for a, b, c, d in zip(ids, ids[1:], ids[2:], ids[3:], strict=False))
 
 
 def _causal_draft(decoded: Decoded) -> Draft:

@@ -79,11 +79,11 @@ def _compile(text: str, flags: int) -> None:
         compile(text.removeprefix("\ufeff"), "<buffer>", "exec", flags, dont_inherit=True)
 
 
-def refusal(head: str, middle: str, tail: str) -> Fault | None:
-    """Why ``head + middle + tail`` is no program, but for a block that may still be to come behind ``middle``."""
+def refusal(head: str, middle: str, tail: str, *, to_come: bool = True) -> Fault | None:
+    """Why ``head + middle + tail`` is no program, but for a block that may still be ``to_come`` behind ``middle``."""
     found = fault(head + middle + tail)
     end = len(head) + len(middle.rstrip())
-    if found is None or not (found.message.startswith(_TO_COME) and found.start >= end):
+    if found is None or not (to_come and found.message.startswith(_TO_COME) and found.start >= end):
         return found
     # Only the first fault is known: with a block in its place the rest can be looked at.
     if not middle.rstrip().endswith(":"):

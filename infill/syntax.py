@@ -56,6 +56,9 @@ _ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
 """Every byte of a longer character becomes a letter: offsets stay, and no text parses otherwise for it."""
 _LINES = ("", "pass", "if x:", "x,", "x = [", "x(", "class x(", "def x(", "{", "@x", '"""', "try:", "else:")
 """What may stand for the cursor's line: nothing, a statement, the beginning of something."""
+_OPENERS = ("if x:", "else:", "except x:", "def x():", "class x:")
+"""What may stand above lines that are indented."""
+INDENTS = 4
 _CLOSING = (")", "]", "}", "),", "],", "},", "):")
 _HIDDEN = "hidden"
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -98,6 +101,8 @@ class SyntaxGate:
         self._mendable: bool | None = None
         self._python = row is not None and row.name == "python"
         self._fine: dict[tuple[int, int], bool] = {}
+        # Who has begun a line may open a block in it, whose lines come next; so may who writes at the end.
+        self._to_come = bool(prefix.rpartition("\n")[2].strip()) or not suffix.strip()
         row_number = self._left.count(b"\n")
         self._point = Point(row_number, len(self._left) - (self._left.rfind(b"\n") + 1))
 
@@ -201,7 +206,7 @@ class SyntaxGate:
             return []
         tail = self._right[: part.end - behind]
         head, rest = part.opening + _decode(self._left[part.start :]), _decode(tail)
-        refused = program.refusal(head, middle, rest)
+        refused = program.refusal(head, middle, rest, to_come=self._to_come)
         if refused is None or program.newer(tree, hole, behind) or not self._would_be(part.start, head, rest):
             return []
         start, end = (hole + len(_encode(middle[: max(at - len(head), 0)])) for at in (refused.start, refused.end))
@@ -211,11 +216,20 @@ class SyntaxGate:
         """Whether with something simple in the hole Python takes ``head`` and ``tail`` for a program."""
         place = (start, len(tail))
         if place not in self._fine:
-            closers = "".join(reversed(unmatched(self._prefix.rsplit("\n", 1)[-1], self._comment)))
+            line = self._prefix.rsplit("\n", 1)[-1]
+            closers = "".join(reversed(unmatched(line, self._comment)))
             ends = dict.fromkeys(("", ":", closers, closers + ":"))
             fillers = ["", "pass", *(word + end for word in ("x", "") for end in ends if word + end)]
+            if not line.strip():
+                fillers += [indent + opener for indent in self._indents(line) for opener in _OPENERS]
             self._fine[place] = any(program.refusal(head, filler, tail) is None for filler in fillers)
         return self._fine[place]
+
+    def _indents(self, line: str) -> list[str]:
+        """How far a line may be indented that has only white space yet: no less than it is, and as lines above are."""
+        above = (one for one in reversed(self._prefix.split("\n")[:-1]) if one.strip())
+        found = dict.fromkeys(one[: len(one) - len(one.lstrip())] for one in above)
+        return ["", *(one.removeprefix(line) for one in found if one != line and one.startswith(line))][:INDENTS]
 
     def _wrong(self, found: list[Error], middle: str, size: int) -> list[Error]:
         if not found:

@@ -121,3 +121,11 @@ def test_the_embedded_model_modernises_and_leaves_modern_code_alone() -> None:
     again = assistant.edit(EditRequest(MODERN, "modernise", ((0, len(MODERN)),), language="python"))
     assert again.edits == ()
     assert describe(assistant.open(), "edits").tasks == ("modernise",)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_of_whole_lines_that_are_selected_the_last_end_stays(newline: str) -> None:
+    text = newline.join(["a = 1", "b = 2", "c = 3", ""])
+    start, end = text.index("b"), text.index("c")
+    request, _ = checked(CompletionRequest(text, start, end))
+    assert text[request.start : request.end] == "b = 2"

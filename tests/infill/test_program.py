@@ -146,3 +146,21 @@ def test_no_warning_escapes_and_nothing_is_run() -> None:
 def test_what_newer_pythons_take_is_taken(middle: str) -> None:
     assert fault(middle)
     assert SyntaxGate("", "\n", "python").accepts(middle)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "answer", "suffix", "accepted"),
+    [
+        ("def f(a):\n    ", "if x:", "\n    return 1\n", False),
+        ("def f(a):\n    ", "if x:", "\n        return 1\n", True),
+        ("def f(a):\n    ", "x = 1", "\n        return 1\n", False),
+        ("def f(a):\n    if", " x:", "\n    return 1\n", True),  # who has begun the line goes on
+        ("def f(a):\n    ", "if x:", "\n", True),  # at the end more may come
+        ("def f(a):\n    x = a\n\n", "    return f", "\n        pass\n", False),
+        ("def f(a):\n    x = a\n\n", "    if f:", "\n        pass\n", True),
+    ],
+)
+def test_a_block_that_an_answer_opens_needs_lines(prefix: str, answer: str, suffix: str, accepted: bool) -> None:
+    """Where code follows, in small files and in large ones."""
+    for more in ("", "x = 1\n" * 3000):
+        assert SyntaxGate(more + prefix, suffix, "python").accepts(answer) is accepted
