@@ -288,7 +288,7 @@ def test_commands_and_statusline(start: Start, scripted: Scripted) -> None:
     command("Hone toggle")
     assert editor.ghost == ""
     assert editor.lua("return require('hone').statusline()") == "Hone off"
-    editor.type("<BS> <Tab>|<Esc>")
+    editor.type("<Tab>|<Esc>")
     editor.wait_for_line(2, "x =     |")
     command("Hone toggle")
     editor.type("S" + "x = ")
@@ -317,6 +317,42 @@ def test_commands_and_statusline(start: Start, scripted: Scripted) -> None:
     assert editor.lua("return vim.fs.basename(vim.api.nvim_buf_get_name(0))") == "lsp.log"
     command("help hone")
     assert editor.lua("return vim.fs.basename(vim.api.nvim_buf_get_name(0))") == "hone.txt"
+
+
+ASKED = "return require('hone').status().answers"
+
+
+@pytest.mark.parametrize("at_first", [True, False])
+def test_toggle_switches_suggestions_in_all_buffers(start: Start, scripted: Scripted, at_first: bool) -> None:
+    editor = start("#\n", scripted(("x = ", "one"), more=f"enabled = {str(at_first).lower()}"))
+    editor.command("edit b.py")
+    editor.wait_for_server()
+    if not at_first:
+        editor.command("Hone toggle")
+    for _ in range(2):
+        for file in ("a.py", "b.py"):
+            editor.command(f"buffer {file}")
+            editor.type("Sx = ")
+            editor.wait_for_ghost("one")
+            editor.type("<Esc>")
+        editor.command("Hone toggle")
+        asked = editor.lua(ASKED)
+        for file in ("a.py", "b.py"):
+            editor.command(f"buffer {file}")
+            editor.type("Sx = ")
+            time.sleep(0.4)  # longer than Neovim waits before it asks
+            assert editor.ghost == ""
+            editor.type("<Esc>")
+        assert editor.lua(ASKED) == asked
+        editor.command("Hone toggle")
+
+
+def test_what_is_typed_before_the_server_is_there_gets_a_suggestion(start: Start, scripted: Scripted) -> None:
+    late = "cmd = { 'sh', '-c', 'sleep 1; exec hone lsp' }"
+    editor = start("#\n", scripted(("x = ", "one"), more=late), wait=False)
+    editor.type("Sx = ")
+    assert editor.lua("return require('hone').status().state") == "none"
+    editor.wait_for_ghost("one")
 
 
 def test_fill_on_a_selection(start: Start, scripted: Scripted) -> None:

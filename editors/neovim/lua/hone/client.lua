@@ -85,9 +85,6 @@ function M.config(config, listener)
       -- Neovim can, and does not say so: edits then carry the version that they are for, and may be asked about.
       workspace = { workspaceEdit = { documentChanges = true } },
     }),
-    on_init = function(client)
-      vim.lsp.inline_completion.enable(require('hone').is_enabled(), { client_id = client.id })
-    end,
     on_exit = vim.schedule_wrap(listener.ended),
   }
 end
@@ -102,6 +99,15 @@ end
 ---@param buf integer
 function M.forget(buf)
   newest[buf] = nil
+end
+
+--- Neovim switches off only what its marks say is on: a mark of the buffer, which is set here, and one of the client.
+---@param client vim.lsp.Client
+---@param buf integer
+function M.attached(client, buf)
+  vim.lsp.inline_completion.enable(true, { client_id = client.id })
+  vim.lsp.inline_completion.enable(true, { bufnr = buf })
+  vim.lsp.inline_completion.enable(require('hone').is_enabled(), { client_id = client.id })
 end
 
 ---@param enabled boolean

@@ -160,7 +160,13 @@ function M.toggle(enabled)
     M.dismiss()
   end
   is_enabled = enabled
-  require('hone.client').enable_suggestions(enabled)
+  local client = require('hone.client')
+  client.enable_suggestions(enabled)
+  for _, one in ipairs(client.clients()) do
+    for buf in pairs(one.attached_buffers) do
+      suggestion().begin(buf)
+    end
+  end
   require('hone.status').changed()
 end
 
@@ -217,8 +223,11 @@ function M.setup(options)
       require('hone.status').changed()
       local client = vim.lsp.get_client_by_id(event.data.client_id)
       if event.event == 'LspAttach' and client and client.name == 'hone' then
-        vim.schedule(function() -- behind Neovim's own
-          suggestion().watch(event.buf)
+        vim.schedule(function()
+          if vim.lsp.buf_is_attached(event.buf, client.id) then
+            require('hone.client').attached(client, event.buf)
+            suggestion().begin(event.buf)
+          end
         end)
       end
     end,
