@@ -93,6 +93,7 @@ def test_a_daemon_that_takes_long_is_said_to_be_starting(monkeypatch: pytest.Mon
         editor.open(SOURCE, version=5)
         with pytest.raises(RequestFailedError, match="Hone is still starting; try again in a few seconds"):
             await by_hand(editor, lines(0, 0))
+        command: dict[str, Any] = {}
         for action in ("modernise", "addDocstring"):
             command = {"action": action, "uri": URI, "range": lines(3, 5)}
             with pytest.raises(RequestFailedError, match="Hone is still starting"):
