@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from assistant.errors import RequestError
+from assistant.errors import HoneError, RequestError
 from assistant.types import CompletionRequest, CompletionResult, EditRequest, EditResult, applied
 from lsp.convert import split
 from lsp.documents import difference
@@ -74,7 +74,7 @@ class Place:
     given: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What came along with the command."""
     tasks: tuple[str, ...] = ()
-    """What the model can be asked to do to a block."""
+    """What the model can be asked to do to a block, as far as that is known; once it runs, an action asks ``work``."""
 
     @property
     def is_cursor(self) -> bool:
@@ -93,6 +93,14 @@ class Edit:
 
 class Work(Protocol):
     """What an action may use while it runs."""
+
+    async def tasks(self) -> tuple[str, ...]:
+        """What the model can be asked to do to a block; waits for a daemon that starts.
+
+        Raises:
+            HoneError: it cannot be reached, or takes long to start.
+        """
+        ...
 
     async def ask(self, request: CompletionRequest, /) -> CompletionResult:
         """Asks the model.
@@ -223,7 +231,7 @@ class FixSyntax:
         by_rule = await asyncio.to_thread(broken.mended, fault, place.start)
         if by_rule is not None:
             return (Edit(by_rule.start, by_rule.end, by_rule.text, BY_RULE),)
-        if "fix" in place.tasks and place.language == LANGUAGE:
+        if place.language == LANGUAGE and "fix" in await work.tasks():
             work.report("the model edits it")
             edits = await self._edited(place, fault, broken, work)
             if edits:
@@ -310,22 +318,35 @@ class Editing:
         )
 
     async def run(self, place: Place, work: Work) -> tuple[Edit, ...]:
-        if self.task not in place.tasks and not _is_ruled(self.task):
-            what = f"for the task {self.task}" if place.tasks else "to edit blocks"
-            raise RequestError(f"the loaded model was not trained {what}; `hone doctor` shows which one is set")
+        tasks, unreachable = await _reached(work)
+        if self.task not in tasks and not _is_ruled(self.task):
+            raise unreachable or _untrained(self.task, tasks)
         found = await asyncio.to_thread(blocks, place)
         if not found:
             raise RequestError("there is no block here; select some lines, or put the cursor into a function")
         work.report(f"{len(found)} blocks" if len(found) > 1 else "one block")
         ruled = await asyncio.to_thread(_by_rule, self._request(place, found))
-        result = ruled.result(await work.edit(ruled.request)) if self.task in place.tasks else ruled.without_model()
+        result = ruled.result(await work.edit(ruled.request)) if self.task in tasks else ruled.without_model()
         if not result.edits:
             reason = next((one for one in result.reasons if one != "right"), "right") or "right"
-            raise RequestError(REASONS.get(reason, reason))
+            raise unreachable or RequestError(REASONS.get(reason, reason))
         return tuple(
             Edit(one.start, one.end, one.text, MENDED if one.ruled and not one.gain else self.title.lower())
             for one in result.edits
         )
+
+
+async def _reached(work: Work) -> tuple[tuple[str, ...], HoneError | None]:
+    """What the model can do; nothing, and why, where there is no model yet: rules do without."""
+    try:
+        return await work.tasks(), None
+    except HoneError as error:
+        return (), error
+
+
+def _untrained(task: str, tasks: tuple[str, ...]) -> RequestError:
+    what = f"for the task {task}" if tasks else "to edit blocks"
+    return RequestError(f"the loaded model was not trained {what}; `hone doctor` shows which one is set")
 
 
 def _is_ruled(task: str) -> bool:
@@ -403,6 +424,8 @@ def _trimmed(text: str, edit: Edit) -> Edit:
 # Finding holes.
 
 MARKER = re.compile(r"\.\.\.|\bpass\b|\b(?:todo|unimplemented)!\(\)")
+ALONE = re.compile(rf"\s*(?P<hole>{MARKER.pattern})(?=;?\s*(?:(?:#|//).*)?$)")
+"""A line with nothing but a marker in it."""
 TODO = re.compile(r"[ \t]*(?:#|//|--|/\*|<!--)[ \t]*(?:TODO|FIXME)\b.*")
 HEADER = re.compile(r"(?P<indent>[ \t]*)(?:async[ \t]+)?def[ \t]+\w+")
 STUB = re.compile(r"(?:pass|\.\.\.|raise NotImplementedError(?:\(.*\))?)[ \t]*(?:#.*)?")
@@ -416,7 +439,7 @@ NEAR = 4096
 
 def selected_or_marked(place: Place) -> Hole | None:
     """A marker that the cursor touches or that holds what is selected, else what is selected, without the blanks around
-    it, else the line's TODO.
+    it, else the line's TODO, or the marker that is alone in its line.
     """
     start, line = _line_at(place.text, place.start)
     first, last = place.start - start, (place.start if place.is_cursor else place.end) - start
@@ -427,6 +450,8 @@ def selected_or_marked(place: Place) -> Hole | None:
         selected = place.text[place.start : place.end]
         start = place.start + len(selected) - len(selected.lstrip())
         return Hole(start, start + len(selected.strip())) if selected.strip() else None
+    if alone := ALONE.match(line):
+        return Hole(start + alone.start("hole"), start + alone.end("hole"))
     if TODO.fullmatch(line):  # the comment says what to write: it stays
         indent = line[: len(line) - len(line.lstrip())]
         return Hole(start + len(line), start + len(line), _line_end(place.text) + indent)

@@ -47,8 +47,7 @@ class Connection:
         Raises:
             HoneError: as that; for a while after a start that failed, its reason again without a new attempt.
         """
-        if self._failure is not None and time.monotonic() < self._rest_until:
-            raise self._failure
+        self._rested()
         client = await self._opened()
         return await client.complete(request, caller)
 
@@ -58,8 +57,7 @@ class Connection:
         Raises:
             HoneError: as that, and as ``complete``.
         """
-        if self._failure is not None and time.monotonic() < self._rest_until:
-            raise self._failure
+        self._rested()
         client = await self._opened()
         return await client.edit(request, caller)
 
@@ -69,6 +67,7 @@ class Connection:
         Raises:
             HoneError: it cannot be reached; with the reason.
         """
+        self._rested()
         client = await self._opened()
         model = (await client.status()).get("model")
         return tuple(model.get("tasks", ())) if isinstance(model, dict) else ()
@@ -76,6 +75,10 @@ class Connection:
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close()
+
+    def _rested(self) -> None:
+        if self._failure is not None and time.monotonic() < self._rest_until:
+            raise self._failure
 
     async def _opened(self) -> "AsyncClient":
         if self._opening is None:

@@ -20,7 +20,7 @@ from lsp.documents import Document
 from lsp.protocol import CONTENT_MODIFIED, FAILED, LARGEST, asked_about, log, work_token
 from lsp.session import Session
 from lsp.suggest import Question, Suggestion, label, sendable
-from lsp.work import Work
+from lsp.work import START_S, Work
 
 ACCEPTED = "hone.accepted"
 RUN = "hone.run"
@@ -205,10 +205,22 @@ async def code_action(session: Session, params: types.CodeActionParams) -> list[
     wrong = tuple(
         (document.offset(one.range.start), document.offset(one.range.end)) for one in params.context.diagnostics[:16]
     )
+    starting = await _waited(session) if params.context.trigger_kind == types.CodeActionTriggerKind.Invoked else None
     place = _place(session, document, start, end, wrong=wrong)
     wanted = [action for action in ACTIONS if _is_wanted(action.kind, params.context.only)]
     fitting = await session.think(lambda: [action for action in wanted if action.applies(place)])
+    if starting is not None and not fitting:
+        raise _refused(str(starting))
     return [_offer(session, action, document, place, params.context.diagnostics) for action in fitting]
+
+
+async def _waited(session: Session) -> HoneError | None:
+    """For a daemon that starts, where the user asks by hand: what can be offered depends on it."""
+    try:
+        await session.known_tasks(START_S)
+    except HoneError as error:
+        return error
+    return None
 
 
 def _is_wanted(kind: str, only: Any) -> bool:
@@ -226,7 +238,7 @@ def _place(
     given: Mapping[str, Any] | None = None,
 ) -> Place:
     edits = session.edits(document)
-    path, language, tasks = document.path, document.language_id, session.tasks
+    path, language, tasks = document.path, document.language_id, session.tasks or ()
     return Place(document.text, start, end, path, language, edits, wrong, given or {}, tasks)
 
 

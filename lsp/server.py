@@ -37,8 +37,9 @@ def create_server(
 ) -> Session:
     """``open_daemon`` is awaited in the background once the client is there: the first request need not wait for it."""
     session = Session(complete, statistics, edit)
+    session.open_daemon = open_daemon or session.open_daemon
     session.feature(types.INITIALIZE)(functools.partial(_initialize, session))
-    session.feature(types.INITIALIZED)(functools.partial(_initialized, session, open_daemon))
+    session.feature(types.INITIALIZED)(functools.partial(_initialized, session))
     session.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)(functools.partial(_configured, session))
     session.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())(
         _bound(features.inline_completion, session)
@@ -83,18 +84,17 @@ def _initialize(session: Session, params: types.InitializeParams) -> None:
         )
 
 
-async def _initialized(session: Session, open_daemon: Callable[[], Awaitable[tuple[str, ...]]] | None, _: Any) -> None:
+async def _initialized(session: Session, _: Any) -> None:
     for complaint in session.complaints:
         session.tell(complaint)
     session.spawn(session.fetch_options())
     session.spawn(session.context.start())
-    if open_daemon is not None:
-        session.spawn(_open(session, open_daemon))
+    session.spawn(_open(session))
 
 
-async def _open(session: Session, open_daemon: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
+async def _open(session: Session) -> None:
     try:
-        session.tasks = await open_daemon()
+        await session.known_tasks()
     except HoneError as error:
         session.tell(str(error), types.MessageType.Error)
     except Exception:  # noqa: BLE001 (the edge: nobody awaits this)

@@ -15,7 +15,7 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from assistant import __version__
-from assistant.errors import RequestError
+from assistant.errors import DaemonError, RequestError
 from assistant.types import Caller, EditRequest, EditResult
 from lsp.documents import Document, Documents
 from lsp.history import Change, History, Span
@@ -40,6 +40,10 @@ class Edits(Seam):
     def __call__(self, request: EditRequest, caller: Caller) -> Awaitable[EditResult]: ...
 
 
+async def _no_daemon() -> tuple[str, ...]:
+    return ()
+
+
 async def _nobody_edits(request: EditRequest, caller: Caller) -> EditResult:
     del request, caller
     raise RequestError("this server has no model that edits")
@@ -52,8 +56,10 @@ class Session(LanguageServer):
         super().__init__("hone", __version__, types.TextDocumentSyncKind.Incremental, protocol_cls=Protocol)
         self.complete = complete
         self.edit = edit or _nobody_edits
-        self.tasks: tuple[str, ...] = ()
-        """What the model can be asked to do to a block; () until that is known."""
+        self.open_daemon: Callable[[], Awaitable[tuple[str, ...]]] = _no_daemon
+        self.tasks: tuple[str, ...] | None = None
+        """What the model can be asked to do to a block; None until that is known."""
+        self._opening: asyncio.Future[tuple[str, ...]] | None = None
         self.options = Options()
         self.statistics = Switched(statistics or Uncounted(), lambda: self.options.statistics)
         self.histories: dict[str, History] = {}
@@ -119,6 +125,21 @@ class Session(LanguageServer):
         """What was changed lately in a document that is current."""
         history = self.histories.get(document.key)
         return () if history is None or not self.documents.is_current(document) else history.spans
+
+    async def known_tasks(self, patience_s: float | None = None) -> tuple[str, ...]:
+        """``tasks``, as soon as the daemon is there.
+
+        Raises:
+            HoneError: the daemon cannot be reached, or is not there within the time.
+        """
+        if self.tasks is None:
+            if self._opening is None or self._opening.done():
+                self._opening = asyncio.ensure_future(self.open_daemon())
+            await asyncio.wait({self._opening}, timeout=patience_s)
+            if not self._opening.done():
+                raise DaemonError("Hone is still starting; try again in a few seconds")
+            self.tasks = self._opening.result()
+        return self.tasks
 
     async def think(self, work: Callable[[], T]) -> T:
         """On the one thread for what takes milliseconds: parsing."""

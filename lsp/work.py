@@ -13,6 +13,8 @@ from lsp.session import Session
 
 PATIENCE_S = 0.5
 """What takes longer is shown."""
+START_S = 15.0
+"""So long an action waits for a daemon that starts."""
 
 
 class Work:
@@ -32,6 +34,10 @@ class Work:
         self._share: float | None = None
         self._is_shown = False
         self._showing: asyncio.Task[None] | None = None
+
+    async def tasks(self) -> tuple[str, ...]:
+        """As ``lsp.actions.Work``."""
+        return await self._session.known_tasks(START_S)
 
     async def ask(self, request: CompletionRequest, /) -> CompletionResult:
         """As ``lsp.actions.Work``."""

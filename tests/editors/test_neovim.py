@@ -284,11 +284,11 @@ def test_commands_and_statusline(start: Start, scripted: Scripted) -> None:
     editor.type("GA ")
     editor.wait_for_ghost("one")
     assert re.fullmatch(r"Hone \d+ ms", editor.lua("return require('hone').statusline()"))
-    assert "Hone: ready\n1 answers, 1 with a suggestion" in command("Hone status")
+    assert command("Hone status").startswith("Hone: ready; 1 answer, 1 shown; newest ")
     command("Hone toggle")
     assert editor.ghost == ""
     assert editor.lua("return require('hone').statusline()") == "Hone off"
-    editor.type("<BS> <Tab>|<Esc>")
+    editor.type("<Tab>|<Esc>")
     editor.wait_for_line(2, "x =     |")
     command("Hone toggle")
     editor.type("S" + "x = ")
@@ -310,13 +310,49 @@ def test_commands_and_statusline(start: Start, scripted: Scripted) -> None:
     editor.wait_for_ghost("one")
     editor.type("<Esc>")
     command("Hone nothing")
-    names = "body, edit, fill, fix, log, restart, status, toggle"
+    names = "annotate, body, edit, fill, fix, log, modernise, restart, status, toggle"
     assert editor.told[-1] == f"Hone: there is no :Hone nothing; there are {names}"
     assert editor.lua("return vim.fn.getcompletion('Hone to', 'cmdline')") == ["toggle"]
     command("Hone log")
     assert editor.lua("return vim.fs.basename(vim.api.nvim_buf_get_name(0))") == "lsp.log"
     command("help hone")
     assert editor.lua("return vim.fs.basename(vim.api.nvim_buf_get_name(0))") == "hone.txt"
+
+
+ASKED = "return require('hone').status().answers"
+
+
+@pytest.mark.parametrize("at_first", [True, False])
+def test_toggle_switches_suggestions_in_all_buffers(start: Start, scripted: Scripted, at_first: bool) -> None:
+    editor = start("#\n", scripted(("x = ", "one"), more=f"enabled = {str(at_first).lower()}"))
+    editor.command("edit b.py")
+    editor.wait_for_server()
+    if not at_first:
+        editor.command("Hone toggle")
+    for _ in range(2):
+        for file in ("a.py", "b.py"):
+            editor.command(f"buffer {file}")
+            editor.type("Sx = ")
+            editor.wait_for_ghost("one")
+            editor.type("<Esc>")
+        editor.command("Hone toggle")
+        asked = editor.lua(ASKED)
+        for file in ("a.py", "b.py"):
+            editor.command(f"buffer {file}")
+            editor.type("Sx = ")
+            time.sleep(0.4)  # longer than Neovim waits before it asks
+            assert editor.ghost == ""
+            editor.type("<Esc>")
+        assert editor.lua(ASKED) == asked
+        editor.command("Hone toggle")
+
+
+def test_what_is_typed_before_the_server_is_there_gets_a_suggestion(start: Start, scripted: Scripted) -> None:
+    late = "cmd = { 'sh', '-c', 'sleep 1; exec hone lsp' }"
+    editor = start("#\n", scripted(("x = ", "one"), more=late), wait=False)
+    editor.type("Sx = ")
+    assert editor.lua("return require('hone').status().state") == "none"
+    editor.wait_for_ghost("one")
 
 
 def test_fill_on_a_selection(start: Start, scripted: Scripted) -> None:
@@ -356,6 +392,15 @@ def test_fix_mends_or_says_why_not(start: Start, scripted: Scripted) -> None:
     editor.wait_for_line(0, "x = [1, (2)]")
     editor.type("j:Hone fix<CR>")
     until(lambda: editor.told, "why there is nothing", lambda told: any("no syntax error" in text for text in told))
+
+
+def test_modernise_and_annotate_ask_the_server(start: Start, scripted: Scripted) -> None:
+    editor = start("def f(a):\n    return a\n", scripted())
+    for command in ("modernise", "annotate"):
+        editor.lua("told = {}")
+        editor.command(f"Hone {command}")
+        (reason,) = until(lambda: editor.told, "why there is no edit")
+        assert "model" in reason
 
 
 def test_nothing_is_edited_when_the_text_has_changed_meanwhile(start: Start, scripted: Scripted) -> None:
@@ -413,19 +458,65 @@ def test_the_server_is_told_what_was_seen_and_taken(start: Start, scripted: Scri
 def test_bad_options_are_told_and_nothing_starts(start: Start) -> None:
     config = """
     for _, options in ipairs({
-      { keys = { acept = 'x' } }, { keys = { accept = 3 } }, { filetypes = 'python' }, { colour = 1 },
+      { keys = { acept = 'x' } }, { keys = { next = '<C-x><Tabb>' } },
+      { keys = { accept = 3 } }, { filetypes = 'python' }, { colour = 1 },
       { cmd = { 'no-such-hone', 'lsp' } },
     }) do
       require('hone').setup(options)
     end
     """
     editor = start("x\n", config, wait=False)
-    told = until(lambda: editor.told, "the complaints", lambda told: len(told) == 5)
+    told = until(lambda: editor.told, "the complaints", lambda told: len(told) == 6)
     for message, words in zip(
-        told, ("keys.acept", "keys.accept", "filetypes must be a table", "colour", "no-such-hone"), strict=True
+        told,
+        ("keys.acept", "<Tabb> is no key", "keys.accept", "filetypes must be a table", "colour", "no-such-hone"),
+        strict=True,
     ):
         assert words in message
     assert not editor.lua("return #vim.lsp.get_clients() > 0")
+    missing = "no-such-hone is not an executable; `pip install` Hone from its clone"
+    assert missing in editor.command("Hone")
+    editor.command("Hone restart")
+    assert missing in editor.told[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("cmd_env = { HONE_BUDGET_MS = 'much' }", "HONE_BUDGET_MS: budget_ms must be a number"),
+        ("model = 'no-such-model'", "HONE_MODEL: model must be the folder of a checkpoint"),
+        ("cmd = { 'hone' }", "the following arguments are required: COMMAND"),
+    ],
+)
+def test_a_start_that_fails_says_why(start: Start, options: str, words: str) -> None:
+    editor = start("x\n", f"require('hone').setup({{ {options} }})", wait=False)
+    reason = f"Hone: the language server does not start: {words}"
+    until(lambda: editor.told, "the reason", lambda told: any(one.startswith(reason) for one in told), START_S)
+    assert words in editor.command("Hone")
+
+
+def test_a_server_that_is_killed_comes_back_but_not_for_ever(start: Start, scripted: Scripted) -> None:
+    editor = start("#\n", scripted(("x = ", "one")))
+
+    def kill() -> str:
+        """What is told."""
+        before = len(editor.told)
+        editor.kill_server()
+        return until(lambda: editor.told[before:], "the news", lambda told: any("killed" in one for one in told))[-1]
+
+    for _ in range(3):
+        assert kill().startswith("Hone: the language server was killed by signal 9, and is started again")
+        editor.wait_for_server()
+    editor.type("Sx = ")
+    editor.wait_for_ghost("one")
+    editor.type("<Esc>")
+    assert "is started again" not in kill()
+    assert editor.lua("return #vim.lsp.get_clients({ name = 'hone' })") == 0
+    said = editor.command("Hone")
+    assert said.startswith("Hone: the language server was killed by signal 9; :Hone restart starts it again")
+    editor.command("Hone restart")
+    editor.wait_for_server()
+    assert editor.command("Hone").startswith("Hone: ready")
 
 
 def test_models_that_are_named_are_the_servers_environment(
@@ -447,6 +538,8 @@ def test_checkhealth(start: Start, start_daemon: StartDaemon) -> None:
     editor.lua("vim.cmd('checkhealth hone')")
     report = until(lambda: "\n".join(editor.lines), "the report", lambda text: "Keys" in text, START_S)
     assert "ERROR" not in report
-    for words in ("hone 0", "the daemon runs", "positions in utf-8", "<Tab>: accept"):
+    for words in ("hone 0", "the daemon runs", "1 buffer, positions in utf-8", "<Tab>: accept"):
         assert words in report, report
+    assert "no language server" not in report
+    assert report.count("the daemon runs") == 1
     assert "<M-End> is mapped to something else" in report

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.editors.conftest import PLUGIN, Answering, Neovim, Start, write_init
+from tests.editors.conftest import PLUGIN, Answering, Neovim, Start, until, write_init
 from tests.serve.processes import ROOT
 
 PAGE = (ROOT / "docs" / "neovim.md").read_text(encoding="utf-8")
@@ -49,10 +49,11 @@ def test_the_help_and_the_page_have_every_option_command_and_function(known: dic
 
 
 def test_every_tag_of_the_help_is_found(plugin: Path, start: Start) -> None:
-    """The fixture has run ``:helptags``, which complains about a tag that is there twice."""
+    """``setup()`` has run ``:helptags``, which complains about a tag that is there twice."""
+    editor = start("x\n", "require('hone').setup({ filetypes = {} })", wait=False)
+    until(lambda: editor.command("help hone"), "the tags", lambda output: output == "")
     tags = [line.split("\t")[0] for line in (plugin / "doc" / "tags").read_text(encoding="utf-8").splitlines()]
     assert len(tags) > 25
-    editor = start("x\n", "", wait=False)
     for tag in (*tags, *re.findall(r"\|(\S+?)\|", HELP)):
         editor.command(f"help {tag}")
     assert editor.messages == ""
@@ -69,6 +70,7 @@ def install(script: str, home: Path) -> None:
 def test_installed_as_the_page_says(nvim: Path, environment: Path, answering: Answering) -> None:
     """By a stranger: the two blocks of the page, and nothing else."""
     answering(("return ", "a + b"))
+    (PLUGIN / "doc" / "tags").unlink(missing_ok=True)  # as in a new clone
     (script, *_), (config, *_) = blocks("sh"), blocks("lua")
     install(script, environment)
     init = environment / ".config" / "nvim" / "init.lua"
@@ -84,6 +86,8 @@ def test_installed_as_the_page_says(nvim: Path, environment: Path, answering: An
         editor.type("<Tab>")
         editor.wait_for_line(1, "    return a + b")
         assert editor.command("Hone status").startswith("Hone: ")
+        editor.command("help hone")
+        assert editor.lua("return vim.fs.basename(vim.api.nvim_buf_get_name(0))") == "hone.txt"
         assert editor.messages == ""
     finally:
         editor.end()

@@ -71,6 +71,16 @@ def test_alternatives(screen: Screen, scripted: Scripted) -> None:
     screen.wait("alternative-second")
 
 
+def test_the_status_is_one_line(screen: Screen, terminal: Terminal, scripted: Scripted) -> None:
+    screen.open("x =\n", scripted(("x = ", "one")))
+    screen.press("A", " ")
+    until(terminal.text, "ghost text", lambda text: text.startswith("x = one"))
+    screen.press("Escape")
+    terminal.type(":Hone\n")
+    shown = until(terminal.text, "the status", lambda text: "Hone: ready; 1 answer" in text)
+    assert "Press ENTER" not in shown
+
+
 def test_few_colours(screen: Screen, scripted: Scripted) -> None:
     """Neovim's own colours for hints are none where there are 16."""
     screen.open("x =\n", scripted(("x = ", "one")) + "\nvim.o.termguicolors = false\n")

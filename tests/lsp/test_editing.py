@@ -1,10 +1,12 @@
 """Tasks done to blocks: where they are offered, which blocks are sent, and the small edits that come back."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from assistant.errors import DaemonError, HoneError
 from assistant.rules import Ruled, by_rule
 from assistant.service import Assistant
 from assistant.types import TASKS, Caller, EditRequest, EditResult
@@ -30,6 +32,84 @@ class Edits:
         self.asked.append(request)
         self.before()
         return self.assistant.edit(request)
+
+
+class Slow:
+    """A daemon that is there once ``came`` is set; with an error, if there is one."""
+
+    def __init__(self) -> None:
+        self.came = asyncio.Event()
+        self.error: HoneError | None = None
+
+    async def open(self) -> tuple[str, ...]:
+        await self.came.wait()
+        if self.error is not None:
+            raise self.error
+        return TASKS
+
+
+def starting(monkeypatch: pytest.MonkeyPatch, seconds: float) -> tuple[Slow, Editor]:
+    """Actions wait so long for the daemon."""
+    monkeypatch.setattr("lsp.work.START_S", seconds)
+    monkeypatch.setattr("lsp.features.START_S", seconds)
+    daemon = Slow()
+    editor, session = in_memory(Script(lambda _: []), edit=Edits())
+    session.open_daemon = daemon.open
+    return daemon, editor
+
+
+def by_hand(editor: Editor, where: dict[str, Any]) -> "asyncio.Future[Any]":
+    context = {"diagnostics": [], "triggerKind": 1}
+    _, future = editor.begin("textDocument/codeAction", textDocument={"uri": URI}, range=where, context=context)
+    return future
+
+
+def test_what_is_asked_for_while_the_daemon_starts_is_answered_once_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def steps() -> None:
+        daemon, editor = starting(monkeypatch, 20.0)
+        await editor.start(MODERN)
+        editor.open(SOURCE, version=5)
+        assert await offers(editor, lines(9, 9)) == await offers(editor, lines(9, 9)), "moves of the cursor do not wait"
+        asked = by_hand(editor, lines(9, 9))
+        command = {"action": "addDocstring", "uri": URI, "range": lines(9, 9)}
+        _, run_ = editor.begin("workspace/executeCommand", command="hone.run", arguments=[command])
+        await asyncio.sleep(0.05)
+        assert not asked.done()
+        assert not run_.done()
+        daemon.came.set()
+        assert [one["title"] for one in await asked if one["title"] in TITLES] == TITLES
+        await run_
+        assert editor.applied
+
+    run(steps)
+
+
+def test_a_daemon_that_takes_long_is_said_to_be_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def steps() -> None:
+        daemon, editor = starting(monkeypatch, 0.05)
+        await editor.start(MODERN)
+        editor.open(SOURCE, version=5)
+        with pytest.raises(RequestFailedError, match="Hone is still starting; try again in a few seconds"):
+            await by_hand(editor, lines(0, 0))
+        command: dict[str, Any] = {}
+        for action in ("modernise", "addDocstring"):
+            command = {"action": action, "uri": URI, "range": lines(3, 5)}
+            with pytest.raises(RequestFailedError, match="Hone is still starting"):
+                await editor.request("workspace/executeCommand", command="hone.run", arguments=[command])
+        ruled = {"action": "fixBlock", "uri": URI, "range": lines(3, 6)}
+        await editor.request("workspace/executeCommand", command="hone.run", arguments=[ruled])
+        assert editor.applied, "rules need no daemon"
+        daemon.error = DaemonError("no daemon runs; run `hone serve`")
+        daemon.came.set()
+        await asyncio.sleep(0.05)
+        with pytest.raises(RequestFailedError, match="no daemon runs"):
+            await editor.request("workspace/executeCommand", command="hone.run", arguments=[command])
+        daemon.error = None
+        assert [one["title"] for one in await by_hand(editor, lines(9, 9)) if one["title"] in TITLES] == TITLES
+
+    run(steps)
 
 
 def lines(first: int, last: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ vim.api.nvim_create_user_command('Hone', function(call)
 end, {
   nargs = '?',
   range = true,
-  desc = 'Hone: status, toggle, restart, log, fill, body, fix, edit',
+  desc = 'Hone: status, toggle, restart, log, fill, body, fix, modernise, annotate, edit',
   complete = function(typed)
     return vim.tbl_filter(function(name)
       return vim.startswith(name, typed)

@@ -13,6 +13,9 @@ local NO_SERVER = 'no language server runs for this buffer; :checkhealth hone sa
 ---@type table<integer, hone.Asked> by buffer: the newest request
 local newest = {}
 
+---@type table<integer, true> by client: it has answered
+local ready = {}
+
 ---@class hone.Asked What a request for suggestions was about, as it was then.
 ---@field buf integer
 ---@field row integer
@@ -24,7 +27,7 @@ local newest = {}
 ---@field asked fun(asked: hone.Asked)
 ---@field answered fun(asked: hone.Asked, items: table[]?, ms: number, is_newest: boolean) items: nil where it failed
 ---@field shown fun(asked: hone.Asked) the editor has seen the answer
----@field ended fun(code: integer)
+---@field ended fun(code: integer, signal: integer, was_ready: boolean) was_ready: it had answered
 
 ---@param rpc vim.lsp.rpc.PublicClient
 ---@param listener hone.Listener
@@ -86,9 +89,17 @@ function M.config(config, listener)
       workspace = { workspaceEdit = { documentChanges = true } },
     }),
     on_init = function(client)
-      vim.lsp.inline_completion.enable(require('hone').is_enabled(), { client_id = client.id })
+      ready[client.id] = true
     end,
-    on_exit = vim.schedule_wrap(listener.ended),
+    on_exit = function(code, signal, id)
+      local was_ready = ready[id] or false
+      ready[id] = nil
+      vim.schedule(function()
+        vim.schedule(function() -- Neovim knows by now that it is gone
+          listener.ended(code, signal, was_ready)
+        end)
+      end)
+    end,
   }
 end
 
@@ -102,6 +113,15 @@ end
 ---@param buf integer
 function M.forget(buf)
   newest[buf] = nil
+end
+
+--- Neovim switches off only what its marks say is on: a mark of the buffer, which is set here, and one of the client.
+---@param client vim.lsp.Client
+---@param buf integer
+function M.attached(client, buf)
+  vim.lsp.inline_completion.enable(true, { client_id = client.id })
+  vim.lsp.inline_completion.enable(true, { bufnr = buf })
+  vim.lsp.inline_completion.enable(require('hone').is_enabled(), { client_id = client.id })
 end
 
 ---@param enabled boolean
@@ -135,6 +155,16 @@ function M.restart(done)
     done()
   end
   start()
+end
+
+--- Why the language server does not start: the last line of its complaint, which Neovim keeps in a log alone.
+---@param config hone.Config
+---@param done fun(words: string) "" where it says nothing
+function M.explain(config, done)
+  local options = { env = settings.environment(config), stdin = '', text = true, timeout = 10000 }
+  vim.system(config.cmd, options, vim.schedule_wrap(function(ended)
+    done((vim.trim(ended.stderr):match('[^\n]*$'):gsub('^hone: ', '')))
+  end))
 end
 
 --- Runs one of the server's actions at the cursor, or over the lines or the selection of a command.

@@ -64,6 +64,11 @@ local function complaint(given, defaults, path)
     if is_key and value ~= false and (type(value) ~= 'string' or value == '') then
       return ('%s%s must be a key such as "<Tab>", or false, not %s'):format(path, name, vim.inspect(value))
     end
+    for part in (is_key and value or ''):gmatch('<[^<>]+>') do
+      if vim.keycode(part) == part then
+        return ('%s%s: %s is no key; :help key-notation lists them'):format(path, name, part)
+      end
+    end
     if not is_key and type(value) ~= type(default) then
       return ('%s%s must be a %s, not %s'):format(path, name, type(default), vim.inspect(value))
     end
@@ -89,6 +94,17 @@ function M.read(given)
   end
   local keys = vim.tbl_extend('force', M.defaults.keys, given.keys or {})
   return vim.tbl_extend('force', M.defaults, given, { keys = keys })
+end
+
+--- Why it cannot be started, where its program is missing.
+---@param config hone.Config
+---@return string?
+function M.missing(config)
+  local program = config.cmd[1]
+  if vim.fn.executable(program) == 0 then
+    return ('%s is not an executable; `pip install` Hone from its clone and put it into the PATH, or name it in setup(): '
+      .. "cmd = { '/path/to/hone', 'lsp' }"):format(program)
+  end
 end
 
 --- What the language server finds in its environment.

@@ -24,12 +24,9 @@ end
 ---@return boolean
 local function check_program(config)
   vim.health.start('hone')
-  local program = config.cmd[1]
-  if vim.fn.executable(program) == 0 then
-    vim.health.error(('%s is not an executable'):format(program), {
-      'install Hone, and start Neovim where it is in the PATH',
-      "or name it: require('hone').setup({ cmd = { '/path/to/hone', 'lsp' } })",
-    })
+  local program, missing = config.cmd[1], require('hone.config').missing(config)
+  if missing then
+    vim.health.error(missing)
     return false
   end
   vim.health.ok(('%s is %s'):format(program, vim.fn.exepath(program)))
@@ -44,7 +41,7 @@ local function check_program(config)
   vim.health.ok(vim.trim(version.stdout))
   local status = run({ program, 'serve', 'status' })
   if status and status.code == 0 then
-    vim.health.ok('the daemon runs: ' .. vim.split(vim.trim(status.stdout), '\n')[1])
+    vim.health.ok(vim.split(vim.trim(status.stdout), '\n')[1])
   else
     vim.health.info('no daemon runs; the language server starts one when it is needed')
   end
@@ -59,9 +56,10 @@ local function check_server()
   end
   for _, client in ipairs(clients) do
     local buffers = vim.tbl_count(client.attached_buffers)
-    vim.health.ok(('client %d: %d buffers, positions in %s'):format(client.id, buffers, client.offset_encoding))
+    vim.health.ok(('client %d: %d %s, positions in %s'):format(client.id, buffers, buffers == 1 and 'buffer' or 'buffers', client.offset_encoding))
   end
-  for _, line in ipairs(require('hone.status').lines()) do
+  local status = require('hone.status')
+  for _, line in ipairs({ status.counts() or 'no answer yet', status.get().complaint }) do
     vim.health.info(line)
   end
   for _, other in ipairs(vim.lsp.get_clients({ method = 'textDocument/inlineCompletion' })) do

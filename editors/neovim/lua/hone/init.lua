@@ -7,6 +7,8 @@ M.config = nil
 
 local is_enabled = true
 local is_restarting = false
+local RESTARTS, WITHIN_MS = 3, 5 * 60 * 1000
+local restarts = {} ---@type number[] when the language server was started again by itself
 
 ---@param message string
 ---@param level? integer
@@ -90,7 +92,7 @@ end
 local run = {}
 
 function run.status()
-  vim.api.nvim_echo({ { table.concat(require('hone.status').lines(), '\n') } }, true, {})
+  vim.api.nvim_echo({ { 'Hone: ' .. require('hone.status').summary(M.config) } }, true, {})
 end
 
 function run.toggle()
@@ -121,6 +123,8 @@ end
 run.fill = act('fillHole')
 run.body = act('completeBody')
 run.fix = act('fixSyntax')
+run.modernise = act('modernise')
+run.annotate = act('addAnnotations')
 
 function run.edit(call)
   require('hone.client').choose(call, done)
@@ -160,13 +164,29 @@ function M.toggle(enabled)
     M.dismiss()
   end
   is_enabled = enabled
-  require('hone.client').enable_suggestions(enabled)
+  local client = require('hone.client')
+  client.enable_suggestions(enabled)
+  for _, one in ipairs(client.clients()) do
+    for buf in pairs(one.attached_buffers) do
+      suggestion().begin(buf)
+    end
+  end
   require('hone.status').changed()
+end
+
+--- Whether the program is there; says so where it is not.
+---@return boolean
+local function is_there()
+  local missing = require('hone.config').missing(M.config)
+  if missing then
+    tell(missing, vim.log.levels.ERROR)
+  end
+  return not missing
 end
 
 --- Ends the language server and starts it again; several wishes at once are one.
 function M.restart()
-  if not is_restarting then
+  if not is_restarting and is_there() then
     is_restarting = true
     require('hone.client').restart(function()
       is_restarting = false
@@ -184,7 +204,55 @@ function M.status()
   return require('hone.status').get()
 end
 
+-- The end of the language server.
+
+---@return boolean
+local function may_restart()
+  local now = vim.uv.now()
+  restarts = vim.tbl_filter(function(at)
+    return now - at < WITHIN_MS
+  end, restarts)
+  if #restarts == RESTARTS then
+    return false
+  end
+  restarts[#restarts + 1] = now
+  return true
+end
+
+---@param why string
+local function complain(why)
+  require('hone.status').ended(why)
+  tell(why)
+end
+
+---@type fun(code: integer, signal: integer, was_ready: boolean)
+local function ended(code, signal, was_ready)
+  local how = signal ~= 0 and ('was killed by signal %d'):format(signal) or ('ended with %d'):format(code)
+  if is_restarting or vim.v.exiting ~= vim.NIL or signal == 15 or (was_ready and code == 0 and signal == 0) then
+    require('hone.status').ended()
+  elseif not was_ready then
+    require('hone.client').explain(M.config, function(words)
+      complain(('the language server does not start: %s'):format(words ~= '' and words or how .. '; :Hone log shows more'))
+    end)
+  elseif may_restart() then
+    require('hone.status').ended()
+    tell(('the language server %s, and is started again; :Hone log may say why'):format(how))
+    vim.lsp.enable('hone')
+  else
+    complain(('the language server %s; :Hone restart starts it again, :Hone log may say why'):format(how))
+  end
+end
+
 -- Setup.
+
+--- Package managers make what :help needs; a plain clone lacks it.
+local function make_help()
+  local page = vim.api.nvim_get_runtime_file('doc/hone.txt', false)[1]
+  local folder = page and vim.fs.dirname(page)
+  if page and vim.fn.getftime(folder .. '/tags') < vim.fn.getftime(page) and vim.fn.filewritable(folder) == 2 then
+    pcall(vim.cmd.helptags, vim.fn.fnameescape(folder))
+  end
+end
 
 --- Ghost text must differ from code where colours are few, too: Neovim's own group has none for such terminals.
 local function highlight()
@@ -209,6 +277,7 @@ function M.setup(options)
   M.config, is_enabled = config, config.enabled
   highlight()
   map(config.keys)
+  make_help()
   local group = vim.api.nvim_create_augroup('hone', {})
   vim.api.nvim_create_autocmd('ColorScheme', { group = group, callback = highlight })
   vim.api.nvim_create_autocmd({ 'LspAttach', 'LspDetach' }, {
@@ -217,8 +286,12 @@ function M.setup(options)
       require('hone.status').changed()
       local client = vim.lsp.get_client_by_id(event.data.client_id)
       if event.event == 'LspAttach' and client and client.name == 'hone' then
-        vim.schedule(function() -- behind Neovim's own
-          suggestion().watch(event.buf)
+        vim.schedule(function()
+          if vim.lsp.buf_is_attached(event.buf, client.id) then
+            require('hone.client').attached(client, event.buf)
+            require('hone.status').attached()
+            suggestion().begin(event.buf)
+          end
         end)
       end
     end,
@@ -232,9 +305,6 @@ function M.setup(options)
       end
     end,
   })
-  if vim.fn.executable(config.cmd[1]) == 0 then
-    return tell(('%s is not an executable; :checkhealth hone says more'):format(config.cmd[1]), vim.log.levels.ERROR)
-  end
   local status = require('hone.status')
   vim.lsp.config('hone', require('hone.client').config(config, {
     asked = status.asked,
@@ -247,14 +317,11 @@ function M.setup(options)
     shown = function(asked)
       suggestion().shown(asked)
     end,
-    ended = function(code)
-      status.ended(code)
-      if code ~= 0 and not is_restarting and vim.v.exiting == vim.NIL then
-        tell(('the language server ended with %d; :Hone log shows why'):format(code))
-      end
-    end,
+    ended = ended,
   }))
-  vim.lsp.enable('hone')
+  if is_there() then
+    vim.lsp.enable('hone')
+  end
 end
 
 return M

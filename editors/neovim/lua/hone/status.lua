@@ -1,6 +1,7 @@
 -- What goes on, for the statusline and for :Hone status; an event for whoever draws it.
 
 local client = require('hone.client')
+local settings = require('hone.config')
 
 local M = {}
 
@@ -10,7 +11,7 @@ local M = {}
 ---@field latency_ms? number of the newest answer
 ---@field answers integer requests that were answered
 ---@field shown integer of them, those with a suggestion
----@field complaint? string of the newest request that failed
+---@field complaint? string why the language server has ended
 
 local asking, answered, shown = 0, 0, 0
 local latency ---@type number?
@@ -41,10 +42,15 @@ function M.answered(items, ms)
   M.changed()
 end
 
----@param code integer
-function M.ended(code)
+function M.attached()
+  complaint = nil
+  M.changed()
+end
+
+---@param why? string nil where that was wanted
+function M.ended(why)
   asking, waiting = 0, {}
-  complaint = code ~= 0 and ('the language server ended with %d'):format(code) or nil
+  complaint = why
   M.changed()
 end
 
@@ -92,30 +98,41 @@ function M.line()
   return now.latency_ms and ('Hone %.0f ms'):format(now.latency_ms) or 'Hone'
 end
 
---- For people, line by line.
----@return string[]
-function M.lines()
+--- nil before the first answer.
+---@return string?
+function M.counts()
+  return latency and ('%d %s, %d shown; newest %.0f ms'):format(
+    answered, answered == 1 and 'answer' or 'answers', shown, latency
+  )
+end
+
+---@param config hone.Config
+---@return string
+local function why_none(config)
+  local type = vim.bo.filetype
+  if not vim.list_contains(config.filetypes, type) then
+    return ('nothing is suggested in files of type "%s"; `filetypes` in setup() has the types'):format(type)
+  end
+  return settings.missing(config) or complaint or 'no language server for this buffer; :Hone restart starts it'
+end
+
+--- For people, in one line.
+---@param config hone.Config
+---@return string
+function M.summary(config)
   local now = M.get()
+  if now.state == 'none' then
+    return why_none(config)
+  elseif now.waiting then
+    return 'waiting for: ' .. now.waiting
+  end
   local means = {
-    none = 'no language server for this buffer',
     starting = 'the language server starts',
-    off = 'switched off; :Hone toggle switches it on',
+    off = 'off; :Hone toggle switches it on',
     asking = 'waiting for an answer',
     ready = 'ready',
   }
-  local lines = { 'Hone: ' .. means[now.state] }
-  if now.waiting then
-    lines[#lines + 1] = 'waiting for: ' .. now.waiting
-  end
-  if now.latency_ms then
-    lines[#lines + 1] = ('%d answers, %d with a suggestion, the newest after %.0f ms'):format(
-      now.answers, now.shown, now.latency_ms
-    )
-  end
-  if now.complaint then
-    lines[#lines + 1] = now.complaint .. '; :Hone log shows why, :Hone restart starts it again'
-  end
-  return lines
+  return table.concat({ means[now.state], M.counts() }, '; ')
 end
 
 return M

@@ -166,7 +166,7 @@ end
 ---@param buf integer
 local function hasten(buf)
   local held = completor(buf)
-  if not held or not held.timer or not vim.is_callable(held.reset_timer) then
+  if not held or not vim.is_callable(held.reset_timer) then
     return
   end
   if dismissed[buf] == here(buf) then -- the news of a move from before that
@@ -211,6 +211,15 @@ function M.watch(buf)
       pcall(api.nvim_del_augroup_by_id, group)
     end,
   })
+end
+
+--- There are suggestions in this buffer from now on, also for what stands before the cursor already.
+---@param buf integer
+function M.begin(buf)
+  M.watch(buf)
+  if buf == api.nvim_get_current_buf() then
+    hasten(buf)
+  end
 end
 
 -- What the server is told, for the user's own statistics.
