@@ -821,8 +821,8 @@ class Request:
         return text
 
     def stammers(self, ids: Sequence[int]) -> bool:
-        """Whether a word stands three times in a row or another token four times: a canvas that did not settle, whatever
-        the judge thinks of it. In 300,000 tokens of code that people wrote there are four such places."""
+        """Whether a word stands three times in a row or another token four times: a canvas that did not settle,
+        whatever the judge thinks of it. In 300,000 tokens of code that people wrote there are four such places."""
         runs = ((token, len(list(run))) for token, run in groupby(ids))
         return any(n > 3 or (n == 3 and self.tokenizer.token_bytes(token).strip().isalpha()) for token, n in runs)
 
