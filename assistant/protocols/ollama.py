@@ -117,7 +117,6 @@ def _lines(bodies: Iterable[Json], result: CompletionResult) -> Response:
     return Response(content, media_type="application/x-ndjson", headers=verdict(result))
 
 
-@router.head("/tags", include_in_schema=False)
 @router.get("/tags")
 async def tags(request: Request) -> Json:
     info = await serving_of(request).info()
@@ -150,7 +149,6 @@ async def show(request: Request, body: ShowBody) -> Json:  # noqa: ARG001 (any n
     }
 
 
-@router.head("/version", include_in_schema=False)
 @router.get("/version")
 async def version() -> Json:
     return {"version": VERSION}
