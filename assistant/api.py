@@ -23,7 +23,7 @@ from assistant.bounds import ServerOptions
 from assistant.errors import CannotEditError, HoneError, ModelError
 from assistant.guard import knows_token
 from assistant.metrics import Metrics
-from assistant.types import TASKS, Caller, CompletionResult, Draft, Serving
+from assistant.types import Caller, CompletionResult, Draft, Serving
 from assistant.wire import (
     CancelBody,
     CancelOut,
@@ -182,12 +182,14 @@ async def cancel(body: CancelBody, request: Request, serving: ServingOf) -> Canc
 async def edit(body: EditBody, request: Request, serving: ServingOf) -> EditOut:
     """Do a task, or what an instruction says, to blocks of a buffer, all of them side by side. A block that is right
     is left as it is."""
+    model = await serving.info()
+    known = f"knows {', '.join(model.tasks) or 'none'}"
     if body.instruction is None and body.task is None:
-        raise HTTPException(422, f"task or instruction is needed; the model knows the tasks {', '.join(TASKS)}")
-    if body.instruction is not None and not (await serving.info()).instruct:
+        raise HTTPException(422, f"task or instruction is needed; of tasks, the loaded model {known}")
+    if body.instruction is not None and not model.instruct:
         raise HTTPException(
             501,
-            f"the loaded model follows no instruction in free words; it knows the tasks {', '.join(TASKS)}",
+            f"the loaded model follows no instruction in free words; of tasks, it {known}",
             {"x-hone-error": CannotEditError.__name__},
         )
     caller = replace(caller_of(request, body.document, batch=body.batch), request=body.request)

@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from assistant import __version__
 from assistant.config import Settings, load_settings
-from assistant.errors import CannotEditError, DaemonError, HoneError, ModelError, RequestError, SourceError
+from assistant.errors import (
+    CannotEditError,
+    DaemonError,
+    HoneError,
+    ModelError,
+    RequestError,
+    SettingError,
+    SourceError,
+)
 from assistant.modelcommand import add_model
 from assistant.models import (
     CANNOT_EDIT,
@@ -602,6 +610,8 @@ def _add_serve_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    if options.socket is not None and (options.host, options.port) != (None, None):
+        raise SettingError("--socket goes without --host and --port: the daemon listens at one place")
     settings = load_settings(vars(options))
     from assistant.serve import serve
 

@@ -182,7 +182,7 @@ def command(settings: Settings) -> list[str]:
     words = [sys.executable, "-m", "assistant", "serve", "--any-port"]
     for key in PASSED:
         value = getattr(settings, key)
-        if value == getattr(plain, key):
+        if value == getattr(plain, key) or (settings.socket is not None and key in ("host", "port")):
             continue
         if isinstance(value, Path):
             value = value.absolute()

@@ -84,6 +84,7 @@ def open_app(
     app.state.on_shutdown = on_shutdown
     for router in (api.router, *ROUTERS, _metrics_router(), _page_router(page_files())):
         app.include_router(router)
+    app.add_middleware(Heads)
     app.add_exception_handler(HoneError, _hone_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -173,6 +174,27 @@ async def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=GONE)  # nobody reads it
 
 
+class Heads:
+    """Answers HEAD as GET, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        asked = {**scope, "method": "GET"}
+        try:
+            await self.app(asked, receive, without_body)
+        finally:
+            scope.update({"route": asked["route"]} if "route" in asked else {})  # for the log
+
+
 class Observed:
     """Counts and logs every request by its route, and turns our own mistakes into an answer and a line in the log."""
 
@@ -254,7 +276,6 @@ def _files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]
 def _page_router(files: Mapping[str, bytes]) -> APIRouter:
     router = APIRouter()
 
-    @router.head("/", include_in_schema=False)
     @router.get("/", response_class=HTMLResponse, tags=["hone"])
     async def root(request: Request) -> Response:
         """The page for browsers; for everybody else the sentence by which clients of Ollama know their server."""
@@ -264,7 +285,6 @@ def _page_router(files: Mapping[str, bytes]) -> APIRouter:
             return HTMLResponse(NO_PAGE, 404, PAGE_HEADERS)
         return HTMLResponse(files["index.html"], headers=PAGE_HEADERS)
 
-    @router.head("/page/{name:path}", include_in_schema=False)
     @router.get("/page/{name:path}", include_in_schema=False)
     async def page(name: str) -> Response:
         content = files.get(name)

@@ -141,8 +141,19 @@ class EditBody(_Body):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"text": "def add(a, b)\n    return a + b\n", "blocks": [[0, 30]], "task": "fix"},
-                {"text": "def add(a, b):\n    return a+b\n", "blocks": [[0, 29]], "instruction": "Add annotations."},
+                {
+                    "text": 'def greet(name):\n    return "Hello, {}!".format(name)\n',
+                    "blocks": [[0, 54]],
+                    "task": "modernise",
+                    "language": "python",
+                },
+                {
+                    "text": "class Point(object):\n    def __init__(self, x):\n"
+                    "        super(Point, self).__init__()\n        self.x = x\n",
+                    "blocks": [[0, 105]],
+                    "task": "modernise",
+                    "filename": "point.py",
+                },
             ]
         }
     )

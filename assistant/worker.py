@@ -6,6 +6,7 @@ Everything that touches a model happens on this thread; the event loop only leav
 """
 
 import asyncio
+import ctypes
 import gc
 import logging
 import threading
@@ -53,8 +54,10 @@ GRACE = 0.25
 pass may be far away; alone it finishes in time by itself."""
 PATIENCE = 8
 """Passes after which the batch work of one model gets a turn beside what somebody waits for from the other."""
-MEMORY_EVERY = 64
+MEMORY_EVERY = 16
 """Passes between two looks at the memory of the process."""
+SPARE_BYTES = 64 * 2**20
+"""What may be cached above what the process needs without caches, where the limit is below that."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class _Model:
 
     def unload(self) -> None:
         self.infiller = self.batcher = None
-        gc.collect()
+        give_back()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -180,6 +183,8 @@ class Worker:
         self._asked: deque[tuple[Callable[[Infiller], Any], Future[Any]]] = deque()
         self._closed = False
         self._passes = 0
+        self._most_bytes = limits.memory_bytes
+        """The limit, or what can be held instead."""
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     def start(self) -> None:
@@ -519,15 +524,22 @@ class Worker:
 
     def _watch_memory(self) -> None:
         self._passes += 1
-        limit = self.limits.memory_bytes
-        if limit is None or self._passes % MEMORY_EVERY or not _is_above(limit):
+        most = self._most_bytes
+        if most is None or self._passes % MEMORY_EVERY or resident_bytes() <= most:
             return
         for model in self._models:
             if model.infiller is not None:
                 model.infiller.contexts.clear()
-        gc.collect()
-        if self._editor is not self._main and self._editor.infiller and not self._editor.tasks and _is_above(limit):
+        give_back()
+        idle = self._editor is not self._main and self._editor.infiller is not None and not self._editor.tasks
+        if idle and resident_bytes() > most:
             self._editor.unload()
+        if (needed := resident_bytes()) > most:
+            self._most_bytes = needed + SPARE_BYTES
+            log.warning(
+                "the process needs %d MiB without caches, more than the %d MiB of --memory: they go above %d MiB",
+                *(count // 2**20 for count in (needed, most, self._most_bytes)),
+            )
 
     # The end of a job.
 
@@ -579,8 +591,15 @@ class Worker:
         self.on_finished(told)
 
 
-def _is_above(limit: int) -> bool:
-    return psutil.Process().memory_info().rss > limit
+def resident_bytes() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def give_back() -> None:
+    """Frees what nobody uses, and gives it back to the system, which glibc does only when asked."""
+    gc.collect()
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 _Begin = tuple[Callable[[Infiller, _Job, float | None], Work[Any]], Callable[[str], Result]]

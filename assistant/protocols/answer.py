@@ -33,6 +33,9 @@ from assistant.types import Completion, CompletionRequest, CompletionResult, Mod
 
 Json = dict[str, Any]
 
+STARTED = int(time.time())
+"""When this process did, in seconds since 1970: what is told for the age of a model."""
+
 ALIAS = "qwen2.5-coder:hone"
 """A second name of whatever model is loaded. Editors that write fill-in-the-middle prompts themselves (Zed) choose the
 family of sentinels by the model's name and send nothing for a name that they do not know; this one they know."""

@@ -5,7 +5,6 @@ empty and the answer holds the indentation. What the clients do not know how to 
 probabilities; ``input_extra`` is accepted and not read (context from other files comes with Hone's own front ends).
 """
 
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,6 +13,7 @@ from pydantic import BaseModel, Field
 from assistant.api import JsonRoute
 from assistant.errors import RequestError
 from assistant.protocols.answer import (
+    STARTED,
     Json,
     Stops,
     Wish,
@@ -288,7 +288,7 @@ def _model(info: ModelInfo, name: str) -> Json:
     return {
         "id": name,
         "object": "model",
-        "created": int(time.time()),
+        "created": STARTED,
         "owned_by": "hone",
         "root": info.name,
         "type": "base",

@@ -5,6 +5,7 @@ template that ``/api/show`` gives mentions ``.Suffix``, by which Continue knows 
 """
 
 import reprlib
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -16,6 +17,7 @@ from pydantic import BaseModel, Field
 from assistant.api import JsonRoute
 from assistant.errors import RequestError
 from assistant.protocols.answer import (
+    STARTED,
     Json,
     Stops,
     Wish,
@@ -40,6 +42,8 @@ TEMPLATE = (
     "{{- if .Suffix }}<|fim_prefix|>{{ .Prompt }}<|fim_suffix|>{{ .Suffix }}<|fim_middle|>"
     "{{ else }}{{ .Prompt }}{{ end }}"
 )
+FOREVER = STARTED + 100 * 365 * 86_400
+"""Ollama tells so of a model that it is to keep."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -90,7 +94,7 @@ async def generate(request: Request, body: GenerateBody) -> Response:
     result = CompletionResult((), 0, 0) if idle else await run(request, hole, wish)
     best = first(result)
     text = hole.wrapped(best.text if best else "")
-    head: Json = {"model": body.model or info.name, "created_at": _now()}
+    head: Json = {"model": body.model or info.name, "created_at": _time(time.time())}
     last: Json = {"done": True, "done_reason": "load" if idle else "stop", "context": []}
     last |= _counts(result) | {"hone": about(result, best)}
     if body.stream is False:
@@ -117,7 +121,6 @@ def _lines(bodies: Iterable[Json], result: CompletionResult) -> Response:
     return Response(content, media_type="application/x-ndjson", headers=verdict(result))
 
 
-@router.head("/tags", include_in_schema=False)
 @router.get("/tags")
 async def tags(request: Request) -> Json:
     info = await serving_of(request).info()
@@ -127,7 +130,7 @@ async def tags(request: Request) -> Json:
 @router.get("/ps")
 async def running(request: Request) -> Json:
     info = await serving_of(request).info()
-    shown = [_listed(info, info.name) | {"size_vram": 0, "context_length": info.context, "expires_at": _now()}]
+    shown = [_listed(info, info.name) | {"size_vram": 0, "context_length": info.context, "expires_at": _time(FOREVER)}]
     return {"models": shown if info.loaded else []}
 
 
@@ -146,11 +149,10 @@ async def show(request: Request, body: ShowBody) -> Json:  # noqa: ARG001 (any n
             "hone.context_length": info.context,
         },
         "capabilities": ["completion", "insert"],
-        "modified_at": _now(),
+        "modified_at": _time(STARTED),
     }
 
 
-@router.head("/version", include_in_schema=False)
 @router.get("/version")
 async def version() -> Json:
     return {"version": VERSION}
@@ -166,7 +168,7 @@ def _listed(info: ModelInfo, name: str) -> Json:
     return {
         "name": name,
         "model": name,
-        "modified_at": _now(),
+        "modified_at": _time(STARTED),
         "size": 2 * info.parameters,
         "digest": sha256(name.encode()).hexdigest(),
         "details": _details(info),
@@ -185,5 +187,5 @@ def _details(info: ModelInfo) -> Json:
     }
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

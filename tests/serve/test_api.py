@@ -165,7 +165,7 @@ def test_an_edit_is_not_invented(client: Served) -> None:
     asked = {"text": TEXT, "blocks": [[0, 3]]}
     answer = client.post("/v1/hone/edit", json=asked | {"instruction": "rename it"})
     assert answer.status_code == 501
-    assert "no instruction in free words; it knows the tasks fix" in answer.json()["error"]["message"]
+    assert "no instruction in free words; of tasks, it knows none" in answer.json()["error"]["message"]
     answer = client.post("/v1/hone/edit", json=asked | {"task": "fix"})
     assert answer.status_code == 400
     assert "not trained to edit" in answer.json()["error"]["message"]

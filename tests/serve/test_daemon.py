@@ -350,6 +350,20 @@ def test_on_loopback_it_needs_none(host: str) -> None:
     serve.check_closed(Settings(host=host))
 
 
+@pytest.mark.parametrize("more", [["--port", "0"], ["--host", "127.0.0.1"]])
+def test_a_socket_goes_without_a_port(
+    more: list[str], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--socket", str(tmp_path / "s"), *more]) == 2
+    assert "--socket goes without --host and --port" in capsys.readouterr().err
+
+
+def test_a_socket_that_the_settings_name_is_passed_on_alone(tmp_path: Path) -> None:
+    words = daemon.command(Settings(socket=tmp_path / "s", port=8099))
+    assert "--socket" in words
+    assert "--port" not in words
+
+
 def test_the_command_says_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--host", "0.0.0.0"]) == 2
     said = capsys.readouterr().err

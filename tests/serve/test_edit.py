@@ -139,8 +139,8 @@ def test_over_http(client: Served) -> None:
     ("values", "status", "message"),
     [
         (body(task="mend"), 400, "task 'mend' is unknown"),
-        (body(instruction="make it nice"), 501, "knows the tasks fix, modernise"),
-        ({k: v for k, v in body().items() if k != "task"}, 422, "knows the tasks"),
+        (body(instruction="make it nice"), 501, "it knows fix, modernise"),
+        ({k: v for k, v in body().items() if k != "task"}, 422, "the loaded model knows fix"),
         (body(blocks=[]), 422, "blocks"),
         (body(blocks=[[5, 2]]), 400, "the block 5..2"),
         (body(blocks=[[-1, 2]]), 422, "blocks"),

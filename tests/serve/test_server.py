@@ -179,10 +179,11 @@ def test_everybody_else_gets_the_sentence_that_clients_of_ollama_know(paged: Ser
 
 def test_a_head_has_no_body(paged: Served, listen: Listen) -> None:
     url = listen(paged)
-    for path in ("/", "/page/app.js"):
+    for path in ("/", "/page/app.js", "/health", "/v1/models", "/api/tags", "/props", "/openapi.json"):
         answer = httpx.head(url + path, headers=HTML)
         assert (answer.status_code, answer.content) == (200, b"")
         assert int(answer.headers["content-length"]) == len(httpx.get(url + path, headers=HTML).content)
+    assert httpx.head(f"{url}/v1/completions").status_code == 405
 
 
 def test_parts_of_the_page_have_their_types(paged: Served) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from assistant.errors import BusyError, ModelError, PositionError
 from assistant.types import Caller, CompletionRequest, CompletionResult, Draft, Finished
-from assistant.worker import Limits, Worker
+from assistant.worker import Limits, Worker, give_back, resident_bytes
 from infill.engine import Infiller
 from infill.types import InfillOptions
 from tests.fakes import ScriptedDenoiser
@@ -251,6 +251,35 @@ def test_an_idle_model_is_freed_and_comes_back() -> None:
         assert worker.load().loaded
 
     serve(scenario, limits=Limits(idle_unload_s=0.05))
+
+
+def test_freed_memory_goes_back_to_the_system() -> None:
+    before = resident_bytes()
+    kept = [bytearray(4096) for _ in range(100_000)]
+    last = bytearray(4096)  # above all that is freed, so that the heap cannot just end lower
+    del kept
+    give_back()
+    assert resident_bytes() < before + 100 * 2**20
+    assert len(last) == 4096
+
+
+def test_a_limit_that_cannot_be_held_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dropped = []
+    monkeypatch.setattr("assistant.worker.MEMORY_EVERY", 1)
+    monkeypatch.setattr("assistant.worker.resident_bytes", lambda: 300 * 2**20)
+    monkeypatch.setattr("assistant.worker.give_back", lambda: dropped.append(1))
+
+    async def scenario(worker: Worker, denoiser: Denoiser) -> None:
+        for _ in range(3):
+            assert text(await worker.complete(HOLE)) == ANSWER
+
+    serve(scenario, limits=Limits(memory_bytes=200 * 2**20))
+    assert len(dropped) == 1
+    assert [one.message for one in caplog.records if one.name == "hone.worker"] == [
+        "the process needs 300 MiB without caches, more than the 200 MiB of --memory: they go above 364 MiB"
+    ]
 
 
 def test_a_mistake_of_ours_leaves_nobody_waiting() -> None:

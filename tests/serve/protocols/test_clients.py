@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import ollama
@@ -13,7 +14,7 @@ import openai
 import pytest
 from mistralai.client import Mistral
 
-from tests.serve.conftest import PREFIX, SUFFIX, Listen, Serve
+from tests.serve.conftest import PREFIX, SUFFIX, Listen, Serve, Served
 
 
 @pytest.fixture
@@ -159,3 +160,19 @@ def test_a_watcher_that_goes_away_stops_the_model(listen: Listen, serve: Serve) 
     while not outcomes and time.monotonic() < deadline:
         time.sleep(0.01)
     assert outcomes == ["cancelled"]
+
+
+def test_models_do_not_change_their_age_and_stay_loaded(served: Served) -> None:
+    def told() -> list[str]:
+        tags = [one["modified_at"] for one in served.get("/api/tags").json()["models"]]
+        return [
+            *tags,
+            served.post("/api/show", json={}).json()["modified_at"],
+            served.get("/v1/models/m").json()["created"],
+        ]
+
+    before = told()
+    time.sleep(1.1)
+    assert told() == before
+    [loaded] = served.get("/api/ps").json()["models"]
+    assert datetime.fromisoformat(loaded["expires_at"]) > datetime.now(UTC) + timedelta(days=1)

@@ -9,9 +9,11 @@ import pytest
 from fastapi import FastAPI
 
 from assistant.config import Settings
+from assistant.models import for_edits
 from assistant.server import create_app
 from assistant.service import open_infiller
-from assistant.worker import Worker
+from assistant.wire import EditBody
+from assistant.worker import Beside, Worker
 from infill.syntax import SyntaxGate
 from tests.serve.conftest import OPTIONS
 
@@ -29,7 +31,9 @@ SUFFIX = "\n\n\nprint(read('x'))\n"
 
 @pytest.fixture(scope="module")
 def app() -> Iterator[FastAPI]:
-    worker = Worker(lambda: open_infiller(Settings()))
+    settings = Settings()
+    beside = Beside("edits", lambda: open_infiller(for_edits(settings)))
+    worker = Worker(lambda: open_infiller(settings), beside=beside)
     worker.start()
     try:
         yield create_app(worker, OPTIONS)
@@ -81,3 +85,16 @@ def test_llama_vscode_gets_alternatives(app: FastAPI) -> None:
     body = {"input_prefix": "def area(width, height):\n", "prompt": "    return ", "input_suffix": "\n", "n_cmpl": 3}
     texts = [one["content"] for one in post(app, ("/infill", body))[0].json()]
     assert 1 < len(texts) == len(set(texts)) <= 3
+
+
+def test_the_examples_of_an_edit_work_out_of_the_box(app: FastAPI) -> None:
+    examples: Any = EditBody.model_json_schema()["examples"]
+    for answer in post(app, *(("/v1/hone/edit", example) for example in examples)):
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["edits"]
+
+
+def test_an_instruction_hears_of_the_tasks_that_there_are(app: FastAPI) -> None:
+    [answer] = post(app, ("/v1/hone/edit", {"text": "", "blocks": [[0, 0]], "instruction": "shorten it"}))
+    assert answer.status_code == 501
+    assert "it knows modernise, annotate" in answer.json()["error"]["message"]
