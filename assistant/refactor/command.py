@@ -415,11 +415,8 @@ class _Refactoring:
             run = journal.unfinished()
             if run is not None and run.state != "editing" and not self.options.force:
                 if self._offered(run):
-                    return _finished(found.root, journal, run, self)
-                raise RequestError(
-                    f"the run of {run.when} ({run.task}) was interrupted while it wrote: `hone refactor --resume` "
-                    "finishes it, `hone refactor --undo` takes it back, --force leaves it as it is"
-                )
+                    return finished(found.root, journal, run, self)
+                raise RequestError(f"{half_written(run)}, --force leaves it as it is")
             if run is not None and run.state != "editing":
                 journal.become(run, "written")
             elif run is not None:
@@ -443,7 +440,7 @@ class _Refactoring:
                 changed = picker.pick(changed)
         self._print(changed, found.root, patches=False)
         journal.decide(run, decided(changed))
-        return _finished(found.root, journal, run, self)
+        return finished(found.root, journal, run, self)
 
     def _check_clean(self, found: _Selection) -> None:
         if self.options.force:
@@ -521,7 +518,14 @@ def colours(when: str | None) -> bool:
     return when == "always" or (when == "auto" and Console().is_terminal and "NO_COLOR" not in os.environ)
 
 
-def _finished(root: Path, journal: Journal, run: Run, refactoring: "_Refactoring | None") -> int:
+def half_written(run: Run) -> str:
+    return (
+        f"the run of {run.when} ({run.task}) was interrupted while it wrote: `hone refactor --resume` finishes it, "
+        "`hone refactor --undo` takes it back"
+    )
+
+
+def finished(root: Path, journal: Journal, run: Run, refactoring: "_Refactoring | None" = None) -> int:
     """Writes what is decided, and lets the command of ``--verify`` have the last word, in the work tree itself."""
     if run.state == "undoing":
         return _told_undone(run, undo(root, journal, run, force=True))
@@ -560,7 +564,7 @@ def _resume(root: Path, options: argparse.Namespace, kinds: Mapping[str, str], e
             tell(f"going on with the run of {run.when} ({run.task})")
             refactoring = _Refactoring(merged, kinds, editing, places=run.options.get("places"))
             if run.state != "editing":
-                return _finished(root, journal, run, refactoring)
+                return finished(root, journal, run, refactoring)
             found = refactoring.again(Path(run.options["folder"]), root)
             return refactoring.go_on(found, journal, run)
 
