@@ -27,7 +27,7 @@ from assistant.refactor import git
 from assistant.refactor.asking import Ask, Selected, changes
 from assistant.refactor.change import Change
 from assistant.refactor.diff import coloured, patch
-from assistant.refactor.files import Original, below, read
+from assistant.refactor.files import Original, below, here, read
 from assistant.refactor.journal import Journal, Run, journal_file
 from assistant.refactor.picking import Picker
 from assistant.refactor.places import places
@@ -220,7 +220,7 @@ class _Refactoring:
         known: dict[str, list[int]] = {}
         for name, lines in named.items():
             if (place := below(root, Path(name))) is None:
-                found.kept_out.append(KeptOut(name, "outside of the workspace"))
+                found.kept_out.append(KeptOut(os.path.abspath(name), "outside of the workspace"))  # noqa: PTH100
             else:
                 known.setdefault(place, []).extend(lines)
         self.places = known
@@ -345,7 +345,9 @@ class _Refactoring:
                 "does it run an installed copy?"
             )
         for path, output in sorted(done.failed.items()):
-            self._tell(f"{path} fails {self.options.verify!r}, and is left as it was there:\n{output}")
+            self._tell(
+                f"{here(found.root, path)} fails {self.options.verify!r}, and is left as it was there:\n{output}"
+            )
         if done.trials:
             self._tell(f"{self.options.verify!r} ran {count(done.trials, 'time')}: {outcomes(done.changes)}")
         return done.changes
@@ -379,7 +381,7 @@ class _Refactoring:
                 for values in objects(one):
                     out(json.dumps(values, ensure_ascii=False) + "\n")
             elif self.options.check and one.changed:
-                out(f"{one.path}: {count(len(one.changed), 'block')} would change\n")
+                out(f"{here(root, one.path)}: {count(len(one.changed), 'block')} would change\n")
             elif patches and one.changed:
                 text = patch(one, prefix)
                 out(coloured(text) if self.colour else text)
@@ -447,7 +449,9 @@ class _Refactoring:
             return
         changed = git.uncommitted(found.root, [one.original.path for one in found.selected])
         if changed:
-            named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+            named = ", ".join(here(found.root, one) for one in changed[:3]) + (
+                f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            )
             raise RequestError(
                 f"{named}: changed since the last commit, or not in one; commit first, or --force (`hone refactor "
                 "--undo` puts back what was there before)"
@@ -490,7 +494,7 @@ class _Refactoring:
     def _tell_selection(self, found: _Selection) -> None:
         if self.options.verbose:
             for one in found.kept_out:
-                self._tell(f"skipped {one.path}: {one.reason}")
+                self._tell(f"skipped {here(found.root, one.path)}: {one.reason}")
         # What is in folders like .git, nobody misses.
         if missed := [one for one in found.kept_out if one.reason != "not written by hand"]:
             more = "" if self.options.verbose else " (--verbose lists them)"
@@ -528,7 +532,7 @@ def half_written(run: Run) -> str:
 def finished(root: Path, journal: Journal, run: Run, refactoring: "_Refactoring | None" = None) -> int:
     """Writes what is decided, and lets the command of ``--verify`` have the last word, in the work tree itself."""
     if run.state == "undoing":
-        return _told_undone(run, undo(root, journal, run, force=True))
+        return _told_undone(root, run, undo(root, journal, run, force=True))
     done = finish(root, journal, run)
     command = run.options.get("verify")
     if command is not None and done.written:
@@ -541,7 +545,7 @@ def finished(root: Path, journal: Journal, run: Run, refactoring: "_Refactoring 
             return ERROR
     journal.become(run, "written" if done.written else "ended")
     for path, reason in done.refused.items():
-        tell(f"not written: {reason}" if path in reason else f"not written: {path}: {reason}")
+        tell(f"not written: {here(root, path)}{reason.removeprefix(path)}")
     if done.written:
         tell(f"{count(len(done.written), 'file')} written; `hone refactor --undo` puts back what was there")
     else:
@@ -579,12 +583,12 @@ def _undo(root: Path, options: argparse.Namespace) -> int:
         if run is None:
             tell("no run has written anything here that is not undone")
             return WOULD_CHANGE
-        return _told_undone(run, undo(root, journal, run, force=options.force))
+        return _told_undone(root, run, undo(root, journal, run, force=options.force))
 
 
-def _told_undone(run: Run, done: Done) -> int:
-    for reason in done.refused.values():
-        tell(f"not put back: {reason}")
+def _told_undone(root: Path, run: Run, done: Done) -> int:
+    for path, reason in done.refused.items():
+        tell(f"not put back: {here(root, path)}{reason.removeprefix(path)}")
     if done.refused and not done.written:
         tell("nothing is put back; --force puts back the other files")
         return ERROR

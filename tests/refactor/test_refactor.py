@@ -349,6 +349,10 @@ def test_below_the_top_of_the_repository(project: Path, hone: Hone, monkeypatch:
     done = hone("refactor", "fix")
     assert "a/pkg/b.py" in done.out
     assert "a/a.py" not in done.out
+    assert hone("refactor", "fix", "--check").out == "b.py: 2 blocks would change\nc.py: 1 block would change\n"
+    (project / "pkg" / "new.py").write_text(WRONG)
+    assert "hone: new.py: changed since the last commit" in hone("refactor", "fix", "--write").err
+    (project / "pkg" / "new.py").unlink()
     assert hone("refactor", "fix", "--write").code == 0
     assert (project / "a.py").read_text() == WRONG
     assert hone("refactor", "--undo").code == 0
