@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from pathspec import GitIgnoreSpec
+from pathspec.patterns.gitignore.base import GitIgnorePatternError
 from rich.console import Console
 
 from assistant.errors import RequestError, SourceError
@@ -39,6 +40,7 @@ from assistant.source import read_source
 from assistant.types import TASKS
 from assistant.workspace.command import workspace_of
 from assistant.workspace.gate import Gate, KeptOut
+from assistant.workspace.secrets import check_glob
 from infill import languages
 
 DONE, WOULD_CHANGE, ERROR = 0, 1, 2
@@ -46,6 +48,10 @@ TAUGHT = ("python",)
 """What the embedded model learned to edit; other languages are for those who ask for them."""
 BATCH, JOBS = 32, 8
 BEYOND = "beyond the limit"
+NOWHERE, BEHIND = "does not exist", "is behind the end of the file"
+NOT_AROUND = "with nothing of that kind around it"
+MISTAKEN = (NOWHERE, BEHIND)
+"""What a list of places is wrong about, where nothing of it is selected."""
 LONGEST = 4096
 """Characters of an instruction, as the daemon takes them."""
 SHOWN = 60
@@ -117,6 +123,8 @@ class _Selection:
     selected: list[Selected] = field(default_factory=list[Selected])
     kept_out: list[KeptOut] = field(default_factory=list[KeptOut])
     """Of those that would have been of use."""
+    read: int = 0
+    """Files in which blocks were looked for."""
 
     @property
     def blocks(self) -> int:
@@ -134,7 +142,8 @@ class _Refactoring:
     ) -> None:
         """``places``: lines of files below the root, instead of what stands on stdin."""
         self.options, self.editing = options, editing
-        self.exclude = tuple(options.exclude or ())
+        self.include = _include(options.include)
+        self.exclude = _exclude(options.exclude)
         self.task: str = options.task or ""
         self.instruction: str | None = options.instruction
         self.places = places
@@ -168,6 +177,11 @@ class _Refactoring:
         else:
             found = self._walked([Path(path) for path in options.paths] or [Path()])
         self._tell_selection(found)
+        if from_stdin and not found.selected:
+            for one in found.kept_out:
+                if one.reason in MISTAKEN:
+                    named = here(found.root, one.path)
+                    raise RequestError(f"stdin names {named}, which {one.reason}, and nothing else to be edited")
         if self.writes:
             return self._with_journal(found)
         with Journal(found.root) as journal:
@@ -248,6 +262,9 @@ class _Refactoring:
             if named:
                 found.kept_out.append(KeptOut(path, f"{language}, which --language {language} lets in"))
             return
+        if lines is not None and not os.path.lexists(gate.root / path):
+            found.kept_out.append(KeptOut(path, NOWHERE))
+            return
         original = read(gate, path)
         if isinstance(original, KeptOut):
             if language is not None or named:
@@ -257,17 +274,16 @@ class _Refactoring:
         if language is None or language not in self.languages:
             return
         text = Text(original.text, language)
+        found.read += 1
         if lines is None:
             blocks = text.blocks(self.wanted)
         else:
             blocks, missed = text.around(lines, self.wanted)
-            found.kept_out += [KeptOut(f"{path}:{line}", "with nothing of that kind around it") for line in missed]
+            found.kept_out += [
+                KeptOut(f"{path}:{line}", NOT_AROUND if line <= len(text.starts) else BEHIND) for line in missed
+            ]
         if blocks:
             found.selected.append(Selected(original, language, tuple(blocks)))
-
-    @property
-    def include(self) -> GitIgnoreSpec | None:
-        return GitIgnoreSpec.from_lines(self.options.include) if self.options.include else None
 
     def _fits(self, path: str) -> bool:
         inside = self.include is None or self.include.match_file(path)
@@ -400,7 +416,7 @@ class _Refactoring:
         root = _root([])
         if (reason := Gate(root, self.exclude).path(below(root, Path(name)) or Path(name).name)) is not None:
             raise SourceError(f"{name} never enters a prompt: {reason}")
-        found = _Selection(root, [selected] if selected.blocks else [])
+        found = _Selection(root, [selected] if selected.blocks else [], read=1)
         self._tell_selection(found)
         with Journal(root) as journal:
             changed = self._edited(found, journal)
@@ -500,7 +516,22 @@ class _Refactoring:
             more = "" if self.options.verbose else " (--verbose lists them)"
             self._tell(f"skipped: {skipped(missed)}{more}")
         if not found.selected:
-            self._tell("nothing is selected")
+            self._tell(f"nothing is selected: {self._why_nothing(found)}")
+
+    def _why_nothing(self, found: _Selection) -> str:
+        options = self.options
+        if not found.read:
+            like = f" that --include {' '.join(options.include)!r} takes" if options.include else ""
+            return f"no file of {', '.join(self.languages)}{like} was found that may be edited"
+        if self.places is not None:
+            return "no block is around the lines that stdin names"
+        where = f"in {count(found.read, 'file')}"
+        if options.query is not None:
+            return f"--query captures nothing {where}"
+        if options.name is not None:
+            return f"no {self.wanted.kind} {where} has a name like --name {options.name!r}"
+        others = "; --kind class or --kind statement selects others" if options.kind is None else ""
+        return f"there is no {self.wanted.kind} {where}{others}"
 
     def _tell(self, message: str) -> None:
         tell(message)
@@ -658,6 +689,28 @@ def _choice(value: str, flag: str, allowed: Iterable[str]) -> str:
     if value not in (allowed := tuple(allowed)):
         raise RequestError(f"{flag} must be one of {', '.join(allowed)}, not {value!r}")
     return value
+
+
+def _include(globs: Sequence[str] | None) -> GitIgnoreSpec | None:
+    if not globs:
+        return None
+    for one in globs:
+        try:
+            patterns = list(GitIgnoreSpec.from_lines([one]).patterns)
+        except (GitIgnorePatternError, re.error) as error:
+            raise RequestError(f"--include {one!r} is no glob: {error}") from error
+        if all(pattern.include is None for pattern in patterns):
+            raise RequestError(f"--include {one!r} is no glob: it matches nothing; \\[ or \\# stands for the character")
+    return GitIgnoreSpec.from_lines(globs)
+
+
+def _exclude(globs: Sequence[str] | None) -> tuple[str, ...]:
+    for one in globs or ():
+        try:
+            check_glob(one)
+        except ValueError as error:
+            raise RequestError(f"--exclude {error}") from error
+    return tuple(globs or ())
 
 
 def _pattern(value: str | None) -> re.Pattern[str] | None:

@@ -394,3 +394,41 @@ def test_only_one_writes(project: Path, hone: Hone) -> None:
     assert done.code == 2
     assert "another `hone refactor` is writing" in done.err
     assert (project / "a.py").read_text() == WRONG
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "message"),
+    [
+        (["-"], "nope.py:3\n", "stdin names nope.py, which does not exist"),
+        (["-"], "a.py:99\n", "stdin names a.py:99, which is behind the end of the file"),
+        (["--include", "["], None, "--include '[' is no glob"),
+        (["--include", "[z-a]"], None, "--include '[z-a]' is no glob"),
+        (["--include", "!"], None, "--include '!' is no glob"),
+        (["--include", ""], None, "--include '' is no glob"),
+        (["--exclude", "[z-a]"], None, "--exclude '[z-a]' is no glob"),
+        (["nope"], None, "nope does not exist"),
+    ],
+)
+def test_a_mistake_is_not_nothing_to_do(
+    project: Path, hone: Hone, arguments: list[str], stdin: str | None, message: str
+) -> None:
+    done = hone("refactor", "fix", "--check", *arguments, stdin=stdin)
+    assert done.code == 2, done
+    assert message in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--include", "*.txt"], "no file of python that --include '*.txt' takes was found"),
+        (["--name", "nobody"], "no function in 5 files has a name like --name 'nobody'"),
+        (["--query", "(while_statement) @it"], "--query captures nothing in 5 files"),
+        (["a.py", "--kind", "class"], "there is no class in 1 file"),
+        (["latin.py"], "there is no function in 1 file; --kind class or --kind statement selects others"),
+    ],
+)
+def test_why_nothing_is_selected(project: Path, hone: Hone, arguments: list[str], message: str) -> None:
+    (project / "latin.py").write_text('# -*- coding: latin-1 -*-\nx = u"a"\n')
+    done = hone("refactor", "modernise", "--check", *arguments)
+    assert done.code == 0, done
+    assert f"nothing is selected: {message}" in done.err
