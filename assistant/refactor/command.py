@@ -23,7 +23,7 @@ from pathspec import GitIgnoreSpec
 from pathspec.patterns.gitignore.base import GitIgnorePatternError
 from rich.console import Console
 
-from assistant.errors import RequestError, SourceError
+from assistant.errors import HoneError, RequestError, SourceError
 from assistant.refactor import git
 from assistant.refactor.asking import Ask, Selected, changes
 from assistant.refactor.change import Change
@@ -445,7 +445,11 @@ class _Refactoring:
             run = journal.begin(
                 self.task or told(self.instruction), stored | {"places": self.places, "folder": str(Path.cwd())}
             )
-            return self.go_on(found, journal, run)
+            try:
+                return self.go_on(found, journal, run)
+            except HoneError:
+                journal.give_up(run)
+                raise
 
     def go_on(self, found: _Selection, journal: Journal, run: Run) -> int:
         try:

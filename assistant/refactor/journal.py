@@ -197,6 +197,10 @@ class Journal:
     def become(self, run: Run, state: State) -> None:
         self._rows.execute("UPDATE runs SET state = ? WHERE id = ?", (state, run.id))
 
+    def give_up(self, run: Run) -> None:
+        """It ended before anything was written, and not by being interrupted."""
+        self._rows.execute("UPDATE runs SET state = 'ended' WHERE id = ? AND state = 'editing'", (run.id,))
+
     def refuse(self, run: Run, path: str) -> None:
         self._rows.execute("UPDATE files SET refused = 1 WHERE run = ? AND path = ?", (run.id, path))
 

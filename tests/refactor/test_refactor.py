@@ -432,3 +432,10 @@ def test_why_nothing_is_selected(project: Path, hone: Hone, arguments: list[str]
     done = hone("refactor", "modernise", "--check", *arguments)
     assert done.code == 0, done
     assert f"nothing is selected: {message}" in done.err
+
+
+def test_what_was_refused_was_not_interrupted(project: Path, hone: Hone) -> None:
+    for flags in (["--verify", "exit 3"], ["--patch", "no/such/folder"]):
+        assert hone("refactor", "fix", "--write", *flags).code == 2
+        assert "interrupted" not in hone("refactor", "fix", "--check").err
+        assert hone("refactor", "--resume").code == 1
