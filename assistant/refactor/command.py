@@ -76,6 +76,7 @@ def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing)
     """
     with _interruptible():
         if options.undo or options.resume:
+            _check_alone(options, kinds)
             # There is no task here, so the first word is a path as well.
             root = _root([Path(path) for path in [options.task, *options.paths] if path is not None])
             return _undo(root, options) if options.undo else _resume(root, options, kinds, editing)
@@ -84,6 +85,24 @@ def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing)
         else:
             check_task(options.task, kinds)
         return _Refactoring(options, kinds, editing).run()
+
+
+def _check_alone(options: argparse.Namespace, kinds: Mapping[str, str]) -> None:
+    """Nothing is said beside --undo or --resume that would count for nothing."""
+    flag = "--undo" if options.undo else "--resume"
+    word = options.task
+    if word is not None and (word in TASKS or word in kinds) and not os.path.lexists(word):
+        raise RequestError(f"the task {word!r} and {flag}, which is for the last run as it was begun: leave one out")
+    for path in (word, *options.paths):
+        if path is not None and not os.path.lexists(path):
+            raise SourceError(f"{path} does not exist")
+    heeded = {"task", "paths", *(("force",) if options.undo else OVERRIDDEN)}
+    besides = [*(name for name in KEPT if name not in heeded), "check", "from_stdin", "stdin_filename"]
+    besides += ["resume", "json", "patch"] if options.undo else []
+    for name in besides:
+        if getattr(options, name, None):
+            other = f"--{name.replace('_', '-')}"
+            raise RequestError(f"{other} and {flag}, which is for the last run as it was begun: leave one out")
 
 
 def _take_instruction(options: argparse.Namespace, kinds: Mapping[str, str]) -> None:
@@ -155,6 +174,13 @@ class _Refactoring:
         self.writes = options.write or options.interactive
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.colour = colours(options.color)
+        for one, other in (("query", "kind"), ("query", "name")):
+            if getattr(options, one) and getattr(options, other):
+                raise RequestError(f"--{one} and --{other} are not for the same run: leave one out")
+        if options.patch == "-" and options.json:
+            raise RequestError("--patch - and --json both go to stdout: leave one out, or name a file")
+        if options.verify_timeout is not None and options.verify is None:
+            raise RequestError(f"--verify-timeout {options.verify_timeout} needs --verify COMMAND")
         self.wanted = Wanted(
             _choice(options.kind or "function", "--kind", KINDS),
             _pattern(options.name),

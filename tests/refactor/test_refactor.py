@@ -439,3 +439,34 @@ def test_what_was_refused_was_not_interrupted(project: Path, hone: Hone) -> None
         assert hone("refactor", "fix", "--write", *flags).code == 2
         assert "interrupted" not in hone("refactor", "fix", "--check").err
         assert hone("refactor", "--resume").code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first", "second"),
+    [
+        (["--undo", "--resume"], "--resume", "--undo"),
+        (["fix", ".", "--resume"], "'fix'", "--resume"),
+        (["rename", "--undo"], "'rename'", "--undo"),
+        (["--resume", "--limit", "3"], "--limit", "--resume"),
+        (["--resume", "--check"], "--check", "--resume"),
+        (["--undo", "--json"], "--json", "--undo"),
+        (["fix", "--query", "(identifier) @it", "--kind", "class"], "--query", "--kind"),
+        (["fix", "--json", "--patch", "-"], "--json", "--patch"),
+        (["fix", "--verify-timeout", "3"], "--verify-timeout", "--verify COMMAND"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    project: Path, hone: Hone, arguments: list[str], first: str, second: str
+) -> None:
+    done = hone("refactor", *arguments)
+    assert done.code == 2, done
+    assert first in done.err
+    assert second in done.err
+
+
+def test_the_root_of_what_is_undone_can_be_named(project: Path, hone: Hone, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hone("refactor", "fix", "--write").code == 0
+    monkeypatch.chdir(project.parent)
+    assert "nope does not exist" in hone("refactor", "--undo", "nope").err
+    assert hone("refactor", "--undo", "repo").code == 0
+    assert (project / "a.py").read_text() == WRONG
