@@ -351,7 +351,9 @@ class _Refactoring:
             pace.asked
         )
         parts += [f"{count(pace.known, 'block')} from the journal"] * bool(pace.known)
-        self._tell(f"{', '.join(parts)}: {outcomes(changed)}")
+        left = found.blocks - sum(len(one.outcomes) for one in changed)
+        unseen = f", {count(left, 'block')} not looked at, in {count(len(found.selected) - len(changed), 'file')}"
+        self._tell(f"{', '.join(parts)}: {outcomes(changed)}{unseen * bool(left)}")
         return changed
 
     def _limited(self, change: Change, before: Sequence[Change]) -> Change:

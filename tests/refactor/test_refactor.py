@@ -470,3 +470,11 @@ def test_the_root_of_what_is_undone_can_be_named(project: Path, hone: Hone, monk
     assert "nope does not exist" in hone("refactor", "--undo", "nope").err
     assert hone("refactor", "--undo", "repo").code == 0
     assert (project / "a.py").read_text() == WRONG
+
+
+def test_limits_say_what_is_left(project: Path, hone: Hone) -> None:
+    done = hone("refactor", "fix", "--limit", "1")
+    assert "1 block changed in 1 file, 1 beyond the limit, 5 blocks not looked at, in 3 files" in done.err
+    done = hone("refactor", "fix", "--limit-files", "1")
+    assert "2 blocks changed in 1 file, 5 blocks not looked at, in 3 files" in done.err
+    assert "not looked at" not in hone("refactor", "fix").err
