@@ -420,6 +420,9 @@ class _Refactoring:
                 Path(self.options.patch).write_bytes(whole.encode())
             except OSError as error:
                 raise SourceError(f"--patch {self.options.patch} cannot be written: {error.strerror}") from error
+            files = count(sum(bool(one.changed) for one in changed), "file")
+            self._tell(f"the patch of {files} is in {self.options.patch}")
+            patches = False
         for one in changed:
             if self.options.json:
                 for values in objects(one):

@@ -166,6 +166,9 @@ def test_json_has_one_object_for_each_block(project: Path, hone: Hone) -> None:
 def test_the_patch_goes_into_a_file_as_well(project: Path, hone: Hone, tmp_path: Path) -> None:
     done = hone("refactor", "fix", "--check", "--patch", str(tmp_path / "it.patch"))
     assert done.code == 1
+    shown = hone("refactor", "fix", "--patch", str(tmp_path / "it.patch"))
+    assert shown.out == ""
+    assert f"the patch of 3 files is in {tmp_path / 'it.patch'}" in shown.err
     git(project, "apply", str(tmp_path / "it.patch"))
     assert (project / "a.py").read_text() == RIGHT
 
