@@ -73,8 +73,10 @@ def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing)
     place = source.path or Path(source.name or "-")
     root = workspace_of(place) or Path(os.path.realpath(place)).parent
     selected = _selected(source, root, options.language, first, last)
-    with Journal(root) as journal, editing(options, BATCH) as (ask, model):
-        [change] = changes([selected], task, ask, journal, model=model, jobs=JOBS, instruction=options.instruction)
+    with Journal(root) as journal, editing(options, BATCH) as (ask, model, name):
+        [change] = changes(
+            [selected], task, ask, journal, model=model, name=name, jobs=JOBS, instruction=options.instruction
+        )
         return _told(change, source, options, root, journal)
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -55,6 +55,8 @@ MISTAKEN = (NOWHERE, BEHIND)
 LONGEST = 4096
 """Characters of an instruction, as the daemon takes them."""
 SHOWN = 60
+RESUME = "`hone refactor --resume` goes on where it was"
+AGAIN = "the same command goes on where it was"
 KEPT = (
     "task", "paths", "language", "include", "exclude", "kind", "name", "query", "limit", "limit_files", "jobs", "batch",
     "daemon", "write", "interactive", "verify", "verify_timeout", "force", "model", "edit_model", "device", "dtype",
@@ -64,8 +66,8 @@ KEPT = (
 OVERRIDDEN = ("model", "edit_model", "device", "dtype", "threads", "daemon", "jobs", "batch")
 """Those of them that may be others when it is."""
 
-Editing = Callable[[argparse.Namespace, int], AbstractContextManager[tuple[Ask, str]]]
-"""From options and the number of blocks side by side: who is asked, and what tells its model from others."""
+Editing = Callable[[argparse.Namespace, int], AbstractContextManager[tuple[Ask, str, str]]]
+"""From options and the number of blocks side by side: who is asked, what tells its model from others, and its name."""
 
 
 def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing) -> int:
@@ -213,7 +215,16 @@ class _Refactoring:
         with Journal(found.root) as journal:
             if (run := journal.unfinished()) is not None:
                 self._offer(run)
-            return self._shown(self._edited(found, journal), found, journal)
+            with self._told_where(AGAIN):
+                return self._shown(self._edited(found, journal), found, journal)
+
+    @contextmanager
+    def _told_where(self, how: str) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._tell(f"interrupted; nothing is written, and what was answered so far is in the journal: {how}")
+            raise
 
     def again(self, folder: Path, root: Path) -> _Selection:
         """What a run selects that was begun in ``folder``."""
@@ -335,18 +346,18 @@ class _Refactoring:
         changed: list[Change] = []
         if not found.selected:
             return changed
-        with self.editing(self.options, self.batch) as (ask, model), ExitStack() as stack:
+        with self.editing(self.options, self.batch) as (ask, model, name), ExitStack() as stack:
             pace = Pace()
-            watched = stack.enter_context(watching(self.console, found.blocks, pace))
-            made = changes(
-                found.selected, self.task, ask, journal, model=model, jobs=max(self.jobs, 1),
+            watched = stack.enter_context(watching(self.console, found.blocks, len(found.selected), pace))
+            made = stack.enter_context(closing(changes(
+                found.selected, self.task, ask, journal, model=model, name=name, jobs=max(self.jobs, 1),
                 instruction=self.instruction, on_blocks=watched,
-            )  # fmt: skip
+            )))  # fmt: skip
             for one in made:
                 changed.append(self._limited(one, changed))
+                pace.files += 1
                 if self._is_full(changed):
                     break
-            made.close()
         parts = [f"{count(pace.asked, 'block')} in {pace.seconds:.1f} s ({pace.per_second:.1f} blocks/s)"] * bool(
             pace.asked
         )
@@ -483,14 +494,11 @@ class _Refactoring:
                 raise
 
     def go_on(self, found: _Selection, journal: Journal, run: Run) -> int:
-        try:
+        with self._told_where(RESUME):
             changed = self._verified(self._edited(found, journal), found, journal)
-        except KeyboardInterrupt:
-            self._tell("interrupted; nothing is written. `hone refactor --resume` goes on where it was")
-            raise
-        if self.options.interactive:
-            with self._picker() as picker:
-                changed = picker.pick(changed)
+            if self.options.interactive:
+                with self._picker() as picker:
+                    changed = picker.pick(changed)
         self._print(changed, found.root, patches=False)
         journal.decide(run, decided(changed))
         return finished(found.root, journal, run, self)

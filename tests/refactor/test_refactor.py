@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import time
 from pathlib import Path
 
 import pytest
 
+from assistant.refactor import report
 from assistant.refactor.journal import Journal, programs
 from tests.mender import Mender
 from tests.refactor.conftest import FIXES, RIGHT, WRONG, Hone, commit, git, snapshot
@@ -161,6 +164,18 @@ def test_json_has_one_object_for_each_block(project: Path, hone: Hone) -> None:
         {"start": {"line": 3, "column": 21}, "end": {"line": 3, "column": 24}, "text": ""},
     ]
     assert {one["reason"] for one in found if one["file"] == "right.py"} == {"right"}
+
+
+def test_each_hunk_says_what_changed_it(project: Path, hone: Hone) -> None:
+    (project / "a.py").write_text("def f(a)\n    retrun a\n")
+    (project / "right.py").write_text("def sub(a, b)\n    return a - b.bb\n")
+    done = hone("refactor", "fix", "a.py", "right.py", "pkg/c.py")
+    name = "hone-tiny-python-edits"
+    places = [line.rpartition(" @@ ")[2] for line in done.out.splitlines() if line.startswith("@@ ")]
+    assert places == ["by rule", f"by rule and {name}", f"by {name}"]
+    git(project, "apply", "--check", stdin=done.out.encode())
+    told = [json.loads(line) for line in hone("refactor", "fix", "--json", "pkg", "a.py").out.splitlines()]
+    assert {one["file"]: one["by"] for one in told} == {"a.py": "rule", "pkg/b.py": name, "pkg/c.py": name}
 
 
 def test_the_patch_goes_into_a_file_as_well(project: Path, hone: Hone, tmp_path: Path) -> None:
@@ -481,3 +496,31 @@ def test_limits_say_what_is_left(project: Path, hone: Hone) -> None:
     done = hone("refactor", "fix", "--limit-files", "1")
     assert "2 blocks changed in 1 file, 5 blocks not looked at, in 3 files" in done.err
     assert "not looked at" not in hone("refactor", "fix").err
+
+
+def test_progress_without_a_terminal(
+    project: Path, hone: Hone, mender: Mender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "TELL_S", 0.01)
+    run = mender.run
+
+    def slow(calls: object) -> object:
+        time.sleep(0.1)
+        return run(calls)  # type: ignore[arg-type]
+
+    mender.run = slow  # type: ignore[method-assign, assignment]
+    done = hone("refactor", "fix")
+    assert re.search(r"^hone: \d of 7 blocks, \d of 4 files \(\d+\.\d blocks/s\)$", done.err, re.MULTILINE)
+
+
+def test_ctrl_c_says_that_answers_are_kept(
+    project: Path, hone: Hone, mender: Mender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("assistant.refactor.command.outcomes", interrupted)
+    for flags, how in ([], "the same command goes on"), (["--write"], "`hone refactor --resume` goes on"):
+        done = hone("refactor", "fix", *flags)
+        assert done.code == 130
+        assert f"what was answered so far is in the journal: {how}" in done.err
