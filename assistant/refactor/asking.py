@@ -82,9 +82,9 @@ def changes(
     on_blocks: Callable[[int, bool], None] = lambda *_: None,
 ) -> Generator[Change, None, None]:
     """What becomes of each file, in order; ``jobs`` requests are under way at once, also beyond the file that is waited
-    for. ``model`` tells models apart in the journal, and ``name`` is
-    what it is called. ``instruction``: what to do in free words, where there is no task.
-    ``on_blocks`` is told how many more blocks have their answer, and whether the model was asked for it.
+    for. ``model`` tells models apart in the journal, and ``name`` is what it is called. ``instruction``: what to do in
+    free words, where there is no task. ``on_blocks`` is told how many more blocks have their answer, and whether the
+    model was asked for it.
     """
     ask = Ruling(ask)
     stop = threading.Event()
