@@ -23,7 +23,7 @@ from pathspec import GitIgnoreSpec
 from pathspec.patterns.gitignore.base import GitIgnorePatternError
 from rich.console import Console
 
-from assistant.errors import HoneError, RequestError, SourceError
+from assistant.errors import ModelError, RequestError, SourceError
 from assistant.refactor import git
 from assistant.refactor.asking import Ask, Selected, changes
 from assistant.refactor.change import Change
@@ -98,7 +98,8 @@ def _check_alone(options: argparse.Namespace, kinds: Mapping[str, str]) -> None:
     for path in (word, *options.paths):
         if path is not None and not os.path.lexists(path):
             raise SourceError(f"{path} does not exist")
-    heeded = {"task", "paths", *(("force",) if options.undo else OVERRIDDEN)}
+    # Those that say who is asked do no harm beside --undo: they stand in many an alias.
+    heeded = {"task", "paths", *OVERRIDDEN, *(["force"] if options.undo else [])}
     besides = [*(name for name in KEPT if name not in heeded), "check", "from_stdin", "stdin_filename"]
     besides += ["resume", "json", "patch"] if options.undo else []
     for name in besides:
@@ -489,7 +490,7 @@ class _Refactoring:
             )
             try:
                 return self.go_on(found, journal, run)
-            except HoneError:
+            except (RequestError, ModelError):  # after any other error, whoever is asked may be back
                 journal.give_up(run)
                 raise
 
