@@ -499,8 +499,8 @@ def _can(folder: Path, task: str) -> bool:
 
 
 @contextmanager
-def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, str]]":
-    """Who edits, for several threads at once, and what tells its model from others in the journal."""
+def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, str, str]]":
+    """Who edits, for several threads at once, what tells its model from others in the journal, and its name."""
     settings = load_settings(vars(options))
     by_words = options.instruction is not None
     chosen = for_edits(settings)
@@ -519,7 +519,7 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
         from assistant.refactor.asking import by_daemon
 
         with by_daemon(endpoint) as ask:
-            yield ask, f"{model} {endpoint.pid} {endpoint.started}"
+            yield ask, f"{model} {endpoint.pid} {endpoint.started}", name_of(folder)
         return
     from model.damage.kinds import group_of
 
@@ -545,7 +545,7 @@ def _editing(options: argparse.Namespace, batch: int) -> "Iterator[tuple[Ask, st
                 answer = opened()
             return answer(request, should_stop)
 
-        yield ask, model
+        yield ask, model, name_of(folder)
 
 
 # --- serve

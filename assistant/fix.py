@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,16 +20,20 @@ from assistant.refactor.command import (
     check_instruction,
     check_task,
     colours,
+    finished,
+    half_written,
     out,
     tell,
+    told,
 )
 from assistant.refactor.diff import coloured, patch
 from assistant.refactor.files import Original, below
 from assistant.refactor.journal import Journal
 from assistant.refactor.report import count
 from assistant.refactor.select import Text
+from assistant.refactor.writing import decided
 from assistant.rules import ERROR_LEFT, NO_MODEL
-from assistant.source import Source, read_source, write_source
+from assistant.source import Source, read_source
 from assistant.workspace.command import check, workspace_of
 from assistant.workspace.secrets import secret_in
 from infill import languages
@@ -65,17 +70,47 @@ def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing)
     source = read_source(options.file, stdin_filename=options.stdin_filename)
     if (found := secret_in(source.text)) is not None:
         raise SourceError(f"{source.name or 'stdin'} never enters a prompt: it holds {found}")
-    root = workspace_of(Path(source.name or "-")) or Path(os.path.realpath(Path(source.name).parent))
+    place = source.path or Path(source.name or "-")
+    root = workspace_of(place) or Path(os.path.realpath(place)).parent
     selected = _selected(source, root, options.language, first, last)
-    with Journal(root) as journal, editing(options, BATCH) as (ask, model):
-        [change] = changes([selected], task, ask, journal, model=model, jobs=JOBS, instruction=options.instruction)
+    with Journal(root) as journal, editing(options, BATCH) as (ask, model, name):
+        [change] = changes(
+            [selected], task, ask, journal, model=model, name=name, jobs=JOBS, instruction=options.instruction
+        )
+        return _told(change, source, options, root, journal)
+
+
+def _told(change: Change, source: Source, options: argparse.Namespace, root: Path, journal: Journal) -> int:
     missing = _missing(change)
     if said := _by_rule(change, always=bool(missing)) + missing:
         tell(f"{source.name or 'stdin'}: {said}")
     if source.path is None and not options.check:
         out(change.text)
         return DONE
-    return _told(change, source, options)
+    if not change.changed:
+        tell(f"{source.name or 'stdin'}: nothing to change{'' if missing else _doubts(change)}")
+        return DONE
+    if options.check:
+        out("".join(f"{source.name or 'stdin'}:{one.block.first}: would change\n" for one in change.changed))
+        return WOULD_CHANGE
+    if options.write:
+        code = _written(change, options, root, journal)
+        if code == DONE:
+            tell(f"{source.name}: {count(len(change.changed), 'block')} changed")
+        return code
+    text = patch(change)
+    out(coloured(text) if colours(options.color) else text)
+    return DONE
+
+
+def _written(change: Change, options: argparse.Namespace, root: Path, journal: Journal) -> int:
+    with journal.alone():
+        if (run := journal.unfinished()) is not None and run.state != "editing":
+            raise RequestError(half_written(run))
+        task = told(options.instruction) if options.instruction else options.task or "fix"
+        run = journal.begin(task, {"folder": str(Path.cwd())}, "ended")
+        journal.decide(run, decided([change]))
+        return finished(root, journal, run)
 
 
 def _selected(source: Source, root: Path, language: str | None, first: int, last: int | None) -> Selected:
@@ -89,27 +124,13 @@ def _selected(source: Source, root: Path, language: str | None, first: int, last
     text = Text(source.text, name)
     if first > len(text.starts):
         raise RequestError(f"--lines begins at {first}, and there are {len(text.starts)} lines")
-    name_in_patch = below(root, Path(source.name)) if source.name else None
-    original = Original(name_in_patch or Path(source.name).name or "stdin", source.text.encode("utf-8"), 0o644)
+    if source.path is None:
+        path, mode = (below(root, Path(source.name)) if source.name else None) or Path(source.name).name, 0o644
+    else:  # a link stays one: what it leads to is edited
+        path = Path(os.path.realpath(source.path)).relative_to(root).as_posix()
+        mode = stat.S_IMODE(source.path.stat().st_mode)
+    original = Original(path or "stdin", source.text.encode("utf-8"), mode)
     return Selected(original, name, tuple(text.whole(first, last)))
-
-
-def _told(change: Change, source: Source, options: argparse.Namespace) -> int:
-    if not change.changed:
-        tell(f"{source.name or 'stdin'}: nothing to change{'' if _missing(change) else _doubts(change)}")
-        return DONE
-    if options.check:
-        out("".join(f"{source.name or 'stdin'}:{one.block.first}: would change\n" for one in change.changed))
-        return WOULD_CHANGE
-    if options.write and source.path is not None:
-        if source.path.read_bytes() != change.original.data:
-            raise SourceError(f"{source.path} has changed meanwhile")
-        write_source(source.path, change.text)
-        tell(f"{source.path}: {count(len(change.changed), 'block')} changed")
-        return DONE
-    text = patch(change)
-    out(coloured(text) if colours(options.color) else text)
-    return DONE
 
 
 def _doubts(change: Change) -> str:

@@ -44,7 +44,6 @@ from infill.batcher import Batcher, Task
 from infill.edit import Edit
 from infill.engine import Infiller
 from infill.passes import Work
-from model.tokenizer import Tokenizer
 
 T = TypeVar("T")
 log = logging.getLogger("hone.worker")
@@ -293,12 +292,14 @@ class Worker:
 
     async def tokenize(self, text: str) -> list[int]:
         # A long text takes seconds, in which the models' thread has better things to do.
-        return await asyncio.to_thread((await self._tokenizer()).encode, text)
+        encode: Callable[[str], list[int]] = (await self._tokenizer()).encode
+        return await asyncio.to_thread(encode, text)
 
     async def detokenize(self, tokens: list[int]) -> str:
-        return await asyncio.to_thread((await self._tokenizer()).decode, tokens)
+        decode: Callable[[list[int]], str] = (await self._tokenizer()).decode
+        return await asyncio.to_thread(decode, tokens)
 
-    async def _tokenizer(self) -> Tokenizer:
+    async def _tokenizer(self) -> Any:
         return await self._ask(lambda infiller: infiller.denoiser.tokenizer)
 
     async def info(self) -> ModelInfo:

@@ -66,7 +66,9 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--check", action="store_true", help="write nothing; exit code 1 when something would change")
     form.add_argument("-i", "--interactive", action="store_true", help="ask for every hunk, then write those taken")
     group.add_argument("--json", action="store_true", help="one JSON object per block and line, instead of a patch")
-    group.add_argument("--patch", metavar="FILE", help="write the patch to this file; -: to stdout, and nothing else")
+    group.add_argument(
+        "--patch", metavar="FILE", help="write the patch to this file instead; -: to stdout, and nothing else"
+    )
     group.add_argument("--color", metavar="WHEN", help="auto (on a terminal), always or never (auto)")
     group.add_argument("-v", "--verbose", action="store_true", help="list what is skipped, with the reasons")
 

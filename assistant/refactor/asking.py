@@ -76,13 +76,15 @@ def changes(
     journal: Journal,
     *,
     model: str,
+    name: str = "",
     jobs: int,
     instruction: str | None = None,
     on_blocks: Callable[[int, bool], None] = lambda *_: None,
 ) -> Generator[Change, None, None]:
     """What becomes of each file, in order; ``jobs`` requests are under way at once, also beyond the file that is waited
-    for. ``model`` tells models apart in the journal. ``instruction``: what to do in free words, where there is no task.
-    ``on_blocks`` is told how many more blocks have their answer, and whether the model was asked for it.
+    for. ``model`` tells models apart in the journal, and ``name`` is what it is called. ``instruction``: what to do in
+    free words, where there is no task. ``on_blocks`` is told how many more blocks have their answer, and whether the
+    model was asked for it.
     """
     ask = Ruling(ask)
     stop = threading.Event()
@@ -108,7 +110,7 @@ def changes(
                 on_blocks(len(blocks), True)
             under_way.popleft()
             running -= len(answers.asked)
-            yield answers.change()
+            yield answers.change(name)
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
@@ -150,13 +152,13 @@ class _Answers:
         )
         self._known |= found
 
-    def change(self) -> Change:
+    def change(self, name: str) -> Change:
         original = self.selected.original
         outcomes = []
         for block in self.selected.blocks:
             answer = self._known[block]
             outcomes.append(outcome(original.text, block, answer.edits, answer.reason))
-        return settled(Change(original, self.selected.language, tuple(outcomes)))
+        return settled(Change(original, self.selected.language, tuple(outcomes), name))
 
 
 def _answers(

@@ -54,6 +54,14 @@ class Change:
     original: Original
     language: str
     outcomes: tuple[Outcome, ...]
+    model: str = ""
+    """What it is called."""
+
+    def by(self, one: Outcome) -> str:
+        """What changed a block: a rule, the model, or one after the other."""
+        if not any(edit.ruled for edit in one.edits):
+            return self.model
+        return f"rule and {self.model}" if one.gain > 0 and self.model else "rule"
 
     @property
     def path(self) -> str:

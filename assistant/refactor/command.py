@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,14 +20,15 @@ from types import FrameType
 from typing import Any
 
 from pathspec import GitIgnoreSpec
+from pathspec.patterns.gitignore.base import GitIgnorePatternError
 from rich.console import Console
 
-from assistant.errors import RequestError, SourceError
+from assistant.errors import ModelError, RequestError, SourceError
 from assistant.refactor import git
 from assistant.refactor.asking import Ask, Selected, changes
 from assistant.refactor.change import Change
 from assistant.refactor.diff import coloured, patch
-from assistant.refactor.files import Original, below, read
+from assistant.refactor.files import Original, below, here, read
 from assistant.refactor.journal import Journal, Run, journal_file
 from assistant.refactor.picking import Picker
 from assistant.refactor.places import places
@@ -39,6 +40,7 @@ from assistant.source import read_source
 from assistant.types import TASKS
 from assistant.workspace.command import workspace_of
 from assistant.workspace.gate import Gate, KeptOut
+from assistant.workspace.secrets import check_glob
 from infill import languages
 
 DONE, WOULD_CHANGE, ERROR = 0, 1, 2
@@ -46,9 +48,15 @@ TAUGHT = ("python",)
 """What the embedded model learned to edit; other languages are for those who ask for them."""
 BATCH, JOBS = 32, 8
 BEYOND = "beyond the limit"
+NOWHERE, BEHIND = "does not exist", "is behind the end of the file"
+NOT_AROUND = "with nothing of that kind around it"
+MISTAKEN = (NOWHERE, BEHIND)
+"""What a list of places is wrong about, where nothing of it is selected."""
 LONGEST = 4096
 """Characters of an instruction, as the daemon takes them."""
 SHOWN = 60
+RESUME = "`hone refactor --resume` goes on where it was"
+AGAIN = "the same command goes on where it was"
 KEPT = (
     "task", "paths", "language", "include", "exclude", "kind", "name", "query", "limit", "limit_files", "jobs", "batch",
     "daemon", "write", "interactive", "verify", "verify_timeout", "force", "model", "edit_model", "device", "dtype",
@@ -58,8 +66,8 @@ KEPT = (
 OVERRIDDEN = ("model", "edit_model", "device", "dtype", "threads", "daemon", "jobs", "batch")
 """Those of them that may be others when it is."""
 
-Editing = Callable[[argparse.Namespace, int], AbstractContextManager[tuple[Ask, str]]]
-"""From options and the number of blocks side by side: who is asked, and what tells its model from others."""
+Editing = Callable[[argparse.Namespace, int], AbstractContextManager[tuple[Ask, str, str]]]
+"""From options and the number of blocks side by side: who is asked, what tells its model from others, and its name."""
 
 
 def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing) -> int:
@@ -70,6 +78,7 @@ def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing)
     """
     with _interruptible():
         if options.undo or options.resume:
+            _check_alone(options, kinds)
             # There is no task here, so the first word is a path as well.
             root = _root([Path(path) for path in [options.task, *options.paths] if path is not None])
             return _undo(root, options) if options.undo else _resume(root, options, kinds, editing)
@@ -78,6 +87,25 @@ def run(options: argparse.Namespace, kinds: Mapping[str, str], editing: Editing)
         else:
             check_task(options.task, kinds)
         return _Refactoring(options, kinds, editing).run()
+
+
+def _check_alone(options: argparse.Namespace, kinds: Mapping[str, str]) -> None:
+    """Nothing is said beside --undo or --resume that would count for nothing."""
+    flag = "--undo" if options.undo else "--resume"
+    word = options.task
+    if word is not None and (word in TASKS or word in kinds) and not os.path.lexists(word):
+        raise RequestError(f"the task {word!r} and {flag}, which is for the last run as it was begun: leave one out")
+    for path in (word, *options.paths):
+        if path is not None and not os.path.lexists(path):
+            raise SourceError(f"{path} does not exist")
+    # Those that say who is asked do no harm beside --undo: they stand in many an alias.
+    heeded = {"task", "paths", *OVERRIDDEN, *(["force"] if options.undo else [])}
+    besides = [*(name for name in KEPT if name not in heeded), "check", "from_stdin", "stdin_filename"]
+    besides += ["resume", "json", "patch"] if options.undo else []
+    for name in besides:
+        if getattr(options, name, None):
+            other = f"--{name.replace('_', '-')}"
+            raise RequestError(f"{other} and {flag}, which is for the last run as it was begun: leave one out")
 
 
 def _take_instruction(options: argparse.Namespace, kinds: Mapping[str, str]) -> None:
@@ -117,6 +145,8 @@ class _Selection:
     selected: list[Selected] = field(default_factory=list[Selected])
     kept_out: list[KeptOut] = field(default_factory=list[KeptOut])
     """Of those that would have been of use."""
+    read: int = 0
+    """Files in which blocks were looked for."""
 
     @property
     def blocks(self) -> int:
@@ -134,7 +164,8 @@ class _Refactoring:
     ) -> None:
         """``places``: lines of files below the root, instead of what stands on stdin."""
         self.options, self.editing = options, editing
-        self.exclude = tuple(options.exclude or ())
+        self.include = _include(options.include)
+        self.exclude = _exclude(options.exclude)
         self.task: str = options.task or ""
         self.instruction: str | None = options.instruction
         self.places = places
@@ -146,6 +177,13 @@ class _Refactoring:
         self.writes = options.write or options.interactive
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.colour = colours(options.color)
+        for one, other in (("query", "kind"), ("query", "name")):
+            if getattr(options, one) and getattr(options, other):
+                raise RequestError(f"--{one} and --{other} are not for the same run: leave one out")
+        if options.patch == "-" and options.json:
+            raise RequestError("--patch - and --json both go to stdout: leave one out, or name a file")
+        if options.verify_timeout is not None and options.verify is None:
+            raise RequestError(f"--verify-timeout {options.verify_timeout} needs --verify COMMAND")
         self.wanted = Wanted(
             _choice(options.kind or "function", "--kind", KINDS),
             _pattern(options.name),
@@ -168,12 +206,26 @@ class _Refactoring:
         else:
             found = self._walked([Path(path) for path in options.paths] or [Path()])
         self._tell_selection(found)
+        if from_stdin and not found.selected:
+            for one in found.kept_out:
+                if one.reason in MISTAKEN:
+                    named = here(found.root, one.path)
+                    raise RequestError(f"stdin names {named}, which {one.reason}, and nothing else to be edited")
         if self.writes:
             return self._with_journal(found)
         with Journal(found.root) as journal:
             if (run := journal.unfinished()) is not None:
                 self._offer(run)
-            return self._shown(self._edited(found, journal), found, journal)
+            with self._told_where(AGAIN):
+                return self._shown(self._edited(found, journal), found, journal)
+
+    @contextmanager
+    def _told_where(self, how: str) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._tell(f"interrupted; nothing is written, and what was answered so far is in the journal: {how}")
+            raise
 
     def again(self, folder: Path, root: Path) -> _Selection:
         """What a run selects that was begun in ``folder``."""
@@ -220,7 +272,7 @@ class _Refactoring:
         known: dict[str, list[int]] = {}
         for name, lines in named.items():
             if (place := below(root, Path(name))) is None:
-                found.kept_out.append(KeptOut(name, "outside of the workspace"))
+                found.kept_out.append(KeptOut(os.path.abspath(name), "outside of the workspace"))  # noqa: PTH100
             else:
                 known.setdefault(place, []).extend(lines)
         self.places = known
@@ -248,6 +300,9 @@ class _Refactoring:
             if named:
                 found.kept_out.append(KeptOut(path, f"{language}, which --language {language} lets in"))
             return
+        if lines is not None and not os.path.lexists(gate.root / path):
+            found.kept_out.append(KeptOut(path, NOWHERE))
+            return
         original = read(gate, path)
         if isinstance(original, KeptOut):
             if language is not None or named:
@@ -257,17 +312,16 @@ class _Refactoring:
         if language is None or language not in self.languages:
             return
         text = Text(original.text, language)
+        found.read += 1
         if lines is None:
             blocks = text.blocks(self.wanted)
         else:
             blocks, missed = text.around(lines, self.wanted)
-            found.kept_out += [KeptOut(f"{path}:{line}", "with nothing of that kind around it") for line in missed]
+            found.kept_out += [
+                KeptOut(f"{path}:{line}", NOT_AROUND if line <= len(text.starts) else BEHIND) for line in missed
+            ]
         if blocks:
             found.selected.append(Selected(original, language, tuple(blocks)))
-
-    @property
-    def include(self) -> GitIgnoreSpec | None:
-        return GitIgnoreSpec.from_lines(self.options.include) if self.options.include else None
 
     def _fits(self, path: str) -> bool:
         inside = self.include is None or self.include.match_file(path)
@@ -293,23 +347,25 @@ class _Refactoring:
         changed: list[Change] = []
         if not found.selected:
             return changed
-        with self.editing(self.options, self.batch) as (ask, model), ExitStack() as stack:
+        with self.editing(self.options, self.batch) as (ask, model, name), ExitStack() as stack:
             pace = Pace()
-            watched = stack.enter_context(watching(self.console, found.blocks, pace))
-            made = changes(
-                found.selected, self.task, ask, journal, model=model, jobs=max(self.jobs, 1),
+            watched = stack.enter_context(watching(self.console, found.blocks, len(found.selected), pace))
+            made = stack.enter_context(closing(changes(
+                found.selected, self.task, ask, journal, model=model, name=name, jobs=max(self.jobs, 1),
                 instruction=self.instruction, on_blocks=watched,
-            )  # fmt: skip
+            )))  # fmt: skip
             for one in made:
                 changed.append(self._limited(one, changed))
+                pace.files += 1
                 if self._is_full(changed):
                     break
-            made.close()
         parts = [f"{count(pace.asked, 'block')} in {pace.seconds:.1f} s ({pace.per_second:.1f} blocks/s)"] * bool(
             pace.asked
         )
         parts += [f"{count(pace.known, 'block')} from the journal"] * bool(pace.known)
-        self._tell(f"{', '.join(parts)}: {outcomes(changed)}")
+        left = found.blocks - sum(len(one.outcomes) for one in changed)
+        unseen = f", {count(left, 'block')} not looked at, in {count(len(found.selected) - len(changed), 'file')}"
+        self._tell(f"{', '.join(parts)}: {outcomes(changed)}{unseen * bool(left)}")
         return changed
 
     def _limited(self, change: Change, before: Sequence[Change]) -> Change:
@@ -345,7 +401,9 @@ class _Refactoring:
                 "does it run an installed copy?"
             )
         for path, output in sorted(done.failed.items()):
-            self._tell(f"{path} fails {self.options.verify!r}, and is left as it was there:\n{output}")
+            self._tell(
+                f"{here(found.root, path)} fails {self.options.verify!r}, and is left as it was there:\n{output}"
+            )
         if done.trials:
             self._tell(f"{self.options.verify!r} ran {count(done.trials, 'time')}: {outcomes(done.changes)}")
         return done.changes
@@ -374,12 +432,15 @@ class _Refactoring:
                 Path(self.options.patch).write_bytes(whole.encode())
             except OSError as error:
                 raise SourceError(f"--patch {self.options.patch} cannot be written: {error.strerror}") from error
+            files = count(sum(bool(one.changed) for one in changed), "file")
+            self._tell(f"the patch of {files} is in {self.options.patch}")
+            patches = False
         for one in changed:
             if self.options.json:
                 for values in objects(one):
                     out(json.dumps(values, ensure_ascii=False) + "\n")
             elif self.options.check and one.changed:
-                out(f"{one.path}: {count(len(one.changed), 'block')} would change\n")
+                out(f"{here(root, one.path)}: {count(len(one.changed), 'block')} would change\n")
             elif patches and one.changed:
                 text = patch(one, prefix)
                 out(coloured(text) if self.colour else text)
@@ -398,7 +459,7 @@ class _Refactoring:
         root = _root([])
         if (reason := Gate(root, self.exclude).path(below(root, Path(name)) or Path(name).name)) is not None:
             raise SourceError(f"{name} never enters a prompt: {reason}")
-        found = _Selection(root, [selected] if selected.blocks else [])
+        found = _Selection(root, [selected] if selected.blocks else [], read=1)
         self._tell_selection(found)
         with Journal(root) as journal:
             changed = self._edited(found, journal)
@@ -415,11 +476,8 @@ class _Refactoring:
             run = journal.unfinished()
             if run is not None and run.state != "editing" and not self.options.force:
                 if self._offered(run):
-                    return _finished(found.root, journal, run, self)
-                raise RequestError(
-                    f"the run of {run.when} ({run.task}) was interrupted while it wrote: `hone refactor --resume` "
-                    "finishes it, `hone refactor --undo` takes it back, --force leaves it as it is"
-                )
+                    return finished(found.root, journal, run, self)
+                raise RequestError(f"{half_written(run)}, --force leaves it as it is")
             if run is not None and run.state != "editing":
                 journal.become(run, "written")
             elif run is not None:
@@ -430,27 +488,30 @@ class _Refactoring:
             run = journal.begin(
                 self.task or told(self.instruction), stored | {"places": self.places, "folder": str(Path.cwd())}
             )
-            return self.go_on(found, journal, run)
+            try:
+                return self.go_on(found, journal, run)
+            except (RequestError, ModelError):  # after any other error, whoever is asked may be back
+                journal.give_up(run)
+                raise
 
     def go_on(self, found: _Selection, journal: Journal, run: Run) -> int:
-        try:
+        with self._told_where(RESUME):
             changed = self._verified(self._edited(found, journal), found, journal)
-        except KeyboardInterrupt:
-            self._tell("interrupted; nothing is written. `hone refactor --resume` goes on where it was")
-            raise
-        if self.options.interactive:
-            with self._picker() as picker:
-                changed = picker.pick(changed)
+            if self.options.interactive:
+                with self._picker() as picker:
+                    changed = picker.pick(changed)
         self._print(changed, found.root, patches=False)
         journal.decide(run, decided(changed))
-        return _finished(found.root, journal, run, self)
+        return finished(found.root, journal, run, self)
 
     def _check_clean(self, found: _Selection) -> None:
         if self.options.force:
             return
         changed = git.uncommitted(found.root, [one.original.path for one in found.selected])
         if changed:
-            named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+            named = ", ".join(here(found.root, one) for one in changed[:3]) + (
+                f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            )
             raise RequestError(
                 f"{named}: changed since the last commit, or not in one; commit first, or --force (`hone refactor "
                 "--undo` puts back what was there before)"
@@ -493,13 +554,28 @@ class _Refactoring:
     def _tell_selection(self, found: _Selection) -> None:
         if self.options.verbose:
             for one in found.kept_out:
-                self._tell(f"skipped {one.path}: {one.reason}")
+                self._tell(f"skipped {here(found.root, one.path)}: {one.reason}")
         # What is in folders like .git, nobody misses.
         if missed := [one for one in found.kept_out if one.reason != "not written by hand"]:
             more = "" if self.options.verbose else " (--verbose lists them)"
             self._tell(f"skipped: {skipped(missed)}{more}")
         if not found.selected:
-            self._tell("nothing is selected")
+            self._tell(f"nothing is selected: {self._why_nothing(found)}")
+
+    def _why_nothing(self, found: _Selection) -> str:
+        options = self.options
+        if not found.read:
+            like = f" that --include {' '.join(options.include)!r} takes" if options.include else ""
+            return f"no file of {', '.join(self.languages)}{like} was found that may be edited"
+        if self.places is not None:
+            return "no block is around the lines that stdin names"
+        where = f"in {count(found.read, 'file')}"
+        if options.query is not None:
+            return f"--query captures nothing {where}"
+        if options.name is not None:
+            return f"no {self.wanted.kind} {where} has a name like --name {options.name!r}"
+        others = "; --kind class or --kind statement selects others" if options.kind is None else ""
+        return f"there is no {self.wanted.kind} {where}{others}"
 
     def _tell(self, message: str) -> None:
         tell(message)
@@ -521,10 +597,17 @@ def colours(when: str | None) -> bool:
     return when == "always" or (when == "auto" and Console().is_terminal and "NO_COLOR" not in os.environ)
 
 
-def _finished(root: Path, journal: Journal, run: Run, refactoring: "_Refactoring | None") -> int:
+def half_written(run: Run) -> str:
+    return (
+        f"the run of {run.when} ({run.task}) was interrupted while it wrote: `hone refactor --resume` finishes it, "
+        "`hone refactor --undo` takes it back"
+    )
+
+
+def finished(root: Path, journal: Journal, run: Run, refactoring: "_Refactoring | None" = None) -> int:
     """Writes what is decided, and lets the command of ``--verify`` have the last word, in the work tree itself."""
     if run.state == "undoing":
-        return _told_undone(run, undo(root, journal, run, force=True))
+        return _told_undone(root, run, undo(root, journal, run, force=True))
     done = finish(root, journal, run)
     command = run.options.get("verify")
     if command is not None and done.written:
@@ -537,7 +620,7 @@ def _finished(root: Path, journal: Journal, run: Run, refactoring: "_Refactoring
             return ERROR
     journal.become(run, "written" if done.written else "ended")
     for path, reason in done.refused.items():
-        tell(f"not written: {reason}" if path in reason else f"not written: {path}: {reason}")
+        tell(f"not written: {here(root, path)}{reason.removeprefix(path)}")
     if done.written:
         tell(f"{count(len(done.written), 'file')} written; `hone refactor --undo` puts back what was there")
     else:
@@ -560,7 +643,7 @@ def _resume(root: Path, options: argparse.Namespace, kinds: Mapping[str, str], e
             tell(f"going on with the run of {run.when} ({run.task})")
             refactoring = _Refactoring(merged, kinds, editing, places=run.options.get("places"))
             if run.state != "editing":
-                return _finished(root, journal, run, refactoring)
+                return finished(root, journal, run, refactoring)
             found = refactoring.again(Path(run.options["folder"]), root)
             return refactoring.go_on(found, journal, run)
 
@@ -575,12 +658,12 @@ def _undo(root: Path, options: argparse.Namespace) -> int:
         if run is None:
             tell("no run has written anything here that is not undone")
             return WOULD_CHANGE
-        return _told_undone(run, undo(root, journal, run, force=options.force))
+        return _told_undone(root, run, undo(root, journal, run, force=options.force))
 
 
-def _told_undone(run: Run, done: Done) -> int:
-    for reason in done.refused.values():
-        tell(f"not put back: {reason}")
+def _told_undone(root: Path, run: Run, done: Done) -> int:
+    for path, reason in done.refused.items():
+        tell(f"not put back: {here(root, path)}{reason.removeprefix(path)}")
     if done.refused and not done.written:
         tell("nothing is put back; --force puts back the other files")
         return ERROR
@@ -650,6 +733,28 @@ def _choice(value: str, flag: str, allowed: Iterable[str]) -> str:
     if value not in (allowed := tuple(allowed)):
         raise RequestError(f"{flag} must be one of {', '.join(allowed)}, not {value!r}")
     return value
+
+
+def _include(globs: Sequence[str] | None) -> GitIgnoreSpec | None:
+    if not globs:
+        return None
+    for one in globs:
+        try:
+            patterns = list(GitIgnoreSpec.from_lines([one]).patterns)
+        except (GitIgnorePatternError, re.error) as error:
+            raise RequestError(f"--include {one!r} is no glob: {error}") from error
+        if all(pattern.include is None for pattern in patterns):
+            raise RequestError(f"--include {one!r} is no glob: it matches nothing; \\[ or \\# stands for the character")
+    return GitIgnoreSpec.from_lines(globs)
+
+
+def _exclude(globs: Sequence[str] | None) -> tuple[str, ...]:
+    for one in globs or ():
+        try:
+            check_glob(one)
+        except ValueError as error:
+            raise RequestError(f"--exclude {error}") from error
+    return tuple(globs or ())
 
 
 def _pattern(value: str | None) -> re.Pattern[str] | None:

@@ -41,12 +41,15 @@ class Hunk:
     end: int
     grown: int
     """By how many lines the hunks before it make the file longer."""
+    by: str = ""
+    """What changed its blocks; it stands in its first line, where programs that read patches pass it over."""
 
     def lines(self) -> Iterator[str]:
         """As in a patch, each with its sign and, but for the last line of a file, its end."""
         gained = sum(len(step.new) - (step.a2 - step.a1) for step in self.steps)
         before, after = self.end - self.start, self.end - self.start + gained
-        yield f"@@ -{_range(self.start, before)} +{_range(self.start + self.grown, after)} @@\n"
+        by = f" by {self.by}" if self.by else ""
+        yield f"@@ -{_range(self.start, before)} +{_range(self.start + self.grown, after)} @@{by}\n"
         at = self.start
         for step in self.steps:
             yield from (f" {line}" for line in self.old[at : step.a1])
@@ -72,7 +75,8 @@ def hunks(change: Change) -> list[Hunk]:
     found, grown = [], 0
     for steps in groups:
         start, end = max(steps[0].a1 - CONTEXT, 0), min(steps[-1].a2 + CONTEXT, len(old))
-        found.append(Hunk(old, tuple(steps), start, end, grown))
+        by = ", ".join(dict.fromkeys(change.by(change.outcomes[step.block]) for step in steps))
+        found.append(Hunk(old, tuple(steps), start, end, grown, by))
         grown += sum(len(step.new) - (step.a2 - step.a1) for step in steps)
     return found
 

@@ -183,6 +183,11 @@ def below(root: Path, given: Path) -> str | None:
     return None
 
 
+def here(root: Path, path: str) -> str:
+    """What a path below ``root`` is called in the current folder, as messages have it."""
+    return os.path.relpath(root / path) + "/" * path.endswith("/")
+
+
 _ODD = re.compile(r'[\x00-\x1f\x7f"\\]')
 
 

@@ -168,17 +168,19 @@ class Journal:
 
     # Runs.
 
-    def begin(self, task: str, options: Mapping[str, Any]) -> Run:
+    def begin(self, task: str, options: Mapping[str, Any], state: State = "editing") -> Run:
+        """``state``: "ended" for a run that is decided at once, so that there is nothing to go on with before that."""
         now = time.time()
         with self._whole():
-            self._rows.execute("UPDATE runs SET state = 'ended' WHERE state = 'editing'")
+            if state == "editing":
+                self._rows.execute("UPDATE runs SET state = 'ended' WHERE state = 'editing'")
             row = self._rows.execute(
-                "INSERT INTO runs (began, task, options, state) VALUES (?, ?, ?, 'editing')",
-                (now, task, json.dumps(options)),
+                "INSERT INTO runs (began, task, options, state) VALUES (?, ?, ?, ?)",
+                (now, task, json.dumps(options), state),
             )
             assert row.lastrowid is not None
             self._forget(now)
-        return Run(row.lastrowid, now, task, dict(options), "editing")
+        return Run(row.lastrowid, now, task, dict(options), state)
 
     def decide(self, run: Run, files: Sequence[Written]) -> None:
         """All that a run will write, before the first file is touched."""
@@ -194,6 +196,10 @@ class Journal:
 
     def become(self, run: Run, state: State) -> None:
         self._rows.execute("UPDATE runs SET state = ? WHERE id = ?", (state, run.id))
+
+    def give_up(self, run: Run) -> None:
+        """It ended before anything was written, and not by being interrupted."""
+        self._rows.execute("UPDATE runs SET state = 'ended' WHERE id = ? AND state = 'editing'", (run.id,))
 
     def refuse(self, run: Run, path: str) -> None:
         self._rows.execute("UPDATE files SET refused = 1 WHERE run = ? AND path = ?", (run.id, path))

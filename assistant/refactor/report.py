@@ -1,6 +1,8 @@
 """What is told of a run: progress on stderr, one object for each block, counts at the end."""
 
 import re
+import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +16,8 @@ from assistant.refactor.change import Change, Outcome
 from assistant.source import position_at
 from assistant.workspace.gate import KeptOut
 
+TELL_S = 10.0
+"""Between two lines about progress, where there is no terminal."""
 LISTED = 6
 """Reasons that are counted one by one."""
 
@@ -33,7 +37,7 @@ class Pace:
     """How many blocks there were, and how fast the model answered."""
 
     def __init__(self) -> None:
-        self.asked = self.known = 0
+        self.asked = self.known = self.files = 0
         self._began = time.monotonic()
 
     def add(self, count: int, asked: bool) -> None:
@@ -52,7 +56,7 @@ class Pace:
 
 
 class Watched:
-    """A bar on a terminal, and nothing elsewhere."""
+    """A bar on a terminal."""
 
     def __init__(self, progress: Progress, total: int, pace: Pace) -> None:
         self._progress = progress
@@ -65,10 +69,23 @@ class Watched:
 
 
 @contextmanager
-def watching(console: Console, total: int, pace: Pace) -> Iterator[Watched]:
+def watching(console: Console, total: int, files: int, pace: Pace) -> Iterator[Watched]:
+    """A bar on a terminal; elsewhere a line from time to time."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(pace), TimeRemainingColumn())
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(TELL_S):
+            done = f"{pace.asked + pace.known} of {count(total, 'block')}, {pace.files} of {count(files, 'file')}"
+            print(f"hone: {done} ({pace.per_second:.1f} blocks/s)", file=sys.stderr, flush=True)  # noqa: T201
+
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield Watched(progress, total, pace)
+        if not console.is_terminal:
+            threading.Thread(target=tell, daemon=True).start()
+        try:
+            yield Watched(progress, total, pace)
+        finally:
+            over.set()
 
 
 def objects(change: Change) -> Iterator[dict[str, object]]:
@@ -83,16 +100,17 @@ def objects(change: Change) -> Iterator[dict[str, object]]:
             "name": one.block.name,
             "changed": one.reason is None,
             "reason": one.reason,
-            **(_changed(text, one) if one.reason is None else {}),
+            **(_changed(text, one, change.by(one)) if one.reason is None else {}),
         }
 
 
-def _changed(text: str, one: Outcome) -> dict[str, object]:
+def _changed(text: str, one: Outcome, by: str) -> dict[str, object]:
     edits = [
         {"start": _place(text, edit.start), "end": _place(text, edit.end), "text": edit.text} for edit in one.edits
     ]
     old = text[one.block.start : one.block.end]
     return {
+        "by": by,
         "gain": round(one.gain, 3),
         "ruled": any(edit.ruled for edit in one.edits),
         "old": old,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from assistant.refactor.journal import Journal
 from tests.mender import Mender
 from tests.refactor.conftest import RIGHT, WRONG, Hone, commit, git
 
@@ -25,6 +26,38 @@ def test_a_patch_and_the_file(repo: Path, hone: Hone) -> None:
     assert file.stat().st_mode & 0o777 == 0o755
     assert hone("fix", "in/a.py", "--check").code == 0
     assert "nothing to change" in hone("fix", "in/a.py").err
+
+
+def test_what_was_written_is_taken_back(repo: Path, hone: Hone) -> None:
+    """As one does while one writes the file: it is not committed."""
+    (repo / "in").mkdir()
+    file = repo / "in" / "a.py"
+    file.write_text(WRONG)
+    file.chmod(0o755)
+    (repo / "link.py").symlink_to("in/a.py")
+    done = hone("fix", "link.py", "--write")
+    assert done.code == 0, done
+    assert "1 file written; `hone refactor --undo` puts back what was there" in done.err
+    assert (file.read_text(), file.stat().st_mode & 0o777) == (RIGHT, 0o755)
+    assert (repo / "link.py").is_symlink()
+    undone = hone("refactor", "--undo")
+    assert undone.code == 0, undone
+    assert "(fix) is undone: 1 file put back" in undone.err
+    assert (file.read_text(), file.stat().st_mode & 0o777) == (WRONG, 0o755)
+
+
+def test_a_run_that_was_interrupted_is_not_written_over(repo: Path, hone: Hone) -> None:
+    (repo / "a.py").write_text(WRONG)
+    with Journal(repo.resolve()) as journal:
+        preview = journal.begin("fix", {})
+        assert hone("fix", "a.py", "--write").code == 0
+        assert journal.unfinished() == preview, "a run that wrote nothing yet can still be gone on with"
+        journal.become(preview, "writing")
+    (repo / "a.py").write_text(WRONG)
+    done = hone("fix", "a.py", "--write")
+    assert done.code == 2
+    assert "`hone refactor --resume` finishes it" in done.err
+    assert (repo / "a.py").read_text() == WRONG
 
 
 def test_stdin_gives_the_text_back(repo: Path, hone: Hone) -> None:

@@ -214,6 +214,7 @@ def test_a_polite_end_takes_everything_away(original: Path, tmp_path: Path) -> N
     process.terminate()
     process.join(DEADLINE_S)
     assert process.exitcode == 130, lab.said()
+    assert "`hone refactor --resume` goes on where it was" in lab.said()
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
     assert git(lab.folder, "worktree", "list").count("\n") == 1

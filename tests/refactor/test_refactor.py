@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import time
 from pathlib import Path
 
 import pytest
 
+from assistant.refactor import report
 from assistant.refactor.journal import Journal, programs
 from tests.mender import Mender
 from tests.refactor.conftest import FIXES, RIGHT, WRONG, Hone, commit, git, snapshot
@@ -163,9 +166,24 @@ def test_json_has_one_object_for_each_block(project: Path, hone: Hone) -> None:
     assert {one["reason"] for one in found if one["file"] == "right.py"} == {"right"}
 
 
+def test_each_hunk_says_what_changed_it(project: Path, hone: Hone) -> None:
+    (project / "a.py").write_text("def f(a)\n    retrun a\n")
+    (project / "right.py").write_text("def sub(a, b)\n    return a - b.bb\n")
+    done = hone("refactor", "fix", "a.py", "right.py", "pkg/c.py")
+    name = "hone-tiny-python-edits"
+    places = [line.rpartition(" @@ ")[2] for line in done.out.splitlines() if line.startswith("@@ ")]
+    assert places == ["by rule", f"by rule and {name}", f"by {name}"]
+    git(project, "apply", "--check", stdin=done.out.encode())
+    told = [json.loads(line) for line in hone("refactor", "fix", "--json", "pkg", "a.py").out.splitlines()]
+    assert {one["file"]: one["by"] for one in told} == {"a.py": "rule", "pkg/b.py": name, "pkg/c.py": name}
+
+
 def test_the_patch_goes_into_a_file_as_well(project: Path, hone: Hone, tmp_path: Path) -> None:
     done = hone("refactor", "fix", "--check", "--patch", str(tmp_path / "it.patch"))
     assert done.code == 1
+    shown = hone("refactor", "fix", "--patch", str(tmp_path / "it.patch"))
+    assert shown.out == ""
+    assert f"the patch of 3 files is in {tmp_path / 'it.patch'}" in shown.err
     git(project, "apply", str(tmp_path / "it.patch"))
     assert (project / "a.py").read_text() == RIGHT
 
@@ -349,6 +367,10 @@ def test_below_the_top_of_the_repository(project: Path, hone: Hone, monkeypatch:
     done = hone("refactor", "fix")
     assert "a/pkg/b.py" in done.out
     assert "a/a.py" not in done.out
+    assert hone("refactor", "fix", "--check").out == "b.py: 2 blocks would change\nc.py: 1 block would change\n"
+    (project / "pkg" / "new.py").write_text(WRONG)
+    assert "hone: new.py: changed since the last commit" in hone("refactor", "fix", "--write").err
+    (project / "pkg" / "new.py").unlink()
     assert hone("refactor", "fix", "--write").code == 0
     assert (project / "a.py").read_text() == WRONG
     assert hone("refactor", "--undo").code == 0
@@ -390,3 +412,115 @@ def test_only_one_writes(project: Path, hone: Hone) -> None:
     assert done.code == 2
     assert "another `hone refactor` is writing" in done.err
     assert (project / "a.py").read_text() == WRONG
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "message"),
+    [
+        (["-"], "nope.py:3\n", "stdin names nope.py, which does not exist"),
+        (["-"], "a.py:99\n", "stdin names a.py:99, which is behind the end of the file"),
+        (["--include", "["], None, "--include '[' is no glob"),
+        (["--include", "[z-a]"], None, "--include '[z-a]' is no glob"),
+        (["--include", "!"], None, "--include '!' is no glob"),
+        (["--include", ""], None, "--include '' is no glob"),
+        (["--exclude", "[z-a]"], None, "--exclude '[z-a]' is no glob"),
+        (["nope"], None, "nope does not exist"),
+    ],
+)
+def test_a_mistake_is_not_nothing_to_do(
+    project: Path, hone: Hone, arguments: list[str], stdin: str | None, message: str
+) -> None:
+    done = hone("refactor", "fix", "--check", *arguments, stdin=stdin)
+    assert done.code == 2, done
+    assert message in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--include", "*.txt"], "no file of python that --include '*.txt' takes was found"),
+        (["--name", "nobody"], "no function in 5 files has a name like --name 'nobody'"),
+        (["--query", "(while_statement) @it"], "--query captures nothing in 5 files"),
+        (["a.py", "--kind", "class"], "there is no class in 1 file"),
+        (["latin.py"], "there is no function in 1 file; --kind class or --kind statement selects others"),
+    ],
+)
+def test_why_nothing_is_selected(project: Path, hone: Hone, arguments: list[str], message: str) -> None:
+    (project / "latin.py").write_text('# -*- coding: latin-1 -*-\nx = u"a"\n')
+    done = hone("refactor", "modernise", "--check", *arguments)
+    assert done.code == 0, done
+    assert f"nothing is selected: {message}" in done.err
+
+
+def test_what_was_refused_was_not_interrupted(project: Path, hone: Hone) -> None:
+    for flags in (["--verify", "exit 3"], ["--patch", "no/such/folder"]):
+        assert hone("refactor", "fix", "--write", *flags).code == 2
+        assert "interrupted" not in hone("refactor", "fix", "--check").err
+        assert hone("refactor", "--resume").code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first", "second"),
+    [
+        (["--undo", "--resume"], "--resume", "--undo"),
+        (["fix", ".", "--resume"], "'fix'", "--resume"),
+        (["rename", "--undo"], "'rename'", "--undo"),
+        (["--resume", "--limit", "3"], "--limit", "--resume"),
+        (["--resume", "--check"], "--check", "--resume"),
+        (["--undo", "--json"], "--json", "--undo"),
+        (["fix", "--query", "(identifier) @it", "--kind", "class"], "--query", "--kind"),
+        (["fix", "--json", "--patch", "-"], "--json", "--patch"),
+        (["fix", "--verify-timeout", "3"], "--verify-timeout", "--verify COMMAND"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    project: Path, hone: Hone, arguments: list[str], first: str, second: str
+) -> None:
+    done = hone("refactor", *arguments)
+    assert done.code == 2, done
+    assert first in done.err
+    assert second in done.err
+
+
+def test_the_root_of_what_is_undone_can_be_named(project: Path, hone: Hone, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hone("refactor", "fix", "--write").code == 0
+    monkeypatch.chdir(project.parent)
+    assert "nope does not exist" in hone("refactor", "--undo", "nope").err
+    assert hone("refactor", "--undo", "repo").code == 0
+    assert (project / "a.py").read_text() == WRONG
+
+
+def test_limits_say_what_is_left(project: Path, hone: Hone) -> None:
+    done = hone("refactor", "fix", "--limit", "1")
+    assert "1 block changed in 1 file, 1 beyond the limit, 5 blocks not looked at, in 3 files" in done.err
+    done = hone("refactor", "fix", "--limit-files", "1")
+    assert "2 blocks changed in 1 file, 5 blocks not looked at, in 3 files" in done.err
+    assert "not looked at" not in hone("refactor", "fix").err
+
+
+def test_progress_without_a_terminal(
+    project: Path, hone: Hone, mender: Mender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "TELL_S", 0.01)
+    run = mender.run
+
+    def slow(calls: object) -> object:
+        time.sleep(0.1)
+        return run(calls)  # type: ignore[arg-type]
+
+    mender.run = slow  # type: ignore[method-assign, assignment]
+    done = hone("refactor", "fix")
+    assert re.search(r"^hone: \d of 7 blocks, \d of 4 files \(\d+\.\d blocks/s\)$", done.err, re.MULTILINE)
+
+
+def test_ctrl_c_says_that_answers_are_kept(
+    project: Path, hone: Hone, mender: Mender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("assistant.refactor.command.outcomes", interrupted)
+    for flags, how in ([], "the same command goes on"), (["--write"], "`hone refactor --resume` goes on"):
+        done = hone("refactor", "fix", *flags)
+        assert done.code == 130
+        assert f"what was answered so far is in the journal: {how}" in done.err
