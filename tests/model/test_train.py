@@ -195,14 +195,14 @@ class TestCheckpoint:
             load_denoiser(tmp_path, dtype="int3")
         some = {n: p.detach() for n, p in network.named_parameters() if n != "shift"}
         save_model(tmp_path, network, tokenizer, some)
-        with pytest.raises(CheckpointError, match="1 tensors are missing, shift first"):
+        with pytest.raises(CheckpointError, match=r"lacks the tensor .network\.shift. \(1 in all\)"):
             load_denoiser(tmp_path)
         save_model(tmp_path, network, tokenizer, {**some, "shift": torch.zeros(3)})
-        with pytest.raises(CheckpointError, match=r"network\.shift has shape \(3,\), not \(64,\)"):
+        with pytest.raises(CheckpointError, match=r"network\.shift. has the shape \[3\], not \[64\]"):
             load_denoiser(tmp_path)
         file = tmp_path / "model.safetensors"
         file.write_bytes(file.read_bytes()[:1000])
-        with pytest.raises(CheckpointError, match=r"model.safetensors is damaged"):
+        with pytest.raises(CheckpointError, match=r"model.safetensors is cut off"):
             load_denoiser(tmp_path)
 
     def test_transformers_opens_it(self, network: Network, tokenizer: Tokenizer, tmp_path: Path) -> None:
