@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from assistant import __version__
 from assistant.config import Settings, load_settings
 from assistant.errors import CannotEditError, DaemonError, HoneError, ModelError, RequestError, SourceError
-from assistant.modelcommand import add_model
+from assistant.modelcommand import add_model, chosen
 from assistant.models import (
     CANNOT_EDIT,
     CANNOT_FOLLOW,
@@ -137,7 +137,7 @@ def _forward(command: str, arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         raise HoneError(f"`hone {command}` needs {error.name}: {sys.executable} -m pip install {error.name}") from error
     if command == "eval":
-        return cast(int, module.main(arguments, _elsewhere(), _rules))
+        return cast(int, module.main(arguments, _elsewhere(), _rules, lambda name: chosen(name)[0]))
     return cast(Callable[[Sequence[str]], int], module.main)(arguments)
 
 
