@@ -14,8 +14,9 @@ import torch
 
 from assistant.errors import ModelError
 from assistant.store import short
+from model import checkpoint
 from model.published import load
-from model.published.folder import check_names, open_folder
+from model.published.folder import check_names
 from model.published.quantized import BITS
 from model.published.registry import Family
 
@@ -85,7 +86,7 @@ def look(folder: Path) -> Facts:
         if not load.is_published(folder):
             return _own(folder)
         found = load.look(folder)
-    except ValueError as error:
+    except (ValueError, checkpoint.CheckpointError) as error:
         raise ModelError(str(error)) from error
     facts = _facts(found.family, found.sizes, found.folder.parameters)
     mask = None if found.family.uniform else found.tokenizer.mask
@@ -156,11 +157,9 @@ def _facts(family: Family, sizes: Any, parameters: int) -> Facts:
 
 
 def _own(folder: Path) -> Facts:
-    found = open_folder(folder)
-    context = found.config.get("context")
-    if type(context) is not int:
-        raise ModelError(f"{folder / 'config.json'} names no model_type, and has no context as a model of Hone has")
-    return Facts(OWN, "Hone's own", found.parameters, context, needs=_needs(found.parameters))
+    found = checkpoint.look(folder)
+    parameters = found.folder.parameters
+    return Facts(OWN, "Hone's own", parameters, found.config.context, needs=_needs(parameters))
 
 
 def _small(parameters: int, outer: int) -> dict[str, int]:

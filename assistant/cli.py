@@ -29,7 +29,7 @@ from assistant.errors import (
     SettingError,
     SourceError,
 )
-from assistant.modelcommand import add_model
+from assistant.modelcommand import add_model, chosen
 from assistant.models import (
     CANNOT_EDIT,
     CANNOT_FOLLOW,
@@ -145,7 +145,7 @@ def _forward(command: str, arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         raise HoneError(f"`hone {command}` needs {error.name}: {sys.executable} -m pip install {error.name}") from error
     if command == "eval":
-        return cast(int, module.main(arguments, _elsewhere(), _rules))
+        return cast(int, module.main(arguments, _elsewhere(), _rules, lambda name: chosen(name)[0]))
     return cast(Callable[[Sequence[str]], int], module.main)(arguments)
 
 
@@ -756,34 +756,34 @@ def _cut(source: Source, at: int, settings: Settings) -> "Cut":
     """By the function that the engine uses."""
     from assistant.workspace.command import Cut
     from infill.languages import resolve
+    from model.checkpoint import CheckpointError, look
     from model.layout import encode_context
     from model.published.load import is_published
-    from model.tokenizer import Tokenizer
 
     folder = main_folder(settings)
     if is_published(folder):
         return _cut_by_published(folder, source, at, settings)
     try:
-        tokenizer = Tokenizer.load(folder)
-        sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        looked = look(folder)
+    except CheckpointError as error:
         raise ModelError(f"{error}; `hone doctor` tells more") from error
+    tokenizer, sizes = looked.tokenizer, looked.config
     layout = encode_context(
         tokenizer,
         source.text[:at].removeprefix("\ufeff").replace("\r\n", "\n"),
         source.text[at:].replace("\r\n", "\n"),
         language=resolve(None, source.name, source.text),
         filename=source.name,
-        context=sizes["context"],
-        glue=sizes["glue"],
-        reserve=min(settings.max_tokens, sizes["context"] // 2),
+        context=sizes.context,
+        glue=sizes.glue,
+        reserve=min(settings.max_tokens, sizes.context // 2),
     )
     middle = len(layout.ids) - 1 - layout.ids[::-1].index(tokenizer.pre)
     start = layout.ids.index(tokenizer.suf)
     prefix, suffix = layout.ids[middle + 1 :], layout.ids[start + 1 : middle]
     special = {tokenizer.bof, tokenizer.eof}
     shown = [tokenizer.decode([token for token in part if token not in special]) for part in (prefix, suffix)]
-    return Cut(shown[0], shown[1], len(layout.ids), sizes["context"])
+    return Cut(shown[0], shown[1], len(layout.ids), sizes.context)
 
 
 def _cut_by_published(folder: Path, source: Source, at: int, settings: Settings) -> "Cut":

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from assistant.config import EMBEDDED_FOLDER, Settings
 from assistant.types import TASKS
@@ -43,11 +44,7 @@ def main_folder(settings: Settings) -> Path:
 
 def can_edit(folder: Path) -> bool:
     """Whether the checkpoint says of itself that it was trained to edit blocks."""
-    try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    inserts = found.get("inserts", 0) if isinstance(found, dict) else 0
+    inserts = _read(folder / "config.json").get("inserts", 0)
     return isinstance(inserts, int) and inserts > 0
 
 
@@ -56,29 +53,20 @@ def tasks_of(folder: Path) -> tuple[str, ...]:
     more = {ANNOTATE} if annotates(folder) else set[str]()
     if not can_edit(folder):
         return tuple(more)
-    try:
-        found = json.loads((folder / "edits.json").read_text(encoding="utf-8"))["least_gain"]
-        return tuple(task for task in TASKS if task in more.union(found)) if found else TASKS
-    except (OSError, ValueError, KeyError, TypeError):
+    found = _read(folder / "edits.json").get("least_gain")
+    if not isinstance(found, dict) or not found:
         return TASKS
+    return tuple(task for task in TASKS if task in more.union(found))
 
 
 def annotates(folder: Path) -> bool:
     """Whether the checkpoint fills holes and says how likely it is right: then it annotates (``infill.annotate``)."""
-    try:
-        found = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and bool(found.get("chance")) and not is_published(folder)
+    return bool(_read(folder / "calibration.json").get("chance")) and not is_published(folder)
 
 
 def is_published(folder: Path) -> bool:
     """Whether the checkpoint says of itself that somebody else trained it. ``assistant.checkpoints`` knows more."""
-    try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and found.get("model_type") not in (None, "hone-canvas")
+    return _read(folder / "config.json").get("model_type") not in (None, "hone-canvas")
 
 
 def edit_folder(settings: Settings) -> Path | None:
@@ -96,6 +84,15 @@ def for_edits(settings: Settings) -> Settings:
     """The same settings, with the checkpoint that edits as their model."""
     chosen = edit_folder(settings)
     return settings if chosen is None else replace(settings, model=chosen)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The object in a file; an empty one where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def name_of(folder: Path) -> str:

@@ -17,7 +17,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -192,7 +192,7 @@ def trainings(options: argparse.Namespace, config: ModelConfig, seed: int) -> li
         settings = Settings(
             size=options.size, data=options.data, out=folder, steps=steps, streams=options.streams,
             canvas=options.canvas, seed=seed, device=options.device, compile=options.compile, workers=options.workers,
-            resume=True, objective=objective,
+            objective=objective,
         )  # fmt: skip
         rows.append(Training(model, folder, settings))
     return rows
@@ -210,7 +210,7 @@ def finish(run: Training, log: Console) -> None:
         if saved["final"]:
             return
     log.print(f"training: {run.folder} ({run.settings.steps} steps)")
-    train(run.settings)
+    train(replace(run.settings, resume=path.is_file()))
 
 
 # Likelihoods.

@@ -34,6 +34,7 @@ from infill.types import Denoiser, ShouldStop
 from model.damage.kinds import group_of
 from model.damage.types import GROUPS
 from model.layout import EDITS_SHORTER, Operations, encode_context, further_end, line_end, line_start
+from model.published.folder import read_json
 
 FILE = "edits.json"
 LEAST_GAIN = 5.0
@@ -101,12 +102,9 @@ class EditCalibration:
         path = Path(folder) / FILE
         if not path.is_file():
             return cls()
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from error
+        values = read_json(path)
         known = {one.name for one in fields(cls)}
-        if not isinstance(values, dict) or not set(values) <= known or not isinstance(values.get("least_gain"), dict):
+        if not set(values) <= known or not isinstance(values.get("least_gain"), dict):
             raise ValueError(f"{path} must be an object with least_gain, an object of numbers by task, and numbers")
         return cls(**values)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infill.tasks import KINDS, Source, Task, from_corpus, from_folder, from_humaneval, from_quixbugs, make_tasks
+from model.options import Parser, whole
 
 if TYPE_CHECKING:
     from infill.repairs import Rules
@@ -95,10 +96,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``hone eval``; their names are those of ``EvalOptions``."""
     add = parser.add_argument
     where = parser.add_argument_group("what is measured")
-    where.add_argument("--model", type=Path, metavar="FOLDER", help="a checkpoint (default: the embedded weights)")
+    where.add_argument(
+        "--model", metavar="NAME", help="an installed model, a checkpoint's folder, or embedded (the embedded model)"
+    )
     where.add_argument("--data", type=Path, metavar="FOLDER", default=DATA, help="a built corpus (default: data)")
     where.add_argument(
-        "--split", default="valid", choices=["valid", "test"], help="held-out packages to choose by or to report"
+        "--split",
+        default="valid",
+        choices=["valid", "test"],
+        help="valid, to choose by, or test, to report (valid)",
     )
     where.add_argument("--source", type=Path, metavar="FOLDER", help="any folder of Python files instead of the corpus")
     where.add_argument(
@@ -138,9 +144,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--free", dest="one_line", action="store_false", help="do not tell one-line kinds that one line is wanted"
     )
-    how.add_argument("--device", default="auto")
-    how.add_argument("--dtype", default="auto")
-    how.add_argument("--seed", type=int, default=0)
+    how.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps (auto)")
+    how.add_argument("--dtype", default="auto", metavar="NAME", help="auto, bfloat16 or float32 (auto)")
+    how.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="of the choice of tasks and of answers (0)")
     how.add_argument("--quick", action="store_true", help=f"{QUICK} tasks, one policy, two step counts, two kinds")
     add(
         "--calibrate",
@@ -168,15 +174,23 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words(text))
 
 
-def main(argv: Sequence[str] | None = None, elsewhere: "Elsewhere | None" = None, rules: "Rules | None" = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    elsewhere: "Elsewhere | None" = None,
+    rules: "Rules | None" = None,
+    find: Callable[[str], Path] = Path,
+) -> int:
     """``hone eval``: exit code 0, or 2 with one line that names what is wrong.
 
-    elsewhere: finds texts in other files, rules: mends syntax errors; nobody does for ``python -m infill.evaluate``.
+    elsewhere: finds texts in other files, rules: mends syntax errors, find: the folder of an installed model; nobody
+    does for ``python -m infill.evaluate``.
     """
-    parser = argparse.ArgumentParser(prog="hone eval", description=(__doc__ or "").split("\n", 1)[0])
+    parser = Parser(prog="hone eval", description=(__doc__ or "").split("\n", 1)[0])
     add_arguments(parser)
     try:
-        return run(options_of(parser.parse_args(argv)), elsewhere, rules)
+        arguments = parser.parse_args(argv)
+        arguments.model = None if arguments.model in (None, "embedded") else find(arguments.model)
+        return run(options_of(arguments), elsewhere, rules)
     except (ValueError, FileNotFoundError) as error:
         sys.stderr.write(f"hone eval: {error}\n")
         return 2

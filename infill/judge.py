@@ -20,6 +20,7 @@ from infill.passes import score
 from infill.policy import POLICIES
 from infill.recall import Recall
 from infill.types import State
+from model.published.folder import read_json
 from model.tokenizer import Tokenizer
 
 FILE = "calibration.json"
@@ -149,12 +150,9 @@ class Calibration:
         path = Path(folder) / FILE
         if not path.is_file():
             return cls()
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from error
+        values = read_json(path)
         known = {one.name for one in fields(cls)}
-        if not isinstance(values, dict) or not set(values) <= known:
+        if not set(values) <= known:
             raise ValueError(f"{path} must be an object with some of: {', '.join(sorted(known))}")
         return cls(**values)
 

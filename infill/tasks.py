@@ -148,6 +148,8 @@ def from_folder(folder: Path) -> list[Source]:
 
     Raises: FileNotFoundError when there is none.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder: --source wants a folder of Python files")
     sources = []
     for path in sorted(folder.rglob("*.py")):
         parts = path.relative_to(folder).parts

@@ -29,8 +29,15 @@ from model import clean
 from model.clean import Hashes, Kept, Reference
 from model.corpus import Report, Row, read_report, train_tokenizer, write_corpus, write_report
 from model.fetch import SPLITS, TABLE, CorpusError, Package, Runner, Source, fetch, read_table, run_pip
+from model.options import Parser, whole
 from model.pack import pack, parse_size, unpack
+from model.tokenizer import N_SPECIAL
 
+JOBS = 1024
+SMALLEST = N_SPECIAL + 256
+"""Tokens: special ones and bytes."""
+LEAST = 1 << 14
+"""Bytes of the smallest pack (``model.pack`` reckons with as many for its manifest)."""
 BENCHMARKS = Path("benchmarks/data")
 """Where a checkout may have the open benchmarks beside it."""
 
@@ -257,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hone data", description="The corpus that the model learns from.")
+    parser = Parser(prog="hone data", description="The corpus that the model learns from.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add(name: str, run: Callable[[argparse.Namespace], None], summary: str) -> argparse.ArgumentParser:
@@ -276,14 +283,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help=f"leave out files that overlap with its *.jsonl, *.jsonl.gz ({BENCHMARKS} where that exists)",
     )
-    command.add_argument("--seed", type=int, default=0, help="of the order of the files (0)")
-    command.add_argument("--jobs", type=int, help="processes (one per core)")
+    command.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="of the order of the files (0)")
+    command.add_argument("--jobs", type=whole(1, JOBS), help="processes (one per core)")
     command = add("tokenizer", _run_tokenizer, "train the tokenizer on an even sample of the training split")
-    command.add_argument("--vocab-size", type=int, default=8192, help="tokens in all (8192)")
+    command.add_argument("--vocab-size", type=whole(SMALLEST, 1 << 24), default=8192, help="tokens in all (8192)")
     command = add("pack", _run_pack, "write the data folder as compressed packs that can travel")
     command.add_argument("--limit", default="60MiB", help="most bytes of one pack (60MiB)")
     command.add_argument("--out", type=Path, metavar="FOLDER", help="where to (packs in the data folder)")
-    command.add_argument("--jobs", type=int, help="compressors at once, 0.7 GB of memory each (one per core)")
+    command.add_argument("--jobs", type=whole(1, JOBS), help="compressors at once, 0.7 GB each (one per core)")
     command = add("unpack", _run_unpack, "restore a data folder from packs")
     command.add_argument("packs", type=Path, nargs="+", metavar="PACK", help="folders of packs, or their files")
     command = add("report", _run_report, "show what the corpus is made of")
@@ -312,8 +319,10 @@ def _run_pack(options: argparse.Namespace) -> None:
             f"pack {manifest['pack']}: {manifest['files']} files, {manifest['text_bytes'] / 1e6:.1f} MB of text\n"
         )
 
-    out = options.out or options.data / "packs"
-    for folder in pack(options.data, out, parse_size(options.limit), jobs=options.jobs, on_pack=tell):
+    out, limit = options.out or options.data / "packs", parse_size(options.limit)
+    if limit < LEAST:
+        raise ValueError(f"--limit must be at least {LEAST} bytes, not {options.limit!r}: a manifest needs them")
+    for folder in pack(options.data, out, limit, jobs=options.jobs, on_pack=tell):
         sys.stdout.write(f"{folder}\t{sum(path.stat().st_size for path in folder.iterdir())}\n")
 
 

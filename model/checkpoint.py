@@ -4,22 +4,25 @@ Only safetensors are read, no code and no pickle. The files open with ``transfor
 """
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from model.config import ModelConfig
 from model.denoiser import NetworkDenoiser
 from model.network import Network
+from model.published.folder import Folder, open_folder, read_json
 from model.tokenizer import Tokenizer
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "hone-tiny-python"
 DEFAULT_EDITS = DEFAULT_WEIGHTS.with_name("hone-tiny-python-edits")
 MODEL_TYPE = "hone-canvas"
+PREFIX = "network."
+"""Of the name of every tensor in a file."""
 SHARD = 48 * 2**20
 """Bytes of one weight file at most, so that each can be kept in git."""
 
@@ -35,7 +38,7 @@ def save_model(folder: Path, network: Network, tokenizer: Tokenizer, weights: di
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: p.detach() for name, p in network.named_parameters()} if weights is None else weights
-    tensors = {f"network.{name}": value.to(torch.bfloat16).cpu().contiguous() for name, value in state.items()}
+    tensors = {PREFIX + name: value.to(torch.bfloat16).cpu().contiguous() for name, value in state.items()}
     shards = _shards(tensors)
     where: dict[str, str] = {}
     for i, shard in enumerate(shards):
@@ -63,30 +66,52 @@ def load_model(folder: Path, *, device: torch.device, dtype: torch.dtype) -> tup
     Raises:
         CheckpointError: the folder or a file in it is missing, damaged or another model's.
     """
-    config = read_config(folder)
-    try:
-        tokenizer = Tokenizer.load(folder)
-    except (FileNotFoundError, ValueError) as error:
-        raise CheckpointError(f"{folder}: {error}") from error
-    if tokenizer.vocab_size != config.vocab_size:
-        raise CheckpointError(f"{folder}: tokenizer has {tokenizer.vocab_size} tokens, the model {config.vocab_size}")
+    looked = look(folder)
     with torch.device("meta"):
-        network = Network(config)
-    wanted = dict(network.named_parameters())
-    found: dict[str, Tensor] = {}
-    for name, value in _tensors(folder):
-        short = name.removeprefix("network.")
-        target = wanted.pop(short, None)
-        if target is None:
-            raise CheckpointError(f"{folder}: tensor {name} does not belong to a model of these sizes")
-        if target.shape != value.shape:
-            raise CheckpointError(f"{folder}: {name} has shape {tuple(value.shape)}, not {tuple(target.shape)}")
-        found[short] = value.to(device, dtype)
-    if wanted:
-        raise CheckpointError(f"{folder}: {len(wanted)} tensors are missing, {min(wanted)} first")
+        network = Network(looked.config)
+    try:
+        found = {name: looked.folder.read(PREFIX + name).to(device, dtype) for name, _ in network.named_parameters()}
+    except (ValueError, OSError) as error:
+        raise CheckpointError(str(error)) from error
     network.load_state_dict(found, assign=True)
     network.to(device, dtype)  # The rotary tables, which no checkpoint holds.
-    return network.eval(), tokenizer
+    return network.eval(), looked.tokenizer
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A folder of which everything is known but its tensors."""
+
+    folder: Folder
+    config: ModelConfig
+    tokenizer: Tokenizer
+
+
+def look(folder: Path) -> Looked:
+    """A folder whose configuration, tokenizer and headers of the weights fit each other. No tensor is read.
+
+    Raises:
+        CheckpointError: as ``load_model``.
+    """
+    config = read_config(folder)
+    try:
+        found, tokenizer = open_folder(folder), Tokenizer.load(folder)
+        _check(found, config, tokenizer)
+    except (ValueError, OSError) as error:
+        raise CheckpointError(str(error)) from error
+    return Looked(found, config, tokenizer)
+
+
+def _check(found: Folder, config: ModelConfig, tokenizer: Tokenizer) -> None:
+    """Raises ValueError, naming what does not fit."""
+    if tokenizer.vocab_size != config.vocab_size:
+        raise ValueError(f"{found.path}: tokenizer has {tokenizer.vocab_size} tokens, the model {config.vocab_size}")
+    least = config.parameters()["total"]
+    if least > found.parameters:  # before a network of these sizes is drawn up
+        raise ValueError(f"{found.path} holds {found.parameters} numbers, but its config.json needs {least} or more")
+    with torch.device("meta"):
+        network = Network(replace(config, context=1, glue=1))  # which no tensor depends on
+    found.check({PREFIX + name: tuple(value.shape) for name, value in network.named_parameters()}, {})
 
 
 def load_denoiser(
@@ -155,13 +180,20 @@ def read_config(folder: Path) -> ModelConfig:
     if not path.is_file():
         raise CheckpointError(f"{folder} is no model folder: it holds no config.json")
     try:
-        raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if raw.get("model_type") != MODEL_TYPE:
-            raise CheckpointError(f"{path}: model_type is {raw.get('model_type')!r}, not {MODEL_TYPE!r}")
-        raw = {"inserts": 0, "pairs": 0} | raw  # models from before there were edits, and pairs
-        return ModelConfig(**{name: raw[name] for name in ModelConfig().to_dict()})
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+        raw = read_json(path)
+    except (ValueError, OSError) as error:
+        raise CheckpointError(str(error)) from error
+    if raw.get("model_type") != MODEL_TYPE:
+        raise CheckpointError(f"{path}: model_type is {raw.get('model_type')!r:.60}, not {MODEL_TYPE!r}")
+    raw = {"inserts": 0, "pairs": 0} | raw  # models from before there were edits, and pairs
+    names = list(ModelConfig().to_dict())
+    missing = [name for name in names if name not in raw]
+    if missing:
+        raise CheckpointError(f"{path} lacks {missing[0]}, one of the sizes of a model of Hone")
+    try:
+        return ModelConfig(**{name: raw[name] for name in names})
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -187,17 +219,3 @@ def _shards(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         shards[-1][name] = value
         size += value.nbytes
     return shards
-
-
-def _tensors(folder: Path) -> list[tuple[str, Tensor]]:
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
-        raise CheckpointError(f"{folder} holds no model.safetensors")
-    found: list[tuple[str, Tensor]] = []
-    for path in files:
-        try:
-            with safe_open(path, framework="pt") as file:
-                found += [(name, file.get_tensor(name)) for name in file.keys()]  # noqa: SIM118 (not a dict)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from error
-    return found

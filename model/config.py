@@ -7,6 +7,21 @@ One frozen dataclass holds every size. ``SIZES`` names the ones that are trained
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+LIMITS: dict[str, tuple[float, float]] = {
+    "vocab_size": (1, 1 << 24),
+    "d_model": (32, 1 << 16),  # a value's gate reads 32 numbers (see network)
+    "n_layers": (1, 1024),
+    "n_heads": (1, 1 << 15),
+    "d_ff": (1, 1 << 20),
+    "context": (1, 1 << 17),
+    "max_hole": (1, 1 << 14),
+    "glue": (1, 1 << 14),
+    "rope_base": (1, 1e12),
+    "inserts": (0, 1 << 14),
+    "pairs": (0, 1 << 26),
+}
+"""The least and the most that each size may be: far from what is trained, and nothing that never ends."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -35,10 +50,11 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            least = 0 if field.name in ("inserts", "pairs") else 1
-            if getattr(self, field.name) < least:
-                must = "be 0 or more" if least == 0 else "be positive"
-                raise ValueError(f"{field.name} must {must}, not {getattr(self, field.name)}")
+            value, (least, most) = getattr(self, field.name), LIMITS[field.name]
+            whole = field.type is int
+            if type(value) not in ({int} if whole else {int, float}) or not least <= value <= most:
+                kind = "whole number" if whole else "number"
+                raise ValueError(f"{field.name} must be a {kind} from {least} to {most}, not {value!r:.60}")
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}")
         if self.head_dim % 2:

@@ -11,7 +11,7 @@ Where the text comes from is ``build``; what is worth keeping, ``clean``; how it
 
 import json
 import mmap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from model.fetch import SPLITS, CorpusError
 from model.tokenizer import Tokenizer
 
 Report = dict[str, Any]
+REPORT = {"stages": dict, "rejected": dict, "packages": list, "benchmarks": dict}
+SIZE = {"files": int, "bytes": int}
+ROW = SIZE | {"name": str, "version": str, "licence": str, "source": str, "pinned": bool, "split": str}
+"""What a report and its parts must hold, so that it can be shown."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +112,34 @@ def read_report(folder: Path) -> Report:
 
     Raises:
         FileNotFoundError: nothing was built there.
+        CorpusError: the file is not what ``write_report`` wrote.
     """
     path = folder / "report.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no report.json: run `hone data build` first")
-    report: Report = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        report: Report = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(f"{path} is not JSON that can be used ({error}): build the corpus again") from error
+    wrong = next(_wrong(report), None)
+    if wrong is not None:
+        raise CorpusError(f"{path} is no report of `hone data build` ({wrong} is not described): build it again")
     return report
+
+
+def _wrong(report: Any) -> Iterator[str]:
+    """Names of what a report lacks, or holds in another form."""
+
+    def described(value: Any, kinds: Report) -> bool:
+        return isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in kinds.items())
+
+    if not described(report, REPORT):
+        yield "the whole"
+        return
+    sizes = [*report["stages"].items(), *report["rejected"].items()]
+    yield from (name for name, size in sizes if not described(size, SIZE))
+    yield from (f"package {i}" for i, row in enumerate(report["packages"], 1) if not described(row, ROW))
+    yield from (f"the split {split}" for split in SPLITS if split not in report["stages"])
 
 
 def write_report(folder: Path, report: Report) -> None:
@@ -128,12 +154,12 @@ def train_tokenizer(folder: Path, vocab_size: int = 8192, *, sample_bytes: int =
     The counts of every split go into the report.
 
     Raises:
-        FileNotFoundError: the folder holds no corpus.
+        FileNotFoundError: the folder holds no corpus, or no report.
+        CorpusError: the report is damaged.
     """
-    train = Corpus.open(folder / "train")
+    train, report = Corpus.open(folder / "train"), read_report(folder)
     tokenizer = Tokenizer.train((train.text(i) for i in even_sample(train, sample_bytes)), vocab_size)
     tokenizer.save(folder / "tokenizer")
-    report = read_report(folder)
     report["tokenizer"] = {"vocab_size": tokenizer.vocab_size, "sample_bytes": sample_bytes}
     stages = report["stages"]
     for split in SPLITS:

@@ -65,7 +65,7 @@ class Tokenizer:
         """Wrap a trained ``tokenizers`` model.
 
         Raises:
-            ValueError: the first 64 ids are not ``SPECIALS``, or a byte has no token of its own.
+            ValueError: the first 64 ids are not ``SPECIALS``, or an id or a byte has no token of its own.
         """
         self._encoder = encoder
         self._encoder.encode_special_tokens = True  # "<mask>" in a file is six characters, not a hole
@@ -107,12 +107,16 @@ class Tokenizer:
 
         Raises:
             FileNotFoundError: the folder holds no ``tokenizer.json``.
-            ValueError: the file is another project's tokenizer.
+            ValueError: the file is damaged, or another project's tokenizer.
         """
         path = Path(folder) / "tokenizer.json"
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no tokenizer.json")
-        return cls(Encoder.from_file(str(path)))
+        encoder = read_encoder(path)
+        try:
+            return cls(encoder)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` and the ``tokenizer_config.json`` that ``transformers`` wants beside it."""
@@ -149,6 +153,17 @@ class Tokenizer:
         return self._bytes[token]
 
 
+def read_encoder(path: Path) -> Encoder:
+    """A ``tokenizer.json``. Raises ValueError, naming the file, where it cannot be used."""
+    try:
+        return Encoder.from_str(path.read_text(encoding="utf-8"))
+    except BaseException as error:
+        # The library raises Exception itself, and panics, which are no Exception, where a file contradicts itself.
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        raise ValueError(f"{path} is no tokenizer that can be used: {error}") from error
+
+
 def _byte_alphabet() -> dict[str, int]:
     """The printable character that stands for each byte in a byte-level vocabulary (GPT-2's table)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -177,6 +192,9 @@ def _token_bytes(encoder: Encoder) -> list[bytes]:
     tokens = [encoder.id_to_token(i) or "" for i in range(encoder.get_vocab_size())]
     if tokens[:N_SPECIAL] != SPECIALS:
         raise ValueError(f"not a tokenizer of Hone: ids 0..{N_SPECIAL - 1} must be {SPECIALS[0]} .. {SPECIALS[-1]}")
+    strange = [i for i, token in enumerate(tokens) if i >= N_SPECIAL and not (token and set(token) <= BYTE_OF.keys())]
+    if strange:
+        raise ValueError(f"not a tokenizer of Hone: the id {strange[0]} stands for {tokens[strange[0]]!r}")
     table = [b""] * N_SPECIAL + [bytes(BYTE_OF[char] for char in token) for token in tokens[N_SPECIAL:]]
     missing = set(range(256)) - {token[0] for token in table if len(token) == 1}
     if missing:

@@ -11,9 +11,10 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import torch
 import torch.distributed as dist
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -41,15 +43,43 @@ from model.corpus import Corpus
 from model.damage.kinds import KINDS
 from model.damage.types import GROUPS
 from model.data import Batches, to
+from model.fetch import CorpusError
 from model.loss import Batch, Losses, losses
 from model.network import Network
 from model.optim import Optimiser
+from model.options import Parser
+from model.published.folder import read_json
 from model.schedule import learning_rate
 from model.tokenizer import Tokenizer
 
 EDITS = ("stream", "canvas", "edit")
 """Losses on batches of edits that tell something."""
 OBJECTIVES = ("canvas", "causal")
+LIMITS: dict[str, tuple[float, float]] = {
+    "minutes": (0.001, 1e7),
+    "steps": (1, 10**9),
+    "streams": (1, 1 << 16),
+    "canvas": (1, 1 << 16),
+    "matrix_rate": (1e-9, 10.0),
+    "other_rate": (1e-9, 10.0),
+    "weight_decay": (0.0, 10.0),
+    "warm": (0.0, 1.0),
+    "decay": (0.0, 1.0),
+    "average": (0.0, 1.0),
+    "clip": (1e-9, 1e9),
+    "own": (0.0, 1.0),
+    "edits": (0.0, 1.0),
+    "seed": (0, 2**63 - 1),
+    "workers": (0, 1024),
+    "save_minutes": (1e-9, 1e9),
+    "check_minutes": (1e-9, 1e9),
+}
+"""The least and the most that can be meant."""
+FREE = {
+    "data", "out", "start", "minutes", "steps", "save_minutes", "check_minutes", "workers", "compile", "device",
+    "resume",
+}  # fmt: skip
+"""Settings that may be others when a run goes on: how long, how and where, and what it began with."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +110,8 @@ class Settings:
     """Share of the steps (in the second half) whose damage is the model's own samples."""
     edits: float = 0.0
     """Share of the steps that train edits."""
-    tasks: str = ""
-    """Kinds of damage, and groups of them, that edits are drawn from: names with commas between; empty: all."""
+    tasks: str | None = None
+    """Kinds of damage, and groups of them, that edits are drawn from: names with commas between; None: all."""
     seed: int = 1
     device: str = "auto"
     compile: bool = False
@@ -105,9 +135,10 @@ class Settings:
             raise ValueError(f"objective {self.objective!r} is unknown: choose one of {', '.join(OBJECTIVES)}")
         if self.objective == "causal" and (self.own or self.edits):
             raise ValueError("--objective causal has no canvases: leave --own and --edits at 0")
-        for name in ("streams", "canvas", "save_minutes", "check_minutes"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:  # what is no number is not between them
+                raise ValueError(f"--{_option(name)} must be from {least} to {most}, not {value}")
 
     @property
     def width(self) -> int:
@@ -116,15 +147,27 @@ class Settings:
 
 
 def train(settings: Settings) -> dict[str, float]:
-    """Runs to the end and returns the last check on held-out code. Progress goes to stderr."""
+    """Runs to the end and returns the last check on held-out code, or nothing where a run that goes on was finished.
+    Progress goes to stderr.
+
+    A run is never begun over another one, which would be lost, and one that goes on is never begun: somebody who
+    mistypes --out would wait for hours before noticing.
+
+    Raises:
+        ValueError: ``out`` holds a run, or with ``resume`` none, or a damaged or another one, or cannot be written.
+    """
+    saved = saved_run(settings)
+    _writable(settings.out)
     run = Run(settings)
-    if settings.resume:
-        run.load()
+    if saved is not None:
+        run.load(saved)
+        if run.done and saved["final"]:
+            sys.stderr.write(f"hone: {settings.out} is finished after {run.index} steps: nothing to do\n")
+            return {}
     with run.progress:
-        for batch in run.batches():
-            run.step(batch)
-            if run.done:
-                break
+        batches = run.batches()
+        while not run.done:
+            run.step(next(batches))
     result = run.check()
     run.save(final=True)
     if run.world > 1:
@@ -322,32 +365,81 @@ class Run:
         progress = {"index": self.index, "seconds": self.seconds, "tokens": self.tokens, "final": final}
         write_json(out / "run.json", progress | {"settings": settings, "model": self.config.to_dict()})
 
-    def load(self) -> None:
-        path = self.settings.out / "run.json"
-        if not path.is_file():
-            return
-        saved = json.loads(path.read_text("utf-8"))
+    def load(self, saved: dict[str, Any]) -> None:
+        """Goes on where ``saved_run`` was. Nothing is changed before all is known to be right."""
         if saved["model"] != self.config.to_dict():
+            path = self.settings.out / "run.json"
             raise ValueError(f"{path} is a run of another size: give another --out, or the --size it was begun with")
-        begun = saved["settings"].get("objective", "canvas")  # older runs do not say it
-        if begun != self.settings.objective:
-            raise ValueError(f"{path} is a run with --objective {begun}: give another --out, or that objective")
-        state = load_file(self.settings.out / "state.safetensors", device="cpu")
+        path = self.settings.out / "state.safetensors"
+        try:
+            state = load_file(path, device="cpu")
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path} cannot be read ({error}): give another --out") from error
+        wanted = {name: value.shape for name, value in self.optimiser.state().items()} | {"index": torch.Size()}
+        if {name: value.shape for name, value in state.items()} != wanted:
+            raise ValueError(f"{path} holds the state of another model than run.json says: give another --out")
         # Weights and progress are two files: the tensor says which step the weights are of.
         self.index = int(state.pop("index"))
         self.seconds, self.tokens = saved["seconds"], saved["tokens"]
+        self.optimiser.load(state)
         if self.logs is not None:
             self.logs.rewind(self.index)
-        self.optimiser.load(state)
 
 
-def kinds_of(tasks: str) -> list[str] | None:
-    """The kinds of damage that are named, by themselves or by their group; None where nothing is named.
+def saved_run(settings: Settings) -> dict[str, Any] | None:
+    """What ``run.json`` says of the run that goes on; None for one that begins.
 
     Raises:
-        ValueError: an unknown name, with the groups that there are.
+        ValueError: ``train`` tells when.
     """
+    path = settings.out / "run.json"
+    if not settings.resume:
+        if path.exists():
+            raise ValueError(f"{settings.out} holds a run: --resume goes on with it, or give another --out")
+        return None
+    if not path.exists():
+        raise ValueError(f"{settings.out} holds no run to resume: leave --resume out to begin one, or give its --out")
+    saved = read_json(path)
+    kinds: dict[str, Any] = {
+        "index": int, "seconds": int | float, "tokens": int, "final": bool, "settings": dict, "model": dict,
+    }  # fmt: skip
+    wrong = [name for name, kind in kinds.items() if not isinstance(saved.get(name), kind)]
+    if wrong:
+        name, value = wrong[0], saved.get(wrong[0])
+        raise ValueError(f"{path} is not what a run saves ({name} is {value!r:.60}): give another --out")
+    for field in fields(Settings):
+        begun, wanted = saved["settings"].get(field.name, field.default), getattr(settings, field.name)
+        # Older runs do not say all, and have an empty text for all tasks. Another size is told of by its numbers.
+        if field.name not in FREE | {"size"} and (begun or None) != (wanted or None):
+            raise ValueError(
+                f"{path} is a run with --{_option(field.name)} {begun}, not {wanted}: give that, or another --out"
+            )
+    return saved
+
+
+def _option(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(f"--out {folder} cannot be written: {error.strerror}") from error
+
+
+def kinds_of(tasks: str | None) -> list[str] | None:
+    """The kinds of damage that are named, by themselves or by their group; None for all.
+
+    Raises:
+        ValueError: an unknown name, with the groups that there are, or none.
+    """
+    if tasks is None:
+        return None
     named = [name.strip() for name in tasks.split(",") if name.strip()]
+    if not named:
+        raise ValueError(f"--tasks must name kinds of edits or groups of them, not {tasks!r}: leave it out for all")
     for name in named:
         if name not in KINDS and name not in GROUPS:
             raise ValueError(f"task {name!r} is unknown: choose from {', '.join(GROUPS)}, or kinds of docs/edits.md")
@@ -392,13 +484,19 @@ class Logs:
     def rewind(self, step: int) -> None:
         """Forgets the rows behind ``step``: a run that goes on from there writes them again."""
         for path in (self.folder / "train.csv", self.folder / "check.csv"):
-            if path.exists():
-                head, *rows = path.read_text("utf-8").splitlines(keepends=True)
-                path.write_text("".join([head, *(row for row in rows if int(row.split(",")[0]) <= step)]), "utf-8")
+            if not path.exists():
+                continue
+            lines = path.read_bytes().decode("utf-8", "replace").splitlines(keepends=True)
+            steps = [line.split(",")[0] for line in lines[1:]]
+            junk = [i for i, number in enumerate(steps, 2) if not (number.isascii() and number.isdecimal())]
+            if junk:
+                raise ValueError(f"{path}: line {junk[0]} begins with no step: take it out, or give another --out")
+            kept = [line for line, number in zip(lines[1:], steps, strict=True) if int(number) <= step]
+            path.write_bytes("".join([*lines[:1], *kept]).encode())
 
     def row(self, kind: str, step: int, minutes: float, tokens: int, values: dict[str, float]) -> None:
         path = self.folder / f"{kind}.csv"
-        new = not path.exists()
+        new = not path.exists() or not path.stat().st_size
         with path.open("a", newline="") as file:
             writer = csv.writer(file)
             if new:
@@ -443,11 +541,11 @@ def _progress(shown: bool) -> Progress:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``hone train``: one for each field of ``Settings``."""
-    parser.add_argument("--size", default="tiny", help="named size: " + ", ".join(SIZES))
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of `hone data build`")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and logs")
-    parser.add_argument("--minutes", type=float, help="training time")
-    parser.add_argument("--steps", type=int, help="training steps")
+    parser.add_argument("--size", default="tiny", help=f"named size: {', '.join(SIZES)} (default tiny)")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of `hone data build` (default data)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and logs (needed)")
+    parser.add_argument("--minutes", type=float, help="training time (this or --steps is needed)")
+    parser.add_argument("--steps", type=int, help="training steps (this or --minutes is needed)")
     for name, kind, text in (
         ("streams", int, "streams per step and process"),
         ("canvas", int, "canvas tokens per stream"),
@@ -460,7 +558,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("clip", float, "largest gradient norm"),
         ("own", float, "share of late steps damaged by the model's own samples"),
         ("edits", float, "share of steps that train edits"),
-        ("tasks", str, "kinds of damage and groups of them for edits, with commas between; empty: all"),
         ("seed", int, "seed of weights and data"),
         ("workers", int, "processes that prepare batches"),
         ("save-minutes", float, "minutes between checkpoints"),
@@ -469,12 +566,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default = getattr(Settings, name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default {default})")
     parser.add_argument(
-        "--objective", default="canvas", choices=OBJECTIVES, help="causal: next-token loss alone, for comparisons"
+        "--tasks", help="kinds of damage and groups of them for edits, with commas between (default all)"
     )
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    parser.add_argument(
+        "--objective", default="canvas", choices=OBJECTIVES,
+        help="canvas, or causal: next-token loss alone, for comparisons (default canvas)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device", default="auto", choices=["auto", "cpu", "cuda", "mps"], help="auto, cpu, cuda or mps (default auto)"
+    )
     parser.add_argument("--compile", action="store_true", help="torch.compile the network's body")
     parser.add_argument("--start", type=Path, help="begin with the weights of this model folder")
-    parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
+    parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped; it must hold one")
 
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
@@ -483,14 +586,15 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="hone train", description="Train a canvas model.")
+    parser = Parser(prog="hone train", description="Train a canvas model.")
     add_arguments(parser)
     try:
         result = train(settings_from(parser.parse_args(argv)))
-    except (ValueError, FileNotFoundError, CheckpointError) as error:
-        sys.stderr.write(f"hone: {error}\n")
+    except (ValueError, OSError, CheckpointError, CorpusError) as error:
+        sys.stderr.write(f"hone: {' '.join(str(error).split())}\n")
         return 2
-    sys.stdout.write(json.dumps(result) + "\n")
+    if result:
+        sys.stdout.write(json.dumps(result) + "\n")
     return 0
 
 

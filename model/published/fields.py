@@ -6,6 +6,8 @@ from typing import Any
 LARGEST = 1 << 26
 COUNTED = {"num_hidden_layers": 1024, "n_layers": 1024, "n_blocks": 1024, "num_experts": 4096}
 """Most of what is counted out, tensor by tensor, before any file is looked at."""
+EXPERTS = 1 << 16
+"""Most experts of all layers together, each of which has tensors with names of its own."""
 
 
 def only(config: Mapping[str, Any], **known: set[Any]) -> None:

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 from transformers.models.diffusion_gemma import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
+from model.published.fields import whole
+
 Shapes = dict[str, tuple[int, ...]]
 UNREAD = ("model.encoder.vision_tower.", "model.encoder.embed_vision.")
 
@@ -30,10 +32,10 @@ def config_of(config: Mapping[str, Any]) -> DiffusionGemmaConfig:
     if not isinstance(text, Mapping):
         raise ValueError("text_config is missing")  # noqa: TRY004 (what a file holds is a value)
     for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_experts", "top_k_experts"):
-        if not isinstance(text.get(name), int):
-            raise ValueError(  # noqa: TRY004 (the same)
-                f"text_config.{name} must be a whole number, but is {text.get(name)!r}"
-            )
+        try:
+            whole(text, name)
+        except ValueError as error:
+            raise ValueError(f"text_config.{error}") from None
     if not config.get("tie_word_embeddings", True):
         raise ValueError(
             "tie_word_embeddings is false: only the published layout, where encoder and decoder share, is known"

@@ -7,7 +7,6 @@ and behind a hole stand in the same row, and each pass computes all of it, or th
 Shapes: K rows, N places of a canvas, M wanted places, L places of a row, V vocabulary.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
@@ -17,7 +16,7 @@ from typing import Any
 import psutil
 import torch
 
-from model.checkpoint import choose_device, choose_dtype
+from model.checkpoint import MODEL_TYPE, choose_device, choose_dtype
 from model.published.denoiser import Controls, Published
 from model.published.folder import Folder, open_folder, read_json
 from model.published.quantized import BYTES
@@ -143,10 +142,9 @@ def expected(
 def is_published(path: Path) -> bool:
     """Whether a folder holds something other than our own model. Reads ``config.json`` alone."""
     try:
-        found = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        return read_json(path / "config.json").get("model_type") not in (None, MODEL_TYPE)
     except (OSError, ValueError):
         return False
-    return isinstance(found, dict) and found.get("model_type") not in (None, "hone-canvas")
 
 
 def memory(parameters: int, dtype: torch.dtype, quantize: str | None = None, *, outer: int = 0) -> int:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.published.fields import flag, number, only, whole
+from model.published.fields import EXPERTS, flag, number, only, whole
 from model.published.places import allowed, places, turned, turns
 from model.published.quantized import Quantized, linear, quantize_layer
 
@@ -123,6 +123,9 @@ class Sizes:
             raise ValueError("num_hidden_layers must be at least 1")
         if 0 in self.dense and (self.router is None or self.expert < 1):
             raise ValueError(f"{self.dense.count(0)} layers have experts, but of the width {self.expert}")
+        if self.router is not None and self.dense.count(0) * self.router.experts > EXPERTS:
+            layers, experts = self.dense.count(0), self.router.experts
+            raise ValueError(f"{layers} layers with num_experts {experts} have more than {EXPERTS} experts together")
         if self.theta <= 0 or self.eps <= 0:
             raise ValueError(f"rope_theta {self.theta} and rms_norm_eps {self.eps} must be above 0")
 

@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as Encoder
 
 from model.published.folder import read_json
-from model.tokenizer import BYTE_OF, Tokenizer
+from model.tokenizer import BYTE_OF, Tokenizer, read_encoder
 
 PAD = -1
 """Fills rows of a canvas up. It is no token: what a family calls padding may be a token that it writes."""
@@ -72,14 +72,7 @@ def load_tokenizer(folder: Path, vocab_size: int) -> PublishedTokenizer:
     """Raises ValueError, naming the file that is missing or wrong."""
     path = folder / "tokenizer.json"
     if path.is_file():
-        try:
-            encoder = Encoder.from_str(path.read_text(encoding="utf-8"))
-        except BaseException as error:
-            # The library raises Exception itself, and panics, which are no Exception, where a file contradicts itself.
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-            raise ValueError(f"{path} is no tokenizer that can be used: {error}") from error
-        return PublishedTokenizer(encoder, vocab_size)
+        return PublishedTokenizer(read_encoder(path), vocab_size)
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         return PublishedTokenizer(_byte_pairs(folder), vocab_size)
     raise ValueError(f"{folder} holds no tokenizer.json, and no vocab.json with merges.txt")

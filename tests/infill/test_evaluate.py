@@ -18,7 +18,7 @@ from infill.evaluate import EvalOptions, main, tasks_of
 from infill.journal import Journal
 from infill.metrics import Answer, Outcome, compare, first_line, judge, mean, quantile, summarise
 from infill.systems import Asker, Recorder, System, baselines, systems
-from infill.tasks import Source, Task, make_tasks
+from infill.tasks import Source, Task, from_folder, make_tasks
 from infill.trial import Cell, questions, run_trial
 from infill.types import Candidate, Infill, InfillOptions, Prompt
 
@@ -302,6 +302,28 @@ def test_options_name_what_is_wrong(capsys: pytest.CaptureFixture[str], tmp_path
     assert "--steps must be at least 1 each, not 0" in capsys.readouterr().err
     assert main(["--model", str(tmp_path / "nothing")]) == 2
     assert str(tmp_path / "nothing") in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["--n", "many"])
+    assert "argument --n: invalid int value: 'many'" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+    (tmp_path / "x.py").write_text("x = 1\n", encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match=r"x\.py is no folder: --source wants a folder of Python files"):
+        from_folder(tmp_path / "x.py")
+
+
+@pytest.mark.parametrize(("given", "folder"), [("embedded", None), ("mine", Path("/models/mine"))])
+def test_a_model_is_named_as_in_the_other_commands(
+    given: str, folder: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path | None] = []
+
+    def run(options: EvalOptions, *_: object) -> int:
+        asked.append(options.model)
+        return 0
+
+    monkeypatch.setattr("infill.evaluate.run", run)
+    assert main(["--model", given], find=lambda name: Path("/models") / name) == 0
+    assert asked == [folder]
 
 
 def test_quick_is_small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ def test_calibration_lives_beside_the_weights(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", "is not JSON"),
-        ("[1]", "must be an object"),
+        ("[1]", "must hold an object"),
         (json.dumps({"alhpa": 1}), "must be an object with some of: alpha"),
         (json.dumps({"steps": 0}), "steps must be at least 1, not 0"),
         (json.dumps({"longer": 2}), "longer must be from 0 to 1, not 2"),

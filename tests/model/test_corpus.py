@@ -480,3 +480,38 @@ def test_the_command_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureF
     assert "hone data build" in capsys.readouterr().err
     assert main(["pack", "--data", str(tmp_path), "--limit", "much"]) == 2
     assert "not a size: 'much'" in capsys.readouterr().err
+    assert main(["pack", "--data", str(tmp_path), "--limit", "1B"]) == 2
+    assert "--limit must be at least 16384 bytes, not '1B'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "many"])
+@pytest.mark.parametrize("command", ["build", "pack"])
+def test_a_wrong_option_is_one_line(command: str, jobs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([command, f"--jobs={jobs}"])
+    said = capsys.readouterr().err
+    assert f"hone: argument --jobs: must be a whole number from 1 to 1024, not '{jobs}'" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "report",
+    ["{}", "[]", "", "{", "[" * 100_000, '{"stages": {"a": 1}, "rejected": {}, "packages": [], "benchmarks": {}}',
+     '{"stages": {}, "rejected": {}, "packages": [[]], "benchmarks": {}}'],
+)  # fmt: skip
+@pytest.mark.parametrize("form", [[], ["--json"], ["--markdown"]])
+def test_a_damaged_report_is_named(
+    tmp_path: Path, report: str, form: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.json").write_text(report, encoding="utf-8")
+    assert main(["report", "--data", str(tmp_path), *form]) == 2
+    captured = capsys.readouterr()
+    assert f"hone: {tmp_path / 'report.json'} is no" in captured.err.replace("is not", "is no")
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+
+
+def test_no_tokenizer_is_trained_where_its_counts_have_no_report(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "train", iter([(b"x = 1\n", "one", "x.py")]))
+    with pytest.raises(FileNotFoundError, match=r"no report\.json"):
+        train_tokenizer(tmp_path, 400)
+    assert not (tmp_path / "tokenizer").exists()

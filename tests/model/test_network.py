@@ -1,5 +1,7 @@
 """The network in use says what the network in training says, and fixed keys and values change nothing."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -158,10 +160,24 @@ def test_a_token_s_neighbours_have_rows_of_their_own() -> None:
     assert 0 <= int(rows.min()) <= int(rows.max()) < 2048
 
 
-def test_sizes_that_cannot_work_are_named() -> None:
-    with pytest.raises(ValueError, match="d_model 100 is not a multiple of n_heads 3"):
-        ModelConfig(d_model=100, n_heads=3)
-    with pytest.raises(ValueError, match="max_hole must be positive, not 0"):
-        ModelConfig(max_hole=0)
-    with pytest.raises(ValueError, match="pairs must be 0 or more, not -1"):
-        ModelConfig(pairs=-1)
+WHOLE = [name for name in ModelConfig().to_dict() if name != "rope_base"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"d_model": 100, "n_heads": 3}, "d_model 100 is not a multiple of n_heads 3"),
+        ({"max_hole": 0}, "max_hole must be a whole number from 1 to 16384, not 0"),
+        ({"pairs": -1}, "pairs must be a whole number from 0 to 67108864, not -1"),
+        ({"rope_base": float("nan")}, "rope_base must be a number from 1 to 1000000000000.0, not nan"),
+        ({"rope_base": float("inf")}, "rope_base must be a number"),
+        ({"rope_base": "10000"}, "rope_base must be a number from 1 to 1000000000000.0, not '10000'"),
+        ({"context": [512]}, r"context must be a whole number from 1 to 131072, not \[512\]"),
+        ({"inserts": True}, "inserts must be a whole number"),
+        *(({name: 10**12}, f"{name} must be a whole number .*, not 1000000000000") for name in WHOLE),
+        *(({name: 1.5}, f"{name} must be a whole number .*, not 1.5") for name in WHOLE),
+    ],
+)
+def test_sizes_that_cannot_work_are_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ModelConfig(**changes)

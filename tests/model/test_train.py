@@ -1,10 +1,12 @@
 """The training command itself, small: it learns, stops, goes on exactly, and leaves folders that load."""
 
 import csv
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -142,7 +144,101 @@ def test_bad_settings_are_named(data: Path, tmp_path: Path, capsys: pytest.Captu
 def test_a_run_of_another_size_is_not_resumed(data: Path, tmp_path: Path) -> None:
     train(settings(data, tmp_path, 1))
     with pytest.raises(ValueError, match="run of another size"):
-        train(Settings(size="tiny", data=data, out=tmp_path, steps=2, streams=1, device="cpu", resume=True))
+        train(replace(settings(data, tmp_path, 2, resume=True), size="tiny"))
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished")
+    train(settings(data, out, 2))
+    return out
+
+
+def test_a_finished_run_is_left_alone(data: Path, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in finished.glob("*.*")}
+    assert train(settings(data, finished, 2, resume=True)) == {}
+    assert "is finished after 2 steps: nothing to do" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="holds a run: --resume goes on with it"):
+        train(settings(data, finished, 2))
+    with pytest.raises(ValueError, match="holds no run to resume"):
+        train(settings(data, finished / "new", 2, resume=True))
+    assert {path: path.read_bytes() for path in finished.glob("*.*")} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("streams", 3), ("canvas", 32), ("seed", 2), ("own", 0.5), ("edits", 0.1), ("tasks", "fix"), ("clip", 2.0)],
+)
+def test_a_run_goes_on_as_it_was_begun(data: Path, finished: Path, name: str, value: object) -> None:
+    changed: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=f"run.json is a run with --{name} .*, not {value}: give that"):
+        train(replace(settings(data, finished, 4, resume=True), **changed))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("run.json", b"{}", "is not what a run saves"),
+        ("run.json", b"[]", "must hold an object"),
+        ("run.json", b"", "is not JSON"),
+        ("state.safetensors", b"", "cannot be read"),
+        ("state.safetensors", b"\x08\0\0\0\0\0\0\0{}      ", "holds the state of another model"),
+        ("train.csv", b"step,minutes\n\xff\xfe\n", "line 2 begins with no step"),
+    ],
+)
+def test_a_damaged_run_is_named(
+    data: Path, finished: Path, tmp_path: Path, name: str, content: bytes, said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    (out / name).write_bytes(content)
+    given = ["--size=nano", "--steps=4", "--streams=2", "--canvas=64", "--own=1.0", "--device=cpu", "--resume"]
+    assert main([*given, f"--data={data}", f"--out={out}"]) == 2
+    told = capsys.readouterr().err
+    assert f"hone: {out / name}" in told
+    assert said in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "steps=0", "steps=-1", "matrix-rate=0", "matrix-rate=nan", "other-rate=inf", "other-rate=-1", "weight-decay=-1",
+        "weight-decay=nan", "warm=2", "average=1.5", "edits=-0.1", "clip=0", "tasks=", "tasks=,", "canvas=1000000000",
+        "seed=-1", "workers=-1", "streams=0", "steps=many", "device=tpu",
+    ],
+)  # fmt: skip
+def test_an_option_that_cannot_be_meant_is_one_line(
+    tmp_path: Path, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = [] if given.startswith("steps") else ["--steps=1"]
+    try:
+        code: object = main([*steps, f"--{given}", f"--out={tmp_path / 'out'}"])
+    except SystemExit as leaving:
+        code = leaving.code
+    told = capsys.readouterr().err
+    assert code == 2
+    assert f"--{given.split('=', maxsplit=1)[0]}" in told
+    assert told.startswith("hone: ")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("minutes", ["nan", "0", "-1", "inf"])
+def test_minutes_are_a_time(tmp_path: Path, minutes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"--minutes={minutes}", f"--out={tmp_path / 'out'}"]) == 2
+    assert "--minutes must be from 0.001 to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "/proc/none"])
+def test_a_folder_that_cannot_be_written_is_named(
+    data: Path, tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["--size=nano", "--steps=1", f"--data={data}", f"--out={tmp_path / out}"]) == 2
+    told = capsys.readouterr().err
+    assert f"--out {tmp_path / out} cannot be written: " in told
+    assert told.count("\n") == 1
 
 
 def test_a_run_begins_with_the_weights_of_a_model(
@@ -195,14 +291,14 @@ class TestCheckpoint:
             load_denoiser(tmp_path, dtype="int3")
         some = {n: p.detach() for n, p in network.named_parameters() if n != "shift"}
         save_model(tmp_path, network, tokenizer, some)
-        with pytest.raises(CheckpointError, match="1 tensors are missing, shift first"):
+        with pytest.raises(CheckpointError, match=r"lacks the tensor .network\.shift. \(1 in all\)"):
             load_denoiser(tmp_path)
         save_model(tmp_path, network, tokenizer, {**some, "shift": torch.zeros(3)})
-        with pytest.raises(CheckpointError, match=r"network\.shift has shape \(3,\), not \(64,\)"):
+        with pytest.raises(CheckpointError, match=r"network\.shift. has the shape \[3\], not \[64\]"):
             load_denoiser(tmp_path)
         file = tmp_path / "model.safetensors"
         file.write_bytes(file.read_bytes()[:1000])
-        with pytest.raises(CheckpointError, match=r"model.safetensors is damaged"):
+        with pytest.raises(CheckpointError, match=r"model.safetensors is cut off"):
             load_denoiser(tmp_path)
 
     def test_transformers_opens_it(self, network: Network, tokenizer: Tokenizer, tmp_path: Path) -> None:

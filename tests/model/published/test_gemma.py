@@ -175,6 +175,7 @@ def text(**changed: Any) -> dict[str, Any]:
         (CONFIG | {"model_type": "gemma4"}, "model_type is 'gemma4'"),
         ({name: value for name, value in CONFIG.items() if name != "text_config"}, "text_config is missing"),
         (text(num_experts=None), "text_config.num_experts"),
+        (text(num_hidden_layers=10**9), "text_config.num_hidden_layers must be"),
         (text(hidden_size="32"), "text_config.hidden_size"),
         (text(top_k_experts=5), "top_k_experts 5"),
         (text(rms_norm_eps="small"), "rms_norm_eps"),

@@ -167,6 +167,12 @@ def misshapen(path: Path) -> None:
     save_file(tensors, path / "model.safetensors")
 
 
+def not_finite(path: Path) -> None:
+    tensors = load_file(path / "model.safetensors")
+    tensors["model.norm.weight"][3] = torch.nan
+    save_file(tensors, path / "model.safetensors")
+
+
 def extra(path: Path) -> None:
     tensors = load_file(path / "model.safetensors")
     save_file(tensors | {"model.layers.9.mlp.up_proj.weight": torch.ones(2, 2)}, path / "model.safetensors")
@@ -195,6 +201,7 @@ def configured(**changes: Any) -> Callable[[Path], None]:
         (configured(num_hidden_layers=3), "lacks the tensor"),
         (configured(num_hidden_layers=10**9), "num_hidden_layers must be"),
         (configured(num_attention_heads=0), "num_attention_heads"),
+        (not_finite, r"model.safetensors: 'model.norm.weight' holds numbers that are not finite"),
         (configured(mask_token_id=10**6), "no mask token"),
         (configured(vocab_size=100), "tokenizer|shape"),
     ],

@@ -531,6 +531,7 @@ def test_the_mini_model_has_the_published_number_of_weights() -> None:
         ({"topk_group": 9}, "topk_group 9"),
         ({"num_experts_per_tok": 9}, "num_experts_per_tok 9"),
         ({"num_experts": 2.5}, "num_experts must be"),
+        ({"num_hidden_layers": 1024, "num_experts": 4096}, "num_experts 4096 have more than 65536 experts together"),
         ({"num_key_value_heads": 3}, "4 heads"),
         ({"hidden_size": None}, "hidden_size must be"),
         ({"rope_theta": math.nan}, "rope_theta must be"),
