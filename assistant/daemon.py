@@ -26,7 +26,6 @@ from assistant.runtime import Endpoint
 START_S = 600.0
 """Until the model is open; one of many gigabytes on a slow disk takes minutes."""
 LISTEN_S = 60.0
-ASK_S = 5.0
 END_S = 8.0
 """A little more than ``assistant.serve`` takes to end in peace."""
 POLL_S = 0.02

@@ -646,9 +646,6 @@ class _Queue:
                     del lane[client]
         return taken
 
-    def take_all(self) -> list[_Job]:
-        return self.take_if(lambda _: True)
-
 
 def _on(loop: asyncio.AbstractEventLoop, on_step: OnDraft) -> OnDraft:
     def tell(draft: Draft) -> None:

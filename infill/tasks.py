@@ -286,11 +286,6 @@ def errors(text: str) -> int:
     return sum(node.is_error or node.is_missing for node in _walk(root)) if root.has_error else 0
 
 
-def is_call_arguments(node: Node) -> bool:
-    """``(a, b)`` of a call; a lone generator expression is an argument list without parentheses of its own."""
-    return node.type == "argument_list" and node.child_count > 0 and node.children[0].type == "("
-
-
 def is_prose(node: Node) -> bool:
     """A comment, or a string that is a statement of its own (a docstring)."""
     return node.type == "comment" or (

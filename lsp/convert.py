@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 
-from lsprotocol.types import Position, Range
+from lsprotocol.types import Position
 
 ENDED_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)")
 
@@ -45,10 +45,6 @@ def position_at(lines: Sequence[str], offset: int, encoding: str) -> Position:
             return Position(row, units(body(line)[:left], encoding))
         left -= len(line)
     raise AssertionError("there is no line")
-
-
-def range_at(lines: Sequence[str], start: int, end: int, encoding: str) -> Range:
-    return Range(position_at(lines, start, encoding), position_at(lines, end, encoding))
 
 
 def code_points(line: str, count: int, encoding: str) -> int:

@@ -281,8 +281,3 @@ def sendable(text: str) -> str:
 def label(document: Document, channel: str) -> str:
     """The document's name for the daemon, which takes 4096 characters."""
     return f"{channel} {document.uri}"[-4000:]
-
-
-def as_if_accepted(document: Document, start: int, end: int, chosen: str) -> tuple[str, int]:
-    """The text with an entry of the menu taken, and the cursor behind it."""
-    return document.text[:start] + chosen + document.text[end:], start + len(chosen)

@@ -223,12 +223,6 @@ class Scan:
             return None
         return [(at, at + len(unit), "") for at in starts]
 
-    def deepen(self, node: Node, unit: str) -> list[tuple[int, int, str]] | None:
-        """Edits that move the lines of a node one level in, or None where that would change a string."""
-        if any("\n" in self.src(string) for string in self.inside(node, "string")):
-            return None
-        return [(at, at, unit) for at in self.lines(node)]
-
     # ------------------------------------------------------------------------------------------ names
 
     @cached_property
