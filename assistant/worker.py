@@ -525,16 +525,18 @@ class Worker:
 
     def _watch_memory(self) -> None:
         self._passes += 1
-        most = self._most_bytes
-        if most is None or self._passes % MEMORY_EVERY or resident_bytes() <= most:
+        limit, most = self.limits.memory_bytes, self._most_bytes
+        if limit is None or most is None or self._passes % MEMORY_EVERY or (used := resident_bytes()) <= limit:
+            return
+        if self._editor is not self._main and self._editor.infiller is not None and not self._editor.tasks:
+            self._editor.unload()
+            used = resident_bytes()
+        if used <= most:
             return
         for model in self._models:
             if model.infiller is not None:
                 model.infiller.contexts.clear()
         give_back()
-        idle = self._editor is not self._main and self._editor.infiller is not None and not self._editor.tasks
-        if idle and resident_bytes() > most:
-            self._editor.unload()
         if (needed := resident_bytes()) > most:
             self._most_bytes = needed + SPARE_BYTES
             log.warning(

@@ -377,8 +377,8 @@ class Request:
     def reserve(self) -> int:
         """Tokens of the context that are left to the answer, as in training; answers longer than a canvas move the
         context along. Where it depended on the limit, a high one told the model that the answer is long."""
-        longest = self.longest if self.plan.policy == "causal" else self.denoiser.max_hole
-        return min(longest, self.denoiser.context // 2)
+        hole = self.denoiser.max_hole
+        return min(max(self.longest, hole) if self.plan.policy == "causal" else hole, self.denoiser.context // 2)
 
     async def heal(self) -> None:
         """Completes the word in which the cursor stands, where one token that begins with it is likelier than the word

@@ -206,7 +206,7 @@ class SyntaxGate:
             return []
         tail = self._right[: part.end - behind]
         head, rest = part.opening + _decode(self._left[part.start :]), _decode(tail)
-        refused = program.refusal(head, middle, rest, to_come=self._to_come)
+        refused = program.refusal(head, middle, rest, to_come=self._to_come or not rest.strip())
         if refused is None or program.newer(tree, hole, behind) or not self._would_be(part.start, head, rest):
             return []
         start, end = (hole + len(_encode(middle[: max(at - len(head), 0)])) for at in (refused.start, refused.end))

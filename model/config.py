@@ -9,7 +9,7 @@ from typing import Any
 
 LIMITS: dict[str, tuple[float, float]] = {
     "vocab_size": (1, 1 << 24),
-    "d_model": (32, 1 << 16),  # a value's gate reads 32 numbers (see network)
+    "d_model": (1, 1 << 16),
     "n_layers": (1, 1024),
     "n_heads": (1, 1 << 15),
     "d_ff": (1, 1 << 20),

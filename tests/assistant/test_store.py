@@ -98,7 +98,7 @@ def test_a_folder_elsewhere_can_be_used(
 def test_what_cannot_be_opened_is_not_used(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     assert main(["model", "use", str(tmp_path)]) == 2
-    assert "holds neither model.safetensors" in capsys.readouterr().err
+    assert "model_type is None" in capsys.readouterr().err
     assert not config_path({"XDG_CONFIG_HOME": str(tmp_path)}).exists()
     assert main(["model", "use", "dreamon-7b"]) == 2
     assert "`hone model pull dreamon-7b` fetches it" in capsys.readouterr().err

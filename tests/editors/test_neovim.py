@@ -73,7 +73,7 @@ def test_with_the_embedded_model(start: Start, home: Path) -> None:
     try:
         editor = start(
             "def add(a, b):\n    retu\n\n\nprint(add(1, 2))\n",
-            "require('hone').setup({ server = { budgetMs = 20000 } })",
+            "require('hone').setup({ server = { budgetMs = 20000, eagerness = 'high' } })",
         )
         editor.type("jA<Left><Right>")
         until(lambda: editor.ghost, "any ghost text", lambda ghost: ghost.startswith("rn"), 60)

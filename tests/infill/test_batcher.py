@@ -155,7 +155,7 @@ def test_who_is_late_answers_with_what_there_is(passes: int, answered: bool) -> 
 def test_batch_work_goes_behind_those_who_wait() -> None:
     served = Served(Infiller(network()))
     served.batcher.most_tokens = 40
-    served.add("refactor", prompt(CUTS[0]), batch=True)
+    served.add("refactor", prompt(CUTS[1]), batch=True)
     for index in range(4):
         served.add(f"typed {index}", prompt(CUTS[1]))
     served.run()

@@ -127,7 +127,7 @@ def test_a_folder_of_python_files_is_a_source(tmp_path: Path) -> None:
     (tmp_path / "c.py").write_text("x = 1\n")
     found = tasks.from_folder(tmp_path)
     assert [(source.package, source.path) for source in found] == [(tmp_path.name, "c.py"), ("pack", "pack/sub/a.py")]
-    with pytest.raises(FileNotFoundError, match="no Python file"):
+    with pytest.raises(FileNotFoundError, match="wants a folder of Python files"):
         tasks.from_folder(tmp_path / "nowhere")
 
 

@@ -322,7 +322,7 @@ def test_with_the_embedded_model_and_a_daemon_of_its_own(home: Path) -> None:
     async def work() -> None:
         try:
             async with over_stdio() as (editor, child):
-                await editor.start(MODERN, {"budgetMs": 20_000})
+                await editor.start(MODERN, {"budgetMs": 20_000, "eagerness": "high"})
                 editor.open(code)
                 _, answer = editor.ask(1, 8)
                 (item,) = (await asyncio.wait_for(answer, 60))["items"]

@@ -120,7 +120,6 @@ def test_only_the_named_kinds_are_drawn() -> None:
     assert "missing-colon" not in kinds
     found = {one.task for _ in range(100) if (one := example(rng, SOURCE, parser, ["lost-return"])) is not None}
     assert found == {"lost-return", "fix"}
-    assert kinds_of("") is None
 
 
 def test_an_unknown_task_is_named_before_anything_is_read(tmp_path: Path) -> None:

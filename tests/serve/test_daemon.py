@@ -451,9 +451,11 @@ def test_a_process_with_the_same_number_is_left_alone(home: Path) -> None:
     assert runtime.look().state == "none"
 
 
-def test_the_command_line_of_a_daemon_means_the_same_settings(home: Path, checkpoint: Path) -> None:
+@pytest.mark.parametrize("by_socket", [False, True])
+def test_the_command_line_of_a_daemon_means_the_same_settings(home: Path, checkpoint: Path, *, by_socket: bool) -> None:
+    where: dict[str, Any] = {"socket": home / "s"} if by_socket else {"host": "127.0.0.2", "port": 1}
     settings = Settings(
-        model=checkpoint, device="cpu", dtype="float32", threads=2, host="127.0.0.2", port=1, socket=home / "s",
+        model=checkpoint, device="cpu", dtype="float32", threads=2, **where,
         allow_host=("a", "b"), allow_origin=("http://a",), log_code=True, idle_unload=1.5, exit_idle=2.5, memory=512,
         queue=9,
     )  # fmt: skip

@@ -106,7 +106,7 @@ def test_only_the_sources_that_are_wanted(project: Path, capsys: pytest.CaptureF
         (["main.py", "--at", "1:1", "--source", "everything"], "--source must be one of"),
         (["main.py"], "hone context FILE --at"),
         (["-", "--at", "1:1"], "not stdin"),
-        (["main.py", "--at", "1:1", "--model", "."], "tokenizer.json"),
+        (["main.py", "--at", "1:1", "--model", "."], "is no model folder"),
     ],
 )
 def test_errors_are_one_line(
