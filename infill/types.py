@@ -133,7 +133,7 @@ class Infill:
     timing_ms: dict[str, float] = field(default_factory=dict[str, float])
     """Milliseconds by part: "context", "draft", "causal", "judge", "repair", "gate", "total"; only what ran."""
     reason: str | None = None
-    """Why there is no candidate: "cancelled", "budget", "empty", "syntax", "repetition", ..."""
+    """Why there is no candidate: "cancelled", "budget", "empty", "syntax", ..."""
     context_tokens: int = 0
     known_tokens: int = 0
     """How many of them were encoded already."""
