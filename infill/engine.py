@@ -57,6 +57,8 @@ TOKENS_PER_STEP = 32
 TRUSTED = 8
 """Characters of a match elsewhere in the file that count more than the likeliest word."""
 _WORD = re.compile(r" ?[A-Za-z_]+\Z")
+FIRST = 3
+"""Rows that no canvas wrote and the judge looks at at once; the others where they might still win."""
 LIKELY = 0.01
 """Geometric mean probability below which a sample is noise."""
 SAMPLES = 32
@@ -547,7 +549,7 @@ class Request:
         """Fills all lengths as one batch and has them judged, with the rows that need no canvas."""
         if line:
             self.glue = [self.tokenizer.eol]
-        given = self.given()
+        given = self.promising(self.given(), self.ends(line))
         samples = 1
         if self.plan.temperature > 0 and self.options.n > 1:
             samples = min(-(-2 * self.options.n // len(search)), max(1, SAMPLES // len(search)))
@@ -560,6 +562,17 @@ class Request:
             self.pool += self.unjudged(canvas, [priors[name] for name in canvas.names])
             canvas = canvas.take(self.surest(priors, canvas))
         return await self.judged(canvas, [priors[name] for name in canvas.names], self.ends(line), "canvas", given)
+
+    def promising(self, given: list[Given], ends: Sequence[int]) -> list[Given]:
+        """The rows whose first tokens let the most be hoped for; the others are ``left_out`` unless that is not met."""
+        if not self.thrifty or len(given) <= FIRST:
+            return given
+        first = self.denoiser.next_logits(self.state).log_softmax(-1)
+        seen = [first if self.recall is None else self.recall.mixed(self.ids, first)]
+        hopes = [self.score(self.of_given(row, foreseen(row.ids, (), seen, ends)[0], (), ends)) for row in given]
+        order = sorted(range(len(given)), key=hopes.__getitem__, reverse=True)
+        self.left_out, self.bar = [given[i] for i in order[FIRST:]], hopes[order[FIRST]]
+        return [given[i] for i in order[:FIRST]]
 
     async def against(self, written: Draft, line: bool) -> list[Draft]:
         """The rows that need no canvas, against what the causal head has written: judged where they might win."""

@@ -122,9 +122,10 @@ def with_analogies(found: Iterable[Place]) -> list[Place]:
 def places(prefix: str, suffix: str, *, one_line: bool) -> Iterator[Place]:
     """Every place, the nearest first, those before the cursor first."""
     cursor = Cursor.of(prefix[-BEFORE:], suffix[:BEHIND], one_line=one_line)
+    key = cursor.typed[-SHORTEST:]
     for behind, lines in enumerate((cursor.above, cursor.below)):
         nearest = range(len(lines)) if behind else range(len(lines) - 1, -1, -1)
-        every = ((i, at) for i in nearest for at in _ends(lines[i].text, cursor.typed[-SHORTEST:]))
+        every = ((i, at) for i in nearest if key in lines[i].text for at in _ends(lines[i].text, key))
         for i, at in islice(every, MOST):
             yield from cursor.compared(lines, i, at, far=i + 1 if behind else len(lines) - i, behind=bool(behind))
 

@@ -8,6 +8,7 @@ around the hole. No filter parses: the syntax gate has the last word.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from infill import languages
 from infill.brackets import due, unmatched
@@ -34,35 +35,51 @@ _LINE = 400
 _LOOP_LINES = 3
 _LOOP_WORDS = 5
 _LOOP_LENGTH = 20
+_ECHO, _ECHO_LINES = 10, 6
+"""No line of so many characters gives a value twice in a row, and no definition begins twice in so many lines."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """Where a candidate goes: ``prefix`` | candidate | ``suffix``."""
+    """Where a candidate goes: ``prefix`` | candidate | ``suffix``. What the filters ask of it is found once."""
 
     prefix: str
     suffix: str
     language: str | None = None
     one_line: bool = False
 
-    @property
+    @cached_property
     def line_before(self) -> str:
         """The part of the cursor's line in front of it."""
         return self.prefix[self.prefix.rfind("\n") + 1 :]
 
-    @property
+    @cached_property
     def line_behind(self) -> str:
         """The part of the cursor's line behind it, without the line's end."""
         return self.suffix[:_NEAR].partition("\n")[0].rstrip("\r")
 
-    @property
+    @cached_property
     def lines_behind(self) -> list[str]:
         """The lines after the cursor's line, up to a limit, without blank ones at the beginning."""
         lines = [line.rstrip() for line in self.suffix[:_NEAR].split("\n")[1:]]
         first = next((index for index, line in enumerate(lines) if line), len(lines))
         return lines[first:]
 
-    @property
+    @cached_property
+    def lines_above(self) -> list[str]:
+        """The lines before the cursor's line, up to a limit, without blank ones."""
+        return [line.rstrip() for line in self.prefix[-_NEAR:].split("\n")[-_ECHO_LINES - 1 : -1] if line.strip()]
+
+    @cached_property
+    def indented_by(self) -> int | None:
+        """How many spaces the lines around are indented by, 0 for tabs; None where there are both or neither."""
+        near = self.prefix[-_NEAR:] + "\n" + self.suffix[:_NEAR]
+        tabs, spaces = re.search(r"^\t", near, re.MULTILINE), re.search(r"^[ ]{2,}\S", near, re.MULTILINE)
+        if (tabs is None) == (spaces is None):
+            return None
+        return 0 if tabs else _unit(near) or 4
+
+    @cached_property
     def row(self) -> languages.Language | None:
         return languages.get(self.language)
 
@@ -99,15 +116,13 @@ def one_line(text: str, situation: Situation) -> str:
 
 def indent_signs(text: str, situation: Situation) -> str:
     """Tabs or spaces in front of a line, whichever the buffer uses; unchanged where it uses both or neither."""
-    near = situation.prefix[-_NEAR:] + "\n" + situation.suffix[:_NEAR]
-    tabs, spaces = re.search(r"^\t", near, re.MULTILINE), re.search(r"^[ ]{2,}\S", near, re.MULTILINE)
+    around = situation.indented_by
     first = "" if situation.line_before.strip() else r"\A|"
-    if tabs and not spaces:
+    if around == 0:
         unit = 4 if _unit(text) % 4 == 0 else _unit(text)
         return re.sub(rf"(?:{first}(?<=\n))[ ]+", lambda match: "\t" * (len(match[0]) // unit) or match[0], text)
-    if spaces and not tabs:
-        unit = _unit(near) or 4
-        return re.sub(rf"(?:{first}(?<=\n))\t+", lambda match: " " * (unit * len(match[0])), text)
+    if around:
+        return re.sub(rf"(?:{first}(?<=\n))\t+", lambda match: " " * (around * len(match[0])), text)
     return text
 
 
@@ -180,10 +195,6 @@ def no_double_closer(text: str, situation: Situation) -> str:
     return text
 
 
-_ECHO, _ECHO_LINES = 10, 6
-"""No line of so many characters gives a value twice in a row, and no definition begins twice in so many lines."""
-
-
 def no_loop(text: str, situation: Situation) -> str:
     """Cuts after the first of a line, or of a few, that come three times in a row, and of words likewise at the end."""
     lines = text.split("\n")
@@ -201,7 +212,7 @@ def no_loop(text: str, situation: Situation) -> str:
 
 def no_echo(text: str, situation: Situation) -> str:
     """Cuts before a line that gives the value given right above again, or the head of a definition just above."""
-    above = [line.rstrip() for line in situation.prefix.split("\n")[-_ECHO_LINES - 1 : -1] if line.strip()]
+    above = list(situation.lines_above)
     lines = text.split("\n")
     for index, line in enumerate(lines):
         whole = (situation.line_before + line if index == 0 else line).rstrip()

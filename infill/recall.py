@@ -70,8 +70,14 @@ class Recall:
     ) -> None:
         self.weights = dict(sorted(weights.items()))
         self.shortest, self.longest = min(self.weights), max(self.weights)
-        self.sides = [np.asarray(side, dtype=np.int64) for side in (before, behind, elsewhere)]
-        self.next = [self._next(side, behind[:2], end, breaks) for side in self.sides]
+        whole = [np.asarray(side, dtype=np.int32) for side in (before, behind, elsewhere)]
+        nearest = ((whole[0], -1), (whole[1], 1), (whole[2], 1))
+        self.sides = [
+            (side, self._next(side, behind[:2], end, breaks), step)
+            for side, step in nearest
+            if len(side) > self.shortest
+        ]
+        """Tokens, what each is a vote for, and the direction in which the nearest come first."""
         self.known: dict[tuple[int, ...], Votes] = {}
 
     @staticmethod
@@ -108,8 +114,8 @@ class Recall:
         if len(key) < self.shortest:
             return []
         matched: list[tuple[int, int]] = []
-        for side, following, nearest in zip(self.sides, self.next, (-1, 1, 1), strict=True):
-            at = self._places(side[:-1], key)[::nearest]
+        for side, following, step in self.sides:
+            at = self._places(side[:-1], key)[::step]
             matched += [(self._match(side, int(i), key), int(following[i])) for i in at[: MOST - len(matched)]]
         voted = [[token for longest, token in matched if longest >= length] for length in self.weights]
         return [tokens for tokens in voted if tokens]
@@ -119,7 +125,8 @@ class Recall:
         found = side[self.shortest - 1 :] == key[-1]
         for back in range(1, self.shortest):
             found &= side[self.shortest - 1 - back : len(side) - back] == key[-1 - back]
-        return np.flatnonzero(found) + self.shortest - 1
+        places: np.ndarray = found.nonzero()[0]
+        return places + self.shortest - 1
 
     def _match(self, side: "np.ndarray", at: int, key: tuple[int, ...]) -> int:
         length = self.shortest

@@ -91,6 +91,8 @@ class ScriptedDenoiser:
     calls: Counter[str] = field(default_factory=Counter[str])
     widths: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     """Shape of every canvas seen."""
+    scored: int = 0
+    """Rows of all calls to ``score``."""
     batches: list[int] = field(default_factory=list[int])
     """Calls in every pass."""
 
@@ -135,6 +137,7 @@ class ScriptedDenoiser:
 
     def score(self, state: FakeState, tokens: Tensor) -> Tensor:
         self._called("score")
+        self.scored += len(tokens)
         target = [*self._target(state), self.tokenizer.eot]
         scores = torch.full(tokens.shape, -6.0)
         for k, row in enumerate(tokens.tolist()):

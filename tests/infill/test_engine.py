@@ -296,6 +296,20 @@ def test_copies_are_looked_at_where_the_causal_draft_does_not_parse() -> None:
     assert denoiser.calls["score"] == 1
 
 
+@pytest.mark.parametrize("trust", [-1.0, 5.0])
+def test_only_copies_that_might_still_win_are_judged(monkeypatch: pytest.MonkeyPatch, trust: float) -> None:
+    """The answer is what it is with all of them judged; where copies count for much, each of these might win."""
+    prefix = "".join(f"a = call(value[{i}])\n" for i in range(6)) + "b = call("
+    judged = Calibration(copies=6, copy_base=trust)
+    few, brief = fill(prefix, "value[7])", "\n", calibration=judged)
+    monkeypatch.setattr("infill.engine.FIRST", 6)
+    every, long = fill(prefix, "value[7])", "\n", calibration=judged)
+    assert few.candidates[0].text == every.candidates[0].text
+    assert few.candidates[0].score == every.candidates[0].score
+    assert (brief.calls["score"], long.calls["score"]) == (2 if trust > 0 else 1, 1)
+    assert trust > 0 or brief.scored < long.scored
+
+
 LONG = "return [" + ", ".join(str(i) for i in range(100, 110)) + "]"
 
 
