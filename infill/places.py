@@ -9,7 +9,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from operator import mul
 from os.path import commonprefix
@@ -121,7 +121,10 @@ def with_analogies(found: Iterable[Place]) -> list[Place]:
 
 def places(prefix: str, suffix: str, *, one_line: bool) -> Iterator[Place]:
     """Every place, the nearest first, those before the cursor first."""
-    cursor = Cursor.of(prefix[-BEFORE:], suffix[:BEHIND], one_line=one_line)
+    near = prefix[-BEFORE:]
+    if len(prefix) > BEFORE:  # where a line begins, so that another letter at the cursor does not change the beginning
+        near = near[near.find("\n") + 1 :]
+    cursor = Cursor.of(near, suffix[:BEHIND], one_line=one_line)
     key = cursor.typed[-SHORTEST:]
     for behind, lines in enumerate((cursor.above, cursor.below)):
         nearest = range(len(lines)) if behind else range(len(lines) - 1, -1, -1)
@@ -148,11 +151,11 @@ class Cursor:
 
     @classmethod
     def of(cls, prefix: str, suffix: str, *, one_line: bool) -> "Cursor":
-        *before, line = prefix.split("\n")
-        rest, *behind = suffix.split("\n")
+        before, _, line = prefix.rpartition("\n")
+        rest, _, behind = suffix.partition("\n")
         typed = line.lstrip()
         indent = line[: len(line) - len(typed)]
-        above, below = read(before), read(behind)
+        above, below = _read(before), _read(behind)
         # At the very beginning of a line indentation is a part of what is written; it is likely as above.
         due = above[-1].indent if not line and above else indent
         return cls(typed, indent, due, rest.strip(), above, below, one_line)
@@ -196,6 +199,12 @@ def _pairs(
 def read(lines: Iterable[str]) -> list[Line]:
     """Those that are not blank."""
     return [Line(text, line[: line.index(text)], i) for i, line in enumerate(lines) if (text := line.strip())]
+
+
+@lru_cache(maxsize=16)
+def _read(text: str) -> Sequence[Line]:
+    """The same for a side of the cursor, which is the same at the next key."""
+    return read(text.split("\n"))
 
 
 def _ends(text: str, key: str) -> Iterator[int]:

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from infill import places
 from infill.analogies import renamed
 from infill.places import drafts
 
@@ -121,3 +122,13 @@ def test_a_line_of_one_character_over_and_over_takes_no_time() -> None:
     began = time.process_time()
     drafts("a" * 1_000_000, "a" * 1_000_000 + "\n" + "a" * 1_000_000, 8, one_line=False)
     assert time.process_time() - began < 2
+
+
+def test_the_next_key_reads_no_line_again() -> None:
+    """Nor where the file is longer than what is looked through, whose beginning moves along."""
+    above, below = "value = compute(first, second)\n" * 1200, "\n" + "print(value)\n" * 40
+    list(places.places(above + "value = comp", below, one_line=True))
+    before = places._read.cache_info()
+    list(places.places(above + "value = compu", below, one_line=True))
+    after = places._read.cache_info()
+    assert (after.hits - before.hits, after.misses - before.misses) == (2, 0)
