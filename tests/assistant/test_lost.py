@@ -34,7 +34,6 @@ RESTORED = {
     "a default": ("def f(a=«»):\n    if a is None:\n        a = []\n    return a\n", None),
 }  # fmt: skip
 LEFT_ALONE = {
-    "a format that is given on": 'def f(x):\n    return g(fmt="{x:g}")\n',
     "documentation": "def f():\n    '''It {f}.'''\n    'x'\n    ...\n",
     "a call": "def f(a):\n    a.append(1)\n    print(a)\n",
     "in try": "def f(a):\n    try:\n        a.b\n    except AttributeError:\n        return 1\n    return 2\n",
