@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from textwrap import dedent
 
 from assistant.errors import CannotEditError
+from assistant.foreign import translated
 from assistant.indents import reindented
 from assistant.lost import restored
 from assistant.mend import Broken, Mending
@@ -77,16 +78,30 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     is_python = resolve(request.language, request.filename, text) == "python"
     is_fix = request.task == "fix"
     is_program = is_python and compiles(text)
+    known = None
     if is_fix and not is_program:
-        mended = _mended(request, should_stop, is_python=is_python)
-        text, blocks = _sober(request, mended, is_python=is_python)
+        for _ in range(MOST if is_python else 0):
+            if should_stop() or (step := translated(text, blocks)) is None:
+                break
+            text, blocks = step.of(text), _moved(blocks, step)
+        known = frozenset(text.splitlines())
+        said = replace(request, text=text, blocks=blocks)
+        mended = _mended(said, should_stop, is_python=is_python)
+        text, blocks = _sober(said, mended, is_python=is_python)
         is_program = is_python and compiles(text)
     for find in (restored, respelt, renamed) if is_fix else (renamed,):
         for one in reversed(_found(find, text, blocks)) if is_program else ():
-            text, blocks = one.of(text), _moved(blocks, one)
+            # A name that is new on a line that was mended may be what is left of a wrong guess.
+            if known is None or find is not renamed or _line_of(text, one.start) in known:
+                text, blocks = one.of(text), _moved(blocks, one)
     faults = Broken(text, request.language, request.filename).faults
     left = tuple(any(start <= one.start < end for one in faults) for start, end in blocks)
     return Ruled(request, replace(request, text=text, blocks=blocks), left)
+
+
+def _line_of(text: str, at: int) -> str:
+    end = text.find("\n", at)
+    return text[text.rfind("\n", 0, at) + 1 : len(text) if end < 0 else end].rstrip("\r")
 
 
 def _found(find: Find, text: str, blocks: Sequence[Span]) -> Sequence[Mending]:

@@ -117,6 +117,10 @@ def keeps_words(text: str, start: int, end: int, new: str) -> bool:
     # A text that is documentation stays one, and a decorator too: without them much parses.
     if any(made.count(sign) < line.count(sign) for sign in ('"""', "'''")) or _decorates(line) > _decorates(made):
         return False
+    if not new and re.fullmatch(r"\s*[\w.]*\w\s*", made) and line.rstrip().endswith(("=", ".")):
+        return False  # a statement that is not written to its end, and would say nothing
+    if not new and made.rstrip().endswith(",") > line.rstrip().endswith(","):
+        return False  # which would make a tuple
     a, b = WORD.findall(line), WORD.findall(made)
     head = _common(a, b)
     tail = _common(a[head:][::-1], b[head:][::-1])

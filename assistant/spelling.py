@@ -13,6 +13,8 @@ from assistant.mend import Mending
 from assistant.slips import is_near
 
 METHODS = frozenset(name for kind in (list, dict, set, str, bytes) for name in dir(kind) if not name.startswith("_"))
+ELSEWHERE = {"null": "None", "nil": "None", "undefined": "None", "true": "True", "false": "False"}
+"""Names that other languages, and JSON, have for what Python calls otherwise."""
 LEAST = 3
 """Letters of a name; shorter ones are near to too many."""
 
@@ -43,6 +45,8 @@ def _meant(text: str, places: Places, use: Use) -> Mending | None:
         return _first_parameter(text, places, use.method)
     if is_member(text, use):
         return Mending(start, start, "self.")
+    if wrong in ELSEWHERE:
+        return Mending(start, start + len(wrong), ELSEWHERE[wrong])
     if (at := _lost_dot(text, use)) is not None:
         return Mending(start + at, start + at, ".")
     near = [name for name in use.bound if len(name) >= LEAST and is_near(wrong, name)]

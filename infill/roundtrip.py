@@ -29,12 +29,19 @@ TRIES = 96
 LEVELS = 3
 """Statements around a change in which it is looked for, from the smallest outwards."""
 WIDER = frozenset(
-    {"length-test", "long-increment", "keys-call", "get-default", "old-super", "readlines", "lost-cause", "key-lookup"}
-)
+    {
+        "length-test", "long-increment", "keys-call", "get-default", "old-super", "readlines", "lost-cause",
+        "key-lookup", "redundant-encoding",
+    }
+)  # fmt: skip
 """Kinds that ask what stands around the statement that they change."""
 SCOPED = frozenset(
-    {"append-loop", "dict-loop", "set-loop", "sum-loop", "any-loop", "manual-counter", "length-test", "long-increment"}
-)
+    {
+        "append-loop", "dict-loop", "set-loop", "sum-loop", "any-loop", "manual-counter", "length-test",
+        "long-increment", "keys-call", "get-default", "range-len", "key-lookup", "redundant-encoding",
+        "readlines", "open-close",
+    }
+)  # fmt: skip
 """Kinds that ask what else is done with a name in the function: it must be seen whole."""
 UNSURE = frozenset({"merged-dicts"})
 """Kinds that mean the same of some values only: ``dict(a, **b)`` takes pairs for ``a``."""

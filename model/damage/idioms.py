@@ -25,6 +25,16 @@ from model.damage.scan import (
     parameter,
     pick,
 )
+from model.damage.sure import (
+    is_bound,
+    is_call_of,
+    is_container,
+    is_dict,
+    is_imported,
+    is_made,
+    is_plain_value,
+    looks_around,
+)
 from model.damage.types import Edit, Table, kind
 
 TABLE: Table = {}
@@ -32,8 +42,9 @@ TABLE: Table = {}
 # ---------------------------------------------------------------------------------------------------- f-strings
 
 _PLAIN_F = re.compile(r"[fF]('''|\"\"\"|'|\")$")
-_PERCENT = re.compile(r"0?\d*(\.\d+)?[feEgG]$")
-"""What says the same in both ways of formatting: "-" does not, and "d" takes no 3.7 in the new one."""
+_PERCENT = re.compile(r"(?!0)\d*(\.\d+)?[feEgG]$")
+"""What says the same of a float in both ways of formatting: "-" does not, zeros are put before no nan, and "d" takes no
+3.7 in the new one. Of other numbers (Decimal, arrays) it does not say the same."""
 _LOOSE_VALUES = {"expression_list", "pattern_list", "yield", "named_expression", "list_splat", "lambda"}
 Part = str | tuple[Node, str, str]
 """Text between the braces of an f-string, or a value with its conversion and format."""
@@ -56,7 +67,9 @@ def _f_parts(scan: Scan, string: Node) -> list[Part] | None:
                 return None
             conversion = next((scan.src(part) for part in child.children if part.type == "type_conversion"), "")
             form = next((scan.src(part)[1:] for part in child.children if part.type == "format_specifier"), "")
-            if "{" in form or any(sign in scan.src(value) for sign in ("\n", "\\", scan.src(string.children[-1])[0])):
+            if "{" in form or any(
+                sign in scan.src(value) for sign in ("\n", "\\", "#", scan.src(string.children[-1])[0])
+            ):
                 return None
             parts.append((value, conversion, form))
             at = end
@@ -93,18 +106,28 @@ def percent_format(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | Non
                 text += part.replace("{{", "{").replace("}}", "}").replace("%", "%%")
             elif not part[2]:
                 text += "%" + (part[1][1:] or "s")
-            elif not part[1] and _PERCENT.match(part[2]):
+            elif not part[1] and _PERCENT.match(part[2]) and is_call_of(scan, part[0], ("float",)):
                 text += "%" + part[2]
             else:
                 break
         else:
             values = [part[0] for part in parts if not isinstance(part, str)]
             bare = len(values) == 1 and values[0].type in {"identifier", "attribute", "call"} and rng.random() < 0.7
-            bare = bare and re.search(rf"\*{re.escape(scan.src(values[0]))}\b", scan.text) is None  # it is a tuple
+            bare = bare and not _may_be_tuple(scan, scan.src(values[0]))
             joined = ", ".join(map(scan.src, values))
             right = joined if bare else f"({joined}{',' * (len(values) == 1)})"
             return [scan.replace(string, scan.safe(string, f"{quote}{text}{quote} % {right}", ARITHMETIC))]
     return None
+
+
+def _may_be_tuple(scan: Scan, name: str) -> bool:
+    """Whether the text shows that a value is one: its parts would be put into the text one by one."""
+    known = re.escape(name)
+    shown = rf"""(?mx) \*{known}\b | ^[ \t]*{known}[ ]=[ ](?:\(|tuple\(|[^\n(\[{{]*,) | \b{known}\[\d+\]
+        | \bisinstance\({known},[^\n]*tuple | ^[ \t]*[\w., ]+,[ \w.,]*=[ ]{known}[ ]*$"""
+    return re.search(
+        r"(?:shape|size|version_info|args|exc_info\(\)|split\(.*\)|partition\(.*\))$", name
+    ) is not None or (re.search(shown, scan.text) is not None)
 
 
 @kind(TABLE, "joined-text", "Use an f-string instead of + and str().", group="modernise", needs=("string",))
@@ -116,11 +139,14 @@ def joined_text(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         for part in parts:
             if not isinstance(part, str):
                 name = {"!r": "repr", "!a": "ascii"}.get(part[1], "str")
+                if is_bound(scan, name):
+                    break
                 pieces.append(f"{name}({scan.src(part[0])})")
             elif part:
                 pieces.append(quote + part.replace("{{", "{").replace("}}", "}") + quote)
-        binds = ARITHMETIC if scan.parent(string).type != "binary_operator" else LOOSE
-        return [scan.replace(string, scan.safe(string, " + ".join(pieces), binds) if pieces[1:] else pieces[0])]
+        else:
+            binds = ARITHMETIC if scan.parent(string).type != "binary_operator" else LOOSE
+            return [scan.replace(string, scan.safe(string, " + ".join(pieces), binds) if pieces[1:] else pieces[0])]
     return None
 
 
@@ -135,7 +161,7 @@ def repr_call(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
             continue
         conversion = node.children[types.index("type_conversion")]
         name = {"!r": "repr", "!s": "str", "!a": "ascii"}.get(scan.src(conversion))
-        if name is None:
+        if name is None or is_bound(scan, name):
             continue  # the grammar takes any letter
         start, end = scan.span(value)
         return [(start, start, f"{name}("), (end, end, ")"), scan.replace(conversion, "")]
@@ -159,13 +185,27 @@ def u_prefix(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
 _ASKED = {"exists": "exists", "is_file": "isfile", "is_dir": "isdir", "is_symlink": "islink", "is_absolute": "isabs"}
 
 
-def _path_call(scan: Scan, node: Node) -> str | None:
-    """The argument of ``Path(x)``."""
-    if node.type != "call" or scan.src(node.children[0]) not in {"Path", "pathlib.Path"}:
+def _path_call(scan: Scan, node: Node) -> Node | None:
+    """The argument of ``Path(x)``, where the module has that name from pathlib."""
+    if node.type != "call":
+        return None
+    name = scan.src(node.children[0])
+    known = {"Path": ("pathlib", "Path"), "pathlib.Path": ("pathlib", "pathlib")}.get(name)
+    if known is None or not is_imported(scan, node, *known):
         return None
     entries = items(node.child_by_field_name("arguments"))
     plain = len(entries) == 1 and entries[0].type not in {"list_splat", "keyword_argument", "generator_expression"}
-    return scan.src(entries[0]) if plain else None
+    return entries[0] if plain else None
+
+
+def _is_clean(scan: Scan, node: Node) -> bool:
+    """Whether it is a path that says the same with pathlib: no slash at its end, which counts for a file, no dots, no
+    empty text, which is this folder to pathlib, and neither bytes nor the number of an open file."""
+    if scan.src(node) == "__file__":
+        return True
+    text = scan.src(node.children[1]) if node.type == "string" and len(node.children) > 2 else ""
+    plain = node.type == "string" and scan.src(node.children[0]) in {"'", '"'} and len(node.children) == 3
+    return plain and re.fullmatch(r"(?:/?(?:\w[\w.-]*|\.\w[\w.-]*))(?:/\.?\w[\w.-]*)*", text) is not None
 
 
 @kind(TABLE, "os-path", "Use pathlib instead of os.path.", group="modernise", needs=("attribute", "binary_operator"),
@@ -186,19 +226,18 @@ def _asked(scan: Scan, node: Node) -> str | None:
         # An attribute that is called is a method of something else.
         called = scan.parent(node).type == "call" and scan.parent(node).children[0].id == node.id
         member = scan.src(node.children[-1])
-        if given is None or called or member not in {"name", "parent"}:
+        if given is None or called or member not in {"name", "parent"} or not _is_clean(scan, given):
             return None
-        return f"os.path.basename({given})" if member == "name" else f"Path(os.path.dirname({given}))"
+        asked = f"os.path.basename({scan.src(given)})"
+        return asked if member == "name" else f"Path(os.path.dirname({scan.src(given)}))"
     method = node.children[0]
     if method.type != "attribute" or scan.src(node.child_by_field_name("arguments")) != "()":
         return None
     name, base = scan.src(method.children[-1]), method.children[0]
-    if name in _ASKED and (given := _path_call(scan, base)) is not None:  # a name may be a text's
-        return f"os.path.{_ASKED[name]}({given})"
-    if scan.src(method) == "Path.cwd":
+    if name in _ASKED and (given := _path_call(scan, base)) is not None and _is_clean(scan, given):
+        return f"os.path.{_ASKED[name]}({scan.src(given)})"
+    if scan.src(method) == "Path.cwd" and is_imported(scan, node, "pathlib", "Path"):
         return "Path(os.getcwd())"
-    if scan.src(method) == "Path.home":
-        return 'Path(os.path.expanduser("~"))'
     return None
 
 
@@ -217,8 +256,10 @@ def _joined(scan: Scan, node: Node) -> str | None:
     base = _path_call(scan, left)
     if base is None:
         return None
-    call = f"os.path.join({', '.join([base, *map(scan.src, parts)])})"
+    call = f"os.path.join({', '.join(map(scan.src, [base, *parts]))})"
     opened = around.type == "argument_list" and scan.src(scan.parent(around).children[0]) == "open"
+    if opened and (not _is_clean(scan, parts[-1]) or is_bound(scan, "open")):
+        return None
     return call if opened else f"Path({call})"
 
 
@@ -230,25 +271,20 @@ def open_read(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         if method.type != "attribute" or arguments is None or arguments.type != "argument_list":
             continue
         name, base, entries = scan.src(method.children[-1]), method.children[0], items(arguments)
-        named = all(entry.type == "keyword_argument" for entry in entries)
-        if name not in {"read_text", "read_bytes"} or not named:
+        known = {"read_text": {"encoding", "errors"}, "read_bytes": set[str]()}.get(name)
+        if known is None or not all(
+            entry.type == "keyword_argument" and scan.src(entry.children[0]) in known for entry in entries
+        ):
             continue
-        if (path := _path_call(scan, base)) is None:
+        path = _path_call(scan, base)
+        if path is None or not _is_clean(scan, path) or is_bound(scan, "open"):
             continue
-        given = [path, *(['"rb"'] if name == "read_bytes" else [])]
+        given = [scan.src(path), *(['"rb"'] if name == "read_bytes" else [])]
         return [scan.replace(node, f"open({', '.join([*given, *map(scan.src, entries)])}).read()")]
     return None
 
 
 # ---------------------------------------------------------------------------------------------------- literals
-
-
-def _is_bound(scan: Scan, name: str) -> bool:
-    """Whether the text makes something of its own of a builtin's name, or of one of ``typing``."""
-    own = rf"""(?mx) ^[ \t]*(?:class|def|async[ ]def)[ ]{name}\b | ^[ \t]*{name}[ ]?(?::[^=\n]+)?=[^=]
-        | \bdef[ ]\w+\([^)]*\b{name}\b[ ]?[,)=:] | \bfor[ ]{name}\b | \bas[ ]{name}\b
-        | \bfrom[ ](?!typing\b)[\w.]+[ ]import\b[^\n]*\b{name}\b"""
-    return re.search(own, scan.text) is not None
 
 
 def _at_run_time(scan: Scan, node: Node) -> bool:
@@ -262,7 +298,7 @@ def empty_call(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("dictionary", "list", "tuple")):
         target = scan.parent(node).type == "assignment" and scan.parent(node).children[0].id == node.id
         new = names.get(scan.src(node))
-        if new and _at_run_time(scan, node) and not target and not _is_bound(scan, new[:-2]):
+        if new and _at_run_time(scan, node) and not target and not is_bound(scan, new[:-2]):
             return [scan.replace(node, new)]
     return None
 
@@ -283,10 +319,12 @@ def dict_keywords(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None
                 break
             if name in KEYWORDS or name in keys or scan.src(key)[0] not in "'\"" or value is None:
                 break
+            if name.startswith("__") or not name.isascii():
+                break  # a class has names of its own for these
             keys.add(name)
             edits.append((scan.span(key)[0], scan.span(value)[0], name + "="))
         else:
-            if edits and not _is_bound(scan, "dict"):
+            if edits and not is_bound(scan, "dict"):
                 first, last = node.children[0], node.children[-1]
                 return [scan.replace(first, "dict("), *edits, scan.replace(last, ")")]
     return None
@@ -297,7 +335,7 @@ def dict_keywords(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None
 def set_call(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     node = pick(rng, scan.of("set", "set_comprehension", "dictionary_comprehension"))
     first, last = node.children[0], node.children[-1]
-    if _is_bound(scan, "set") or _is_bound(scan, "dict"):
+    if is_bound(scan, "set", "dict"):
         return None
     if node.type != "dictionary_comprehension":
         return [scan.replace(first, "set(["), scan.replace(last, "])")]
@@ -306,7 +344,7 @@ def set_call(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         return None
     start, end = scan.span(pair)
     colon = scan.replace(pair.children[1], ",")
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and not looks_around(scan, node):
         return [scan.replace(first, "dict("), (start, start, "("), colon, (end, end, ")"), scan.replace(last, ")")]
     return [scan.replace(first, "dict(["), (start, start, "("), colon, (end, end, ")"), scan.replace(last, "])")]
 
@@ -336,6 +374,8 @@ def added_lists(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
             else:
                 plain.append(scan.src(entry))
         parts += [f"[{', '.join(plain)}]"] if plain else []
+        if is_bound(scan, "list"):
+            return None
         return [scan.replace(node, scan.safe(node, " + ".join(parts), LOOSE if len(parts) > 1 else ARITHMETIC))]
     return None
 
@@ -348,9 +388,11 @@ def bracketed_generator(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] 
         name = scan.src(call.children[0]).rpartition(".")[2]
         # What is awaited makes an asynchronous generator; what is called may be there for what it does.
         ends_early = name in {"any", "all"} and any(True for _ in scan.inside(node, "call"))
-        if ends_early or any(True for _ in scan.inside(node, "await")):
+        if ends_early or looks_around(scan, node):
             continue
-        if name != "join" and call.type == "call" and call.children[0].type != "identifier":
+        if name == "join" and (call.type != "call" or call.children[0].children[0].type != "string"):
+            continue  # it may be a table's
+        if name != "join" and (call.type != "call" or call.children[0].type != "identifier" or is_bound(scan, name)):
             continue  # numpy's take no generators
         if call.type == "call" and name in {"sum", "any", "all", "min", "max", "sorted", "tuple", "frozenset", "join"}:
             start, end = scan.span(node)
@@ -381,7 +423,11 @@ def equals_none(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
             around, inner = scan.parent(around), around
         if around.type not in CONDITIONS or around.children[0].id == inner.id:
             continue
-        if compared.type == "comparison_operator" and compared.children[-1].type == "none":
+        if (
+            compared.type == "comparison_operator"
+            and len(compared.children) == 3
+            and compared.children[-1].type == "none"
+        ):
             return [scan.replace(sign, "==" if sign.type == "is" else "!=")]
     return None
 
@@ -395,14 +441,24 @@ def equals_true(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
             continue
         denied = condition.type == "not_operator"
         asked = condition.children[-1] if denied else condition
-        name = scan.src(asked.children[0]).rpartition(".")[2] if asked.type == "call" else ""
-        if name in _TRUTHS or (name.startswith("is") and name[2:3] != "_" and name != "isatty"):
+        callee = asked.children[0] if asked.type == "call" else asked
+        name = scan.src(callee)
+        if (asked.type == "call" and name in _TRUTHS and not is_bound(scan, name)) or (
+            asked.type == "call" and callee.type == "attribute" and scan.src(callee.children[-1]) in _TEXT_TRUTHS
+        ):
             return [scan.replace(condition, f"{scan.src(asked)} == {'False' if denied else 'True'}")]
     return None
 
 
-_TRUTHS = {"isinstance", "issubclass", "hasattr", "callable", "startswith", "endswith", "any", "all", "exists",
-           "is_file", "is_dir", "is_absolute"}  # fmt: skip
+_TRUTHS = {"isinstance", "issubclass", "hasattr", "callable", "any", "all", "os.path.exists", "os.path.isfile",
+           "os.path.isdir", "os.path.isabs", "os.path.islink"}  # fmt: skip
+_TEXT_TRUTHS = {"startswith", "endswith", "isdigit", "isalpha", "isalnum", "isspace", "isupper", "islower",
+                "isidentifier", "isnumeric", "isdecimal"}  # fmt: skip
+"""What answers with True or False and nothing else; ``exists`` may count, as that of Redis does."""
+_TYPES = {"str", "bytes", "bytearray", "list", "dict", "set", "frozenset", "float", "complex"}
+"""Classes of which ``isinstance`` and the type say nearly the same: True is an int, a named tuple a tuple, and a class
+of somebody's own is asked for by its type to leave its subclasses out."""
+_KIN = {"dict": ("OrderedDict", "defaultdict", "Counter"), "list": ("UserList",), "str": ("StrEnum",)}
 
 
 @kind(TABLE, "type-equals", "Ask with isinstance instead of comparing types.", group="modernise", needs=("call",),
@@ -410,15 +466,21 @@ _TRUTHS = {"isinstance", "issubclass", "hasattr", "callable", "startswith", "end
 def type_equals(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("call")):
         entries = items(node.child_by_field_name("arguments"))
-        if scan.src(node.children[0]) != "isinstance" or len(entries) != 2 or scan.src(entries[1]) in {"int", "object"}:
-            continue  # True is an int
-        if entries[1].type in {"identifier", "attribute"} and "\n" not in scan.src(node):
+        if scan.src(node.children[0]) != "isinstance" or len(entries) != 2 or scan.src(entries[1]) not in _TYPES:
+            continue
+        name = scan.src(entries[1])
+        if is_bound(scan, "type", "isinstance", name) or any(map(scan.vocabulary.get, _KIN.get(name, ()))):
+            continue
+        if "\n" not in scan.src(node):
             negated = scan.parent(node).type == "not_operator"
             whole = scan.parent(node) if negated else node
             sign = pick(rng, ["!=", "is not"] if negated else ["==", "is"])
             new = f"type({scan.src(entries[0])}) {sign} {scan.src(entries[1])}"
             return [scan.replace(whole, scan.safe(whole, new, COMPARE))]
     return None
+
+
+_GONE = {"unicode", "basestring", "long", "xrange", "file", "buffer"}
 
 
 @kind(TABLE, "tuple-chain", "Ask once, with a tuple, instead of several times.", group="modernise", needs=("tuple",))
@@ -430,8 +492,11 @@ def tuple_chain(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
             continue
         callee, given = call.children[0], items(call.child_by_field_name("arguments"))
         name = scan.src(callee).rpartition(".")[2]
-        if any(option.type == "list_splat" for option in options):
-            continue
+        texts = name in {"startswith", "endswith"}
+        if any(option.type not in ({"string"} if texts else {"identifier", "attribute"}) for option in options):
+            continue  # what is asked for may be a tuple itself
+        if any(scan.src(option) in _GONE for option in options):
+            continue  # which nobody asks for where the first is enough
         if name in {"isinstance", "issubclass"} and len(given) == 2 and given[1] == node and scan.simple(given[0]):
             asked = [f"{name}({scan.src(given[0])}, {scan.src(option)})" for option in options]
         elif name in {"startswith", "endswith"} and len(given) == 1 and scan.simple(callee):
@@ -452,11 +517,20 @@ def or_chain(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         options = items(right)
         if sign.type not in {"in", "not in"} or right.type not in {"tuple", "list"} or not 1 < len(options) < 5:
             continue
-        if all(scan.simple(option) or option.type in {"string", "unary_operator"} for option in options):
+        if all(_is_constant(scan, option) for option in options):
             mark, word, binds = ("==", " or ", OR) if sign.type == "in" else ("!=", " and ", AND)
             new = word.join(f"{scan.src(left)} {mark} {scan.src(option)}" for option in options)
             return [scan.replace(node, scan.safe(node, new, binds))]
     return None
+
+
+def _is_constant(scan: Scan, node: Node) -> bool:
+    """What can be computed before it is known whether it is wanted."""
+    if node.type == "attribute":
+        return scan.simple(node) and scan.src(node.children[-1]).isupper()
+    return (
+        scan.simple(node) or node.type == "string" or (node.type == "unary_operator" and scan.simple(node.children[-1]))
+    )
 
 
 @kind(TABLE, "split-comparison", "Chain the comparisons.", group="modernise", needs=("comparison_operator",))
@@ -480,14 +554,6 @@ def early_not(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     return None
 
 
-def _made(scan: Scan, name: str, pattern: str) -> bool:
-    """Is the name bound in the block, and always to something that matches? It may be a parameter of a function
-    around, or grow."""
-    found = re.findall(rf"(?m)^\s*{re.escape(name)}(?:: [^=\n]+)? = (?:{pattern})", scan.text[scan.start : scan.end])
-    bound = sum(scan.src(use) == name and scan.parent(use).type != "augmented_assignment" for use in scan.targets)
-    return 0 < bound == len(found)
-
-
 @kind(TABLE, "length-test", "Ask whether there is anything instead of how much.", group="modernise",
       needs=("if_statement", "while_statement", "elif_clause"))  # fmt: skip
 def length_test(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
@@ -497,9 +563,7 @@ def length_test(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
             continue
         denied = condition.type == "not_operator"
         name = scan.src(condition.children[-1] if denied else condition)
-        if name.isidentifier() and _made(
-            scan, name, r"[\[{].*[\]}]$|(?:list|set|dict|sorted)\(.*\)$|[\w.]+\.split\([^()]*\)$"
-        ):
+        if is_made(scan, name, is_container) and not is_bound(scan, "len"):
             sign = pick(rng, ["== 0", "< 1"] if denied else ["> 0", "!= 0"])
             return [scan.replace(condition, f"len({name}) {sign}")]
     return None
@@ -513,10 +577,7 @@ def keys_call(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         if around.type not in {"comparison_operator", "for_statement", "for_in_clause"} or after is None:
             continue
         name = scan.src(after)
-        if after.type in {"identifier", "attribute"} and (
-            _made(scan, name, r"\{\}|\{[^\n]*:|dict\(|defaultdict\(")
-            or re.search(rf"\b{re.escape(name)}\.(items|values|setdefault)\(", scan.text[scan.start : scan.end])
-        ):
+        if is_made(scan, name, is_dict):  # those of an XML element or of mail headers are asked otherwise
             end = scan.span(after)[1]
             return [(end, end, ".keys()")]
     return None
@@ -529,9 +590,14 @@ def get_default(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         if method.type != "attribute" or scan.src(method.children[-1]) != "get" or len(entries) != 2:
             continue
         base, (key, default) = method.children[0], entries
-        known = re.search(rf"\b{re.escape(scan.src(base))}\[", scan.text[scan.start : scan.end])
-        if scan.simple(base) and known and (scan.simple(key) or key.type == "string") and "\n" not in scan.src(node):
-            if not (scan.simple(default) or default.type == "string" or scan.src(default) in {"[]", "{}", "()"}):
+        # A configuration's get wants a section and an option.
+        known = is_made(scan, scan.src(base), is_dict) or scan.src(base) == "os.environ"
+        if known and (scan.simple(key) or key.type == "string") and "\n" not in scan.src(node):
+            if not (
+                (scan.simple(default) and default.type != "attribute")
+                or default.type == "string"
+                or scan.src(default) in {"[]", "{}", "()"}
+            ):
                 continue  # it would be computed where it is not wanted
             d, k = scan.src(base), scan.src(key)
             new = f"{d}[{k}] if {k} in {d} else {scan.src(default)}"
@@ -540,6 +606,13 @@ def get_default(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
 
 
 # ---------------------------------------------------------------------------------------------------- words
+
+
+_ENDS = re.compile(
+    r"exit|\bquit\b|abort|kill|terminate|rollback|\b(?:unlink|remove|rmtree|close)\b|exc_info|SystemExit|KeyboardInterrupt"
+    r"|GeneratorExit|BaseException|Cancelled|\byield\b|\bawait\b|\bfinally\b"
+)
+"""What is said where an end of the program, or of a task, is to be caught as well."""
 
 
 @kind(TABLE, "bare-except", "Name the exception that is caught.", group="modernise", needs=("except_clause",))
@@ -552,7 +625,9 @@ def bare_except(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         again = any(scan.src(one) == "raise" for one in scan.inside(node, "raise_statement"))
         before = any(child.type == "except_clause" for child in last[: last.index(node)])
         narrow = value is not None and scan.src(value) == "Exception"
-        if narrow and (again or before):
+        if narrow and (again or before or _ENDS.search(scan.src(scan.parent(node)))):
+            continue
+        if is_bound(scan, "Exception", "BaseException"):
             continue
         if value is not None and scan.src(value) in {"Exception", "BaseException"} and not after:
             return [(scan.span(node.children[0])[1], scan.span(value)[1], "")]
@@ -574,6 +649,8 @@ def lost_cause(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
 @kind(TABLE, "old-error", "Use OSError, the name that is left of three.", group="modernise", needs=("identifier",))
 def old_error(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     found = [node for node in scan.of("identifier") if scan.src(node) == "OSError" and scan.variable(node)]
+    if is_bound(scan, "IOError", "EnvironmentError", "OSError"):
+        return None
     return [scan.replace(pick(rng, found), pick(rng, ["IOError", "EnvironmentError"]))] if found else None
 
 
@@ -586,8 +663,8 @@ def typing_names(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         node.children[0]
         for node in scan.of("generic_type", "subscript")
         if (name := scan.src(node.children[0])) in _CAPITAL
-        and not _is_bound(scan, name)
-        and not _is_bound(scan, _CAPITAL[name])
+        and not is_bound(scan, name)
+        and not is_bound(scan, _CAPITAL[name])
         and (node.type == "generic_type" or scan.above(node, "type") is not None)
     ]
     if not found:
@@ -610,11 +687,32 @@ def typing_union(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
             continue
         names = list(map(scan.src, _members(node)))
         rest = [name for name in names if name != "None"]
-        if not rest or "callable" in names or any(sign in name for name in names for sign in "'\""):
-            continue  # a text has no |, and neither has a function
+        if not rest or not all(_has_union(scan, name) for name in names):
+            continue
         new = rest[0] if len(rest) == 1 else f"Union[{', '.join(rest)}]"
         return [scan.replace(node, f"Optional[{new}]" if len(rest) < len(names) else new)]
     return None
+
+
+_FUNCTIONS = {"Lock", "RLock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier", "Queue",
+              "SimpleQueue", "JoinableQueue", "Pool", "Manager", "Value", "Array", "RawArray", "RawValue", "Pipe",
+              "Timer"}  # fmt: skip
+"""Names of types that are functions in ``threading`` or ``multiprocessing``."""
+
+
+def _has_union(scan: Scan, name: str) -> bool:
+    """Whether ``|`` can be asked of it where annotations are computed: a text and a function have none."""
+    if any(sign in name for sign in "'\""):
+        return False
+    if name == "None" or re.search(r"(?m)^from __future__ import [^\n]*\bannotations\b", scan.text):
+        return True
+    last = name.partition("[")[0].strip().rpartition(".")[2]
+    builtin = last in {*_TYPES, "int", "bool", "tuple", "type", "object", "range", "slice", "memoryview"}
+    return (
+        (builtin and "." not in name.partition("[")[0])
+        or last == "ndarray"
+        or (last[:1].isupper() and last not in _FUNCTIONS)
+    )
 
 
 def _is_union(node: Node) -> bool:
@@ -636,7 +734,7 @@ _HEADER = re.compile(r"(?m)^([ \t]*)(class|def|async def)\b[ \t]*(\w+)")
 def old_super(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("call")):
         arguments = node.child_by_field_name("arguments")
-        if scan.src(node) != "super()" or arguments is None:
+        if scan.src(node) != "super()" or arguments is None or is_bound(scan, "super"):
             continue
         function = scan.above(node, "function_definition", "lambda", *COMPREHENSIONS)
         if function is None or function.type != "function_definition":
@@ -644,7 +742,7 @@ def old_super(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         entries = items(function.child_by_field_name("parameters"))
         first = parameter(entries[0]) if entries else None
         owner = _owner(scan, function)
-        if first is not None and owner:
+        if first is not None and owner and not re.search(rf"(?m)^[ \t]*{owner} = |\bdel {owner}\b", scan.text):
             return [scan.replace(arguments, f"({owner}, {scan.src(first)})")]
     return None
 
@@ -672,6 +770,8 @@ def _owner(scan: Scan, function: Node) -> str | None:
 
 @kind(TABLE, "object-base", "Remove the base class object.", group="modernise", needs=("class_definition",))
 def object_base(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
+    if is_bound(scan, "object"):
+        return None
     for node in mixed(rng, scan.of("class_definition")):
         bases, name = node.child_by_field_name("superclasses"), node.child_by_field_name("name")
         if bases is None and name is not None and node.child_by_field_name("type_parameters") is None:
@@ -730,9 +830,7 @@ def long_increment(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | Non
     for node in mixed(rng, scan.of("augmented_assignment")):
         left, sign, right = node.children[0], node.children[1], node.children[-1]
         # An array or a list that is added to in place is another one's, too.
-        number = left.type == "identifier" and _made(
-            scan, scan.src(left), r"(?:-?[\d.]+|[bf]?['\"].*['\"]|(?:len|int|float|str)\(.*\))$"
-        )
+        number = left.type == "identifier" and is_made(scan, scan.src(left), is_plain_value)
         if number and right.type in {"integer", "float", "string"}:
             return [scan.replace(sign, f"= {scan.src(left)} {scan.src(sign)[:-1]}")]
     return None
@@ -742,7 +840,12 @@ def long_increment(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | Non
 def redundant_mode(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("call")):
         entries = items(node.child_by_field_name("arguments"))
-        if scan.src(node.children[0]) != "open" or not entries or entries[0].type in {"keyword_argument", "list_splat"}:
+        if (
+            scan.src(node.children[0]) != "open"
+            or is_bound(scan, "open")
+            or not entries
+            or entries[0].type in {"keyword_argument", "list_splat"}
+        ):
             continue
         if all(
             entry.type == "keyword_argument" and scan.src(entry.children[0]) in {"encoding", "errors", "newline"}
@@ -753,6 +856,18 @@ def redundant_mode(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | Non
     return None
 
 
+def _is_text_or_bytes(scan: Scan, node: Node) -> bool:
+    if node.type in {"string", "concatenated_string"} or is_call_of(scan, node, ("str", "repr", "bytes")):
+        return True
+    callee = node.children[0] if node.type == "call" else node
+    return scan.src(callee) == "json.dumps" or (
+        node.type == "call"
+        and callee.type == "attribute"
+        and scan.src(callee.children[-1])
+        in {"join", "format", "strip", "lower", "upper", "read", "read_bytes", "encode", "replace"}
+    )
+
+
 @kind(TABLE, "redundant-encoding", "Leave out the encoding: UTF-8 is the default.", group="modernise", needs=("call",))
 def redundant_encoding(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("call")):
@@ -761,12 +876,7 @@ def redundant_encoding(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] |
         given = callee.children[0] if named else None
         # json, base64 and tokenizers have functions of that name which want something else.
         texts = given is not None and (
-            given.type in {"string", "concatenated_string"}
-            or re.match(
-                r"(?:str|repr|json\.dumps)\(|.*\.(?:join|format|strip|lower|upper|read|read_bytes|encode|replace)\(",
-                scan.src(given),
-            )
-            or _made(scan, scan.src(given), r"[rbf]*['\"].*|.*\.(?:join|format|read|read_bytes)\(.*\)$|str\(.*\)$")
+            _is_text_or_bytes(scan, given) or is_made(scan, scan.src(given), _is_text_or_bytes)
         )
         if texts and arguments is not None and scan.src(arguments) == "()":
             return [scan.replace(arguments, pick(rng, ['("utf-8")', "('utf-8')", '("utf8")']))]
@@ -777,7 +887,10 @@ def redundant_encoding(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] |
 def decorator_call(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("decorator")):
         name = scan.src(node.children[1])
-        if name.rpartition(".")[2] in {"lru_cache", "dataclass"} or name == "pytest.fixture":
+        module, _, last = name.rpartition(".")
+        known = {"lru_cache": "functools", "dataclass": "dataclasses", "fixture": "pytest"}.get(last)
+        # Decorators of that name from elsewhere have to be called.
+        if known is not None and module in {"", known} and is_imported(scan, node, known, module or last):
             return [scan.replace(node.children[1], name + "()")]
         if name == "functools.cache":
             return [scan.replace(node.children[1], "functools.lru_cache(maxsize=None)")]
@@ -817,10 +930,30 @@ def old_prefix(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
 def readlines(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("for_statement")):
         right = node.child_by_field_name("right")
-        if right is None or right.type != "identifier":
-            continue
-        opened = re.search(rf"\bopen\([^\n]*\) as {re.escape(scan.src(right))}\b", scan.text[scan.start : scan.end])
-        if opened:
+        if right is not None and right.type == "identifier" and _is_read_once(scan, node, right):
             end = scan.span(right)[1]
             return [(end, end, ".readlines()")]
     return None
+
+
+def _is_read_once(scan: Scan, loop: Node, name: Node) -> bool:
+    """Whether the loop goes over a file that is open to be read, and nobody asks it, or writes files, meanwhile."""
+    around, header = scan.above(loop, "with_statement"), ""
+    known = re.escape(scan.src(name))
+    while around is not None:
+        header = scan.src(next(child for child in around.children if child.type == "with_clause"))
+        if re.search(rf"\bas {known}\b", header):
+            break
+        around = scan.above(around, "with_statement")
+    opened = re.search(rf"(?<![\w.])open\([^\n]*\) as {known}\b", header)
+    if around is None or opened is None or is_bound(scan, "open"):
+        return False
+    if re.search(r"""['"][rbt]*[wxa+][+wxabt]*['"]""", opened.group()):
+        return False
+    later = [one for one in scan.used(scan.src(name)) if one.start_byte > name.start_byte]
+    bound = [one for one in scan.targets if scan.src(one) == scan.src(name)]
+    return (
+        not any(one.end_byte <= around.end_byte for one in later)
+        and len(bound) == 1
+        and not re.search(r"\bopen\(|\b(?:write|remove|rename|unlink|truncate|move|copy)\w*\(", scan.src(loop))
+    )

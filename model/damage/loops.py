@@ -9,6 +9,18 @@ from collections.abc import Iterable
 import numpy as np
 
 from model.damage.scan import STATEMENTS, Node, Scan, body, items, mixed, pattern, pick
+from model.damage.sure import (
+    is_bound,
+    is_call_of,
+    is_dict,
+    is_imported,
+    is_made,
+    is_seen_inside,
+    is_sequence,
+    is_swallowed,
+    is_whole_number,
+    looks_around,
+)
 from model.damage.types import Edit, Table, kind
 
 TABLE: Table = {}
@@ -63,9 +75,7 @@ def _unrolled(scan: Scan, node: Node) -> tuple[list[tuple[int, str]], Node, int]
         if not pattern(left):
             return None
         lines.append((len(lines), f"for {scan.src(left)} in {scan.src(right)}:"))
-    # In a comprehension these mean something else, or nothing.
-    odd = any(True for _ in scan.inside(node, "named_expression", "yield", "await")) or "super()" in scan.src(node)
-    return None if odd else (lines, value, len(lines))
+    return None if looks_around(scan, node) else (lines, value, len(lines))
 
 
 def _filled(scan: Scan, node: Node) -> tuple[str | None, Node] | None:
@@ -89,9 +99,8 @@ def _loop(scan: Scan, node: Node, empty: str, add: str) -> list[Edit] | None:
         return None
     loops, value, depth = unrolled
     name, statement = place
-    around = scan.above(statement, *_SCOPES, "try_statement")
-    if around is not None and around.type != "function_definition":
-        return None  # a class's names are not seen inside; of what fails, the beginning is kept
+    if is_swallowed(scan, statement) or (name and _is_shared(scan, name, statement)) or is_bound(scan, "set"):
+        return None  # of what fails, the beginning is kept
     target = name or scan.fresh("result", "results", "found", "values", "output")
     if target is None:
         return None
@@ -109,6 +118,11 @@ def _loop(scan: Scan, node: Node, empty: str, add: str) -> list[Edit] | None:
     last = (depth, add.format(name=target, key=key, item=item))
     end = [] if name else [(0, f"return {target}")]
     return _lines(scan, statement, [(0, f"{target} = {empty}"), *loops, last, *end])
+
+
+def _is_shared(scan: Scan, name: str, node: Node) -> bool:
+    """Whether a function that the loop calls may see the variable while it is filled."""
+    return is_seen_inside(scan, name, scan.above(node, *_SCOPES) or scan.top)
 
 
 @kind(TABLE, "append-loop", "Write the loop that appends as a list comprehension.", group="modernise",
@@ -154,6 +168,10 @@ def sum_loop(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         if unrolled is None or place is None or not _flat(scan, unrolled[1]):
             continue
         (loops, value, depth), (name, statement) = unrolled, place
+        if is_swallowed(scan, statement) or (name and _is_shared(scan, name, statement)) or is_bound(scan, "sum"):
+            continue
+        if not is_whole_number(scan, value):
+            continue  # floats are added otherwise from Python 3.12 on, and arrays in place
         target = name or scan.fresh("total", "count", "result")
         if target is not None:
             last = (depth, f"{target} += {scan.src(value)}")
@@ -169,6 +187,8 @@ def any_loop(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         if unrolled is None or statement.type != "return_statement" or not scan.alone(statement):
             continue
         loops, value, depth = unrolled
+        if is_bound(scan, name):
+            continue
         if not _flat(scan, value) or value.type in {"lambda", "conditional_expression"}:
             continue
         if name == "any":
@@ -188,12 +208,27 @@ def yield_loop(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         statement = scan.parent(node)
         types = [child.type for child in node.children]
         name = scan.fresh("item", "x", "value", "element")
-        if types[:2] != ["yield", "from"] or statement.type != "expression_statement" or not scan.alone(statement):
+        function = scan.above(node, "function_definition", "lambda")
+        if types[:2] != ["yield", "from"] or function is None or function.children[0].type != "def":
+            continue
+        if scan.parent(function).type == "decorated_definition" or re.match(r"[^\n]*@", _line_above(scan, function)):
+            continue  # a coroutine of old is sent values, which goes through to what it yields from
+        # What is left in the middle is closed with its reader: it must be nobody else's.
+        given = node.children[2]
+        new = given.type == "call" and not is_call_of(scan, given, ("iter", "next"))
+        if not new and given.type not in {"list", "tuple", "string", "list_comprehension", "generator_expression"}:
+            continue
+        if statement.type != "expression_statement" or not scan.alone(statement):
             continue
         if name is not None:
             lines = [(0, f"for {name} in {scan.src(node.children[2])}:"), (1, f"yield {name}")]
             return _lines(scan, statement, lines)
     return None
+
+
+def _line_above(scan: Scan, node: Node) -> str:
+    """The line before the one that a node begins in."""
+    return scan.text[: scan.line_start(scan.span(node)[0])].rstrip("\r\n").rpartition("\n")[2]
 
 
 # ---------------------------------------------------------------------------------------------------- loop headers
@@ -222,13 +257,34 @@ def _header(rng: np.random.Generator, scan: Scan, call: str) -> Iterable[tuple[N
             yield node, targets[0], targets[1], over, rows[0]
 
 
-def _grows(scan: Scan, loop: Node, name: str) -> bool:
-    """Whether something comes into what is gone over, or out of it."""
-    changed = r"\.(?:append|insert|pop|popitem|remove|extend|clear|update|setdefault|sort|reverse|add|discard)\("
-    known = re.escape(name)
-    source = scan.src(loop)
-    rebound = rf"(?<![\w.]){known} ?(?::[^=\n]+)?[-+*/|&%^@<>]{{0,2}}=(?!=)|\bas {known}\b|\bfor {known}\b"
-    return re.search(rf"\b{known}(?:{changed}|\[[^\]\n]*\] [-+|&]?= )|\bdel {known}\b|{rebound}", source) is not None
+def _is_steady(scan: Scan, loop: Node, name: str) -> bool:
+    """Whether what is gone over is only looked at in the loop: nothing comes into it, or out of it, or in its place."""
+    for use in scan.used(name, within=loop.child_by_field_name("body")):
+        around = scan.parent(use)
+        taken = around.type == "subscript" and around.children[0].id == use.id
+        call = scan.parent(scan.parent(use))
+        if taken and scan.parent(around).type not in {"assignment", "augmented_assignment", "delete_statement"}:
+            continue
+        if taken and scan.parent(around).children[0].id != around.id and scan.parent(around).type == "assignment":
+            continue
+        if around.type == "argument_list" and is_call_of(scan, call, ("len",)):
+            continue
+        return False
+    return True
+
+
+_SEQUENCES = r"(?:list|tuple|List|Tuple|Sequence)(?:\[|$)|str$"
+_MAPPINGS = r"(?:dict|Dict)(?:\[|$)"
+
+
+def _is_given(scan: Scan, name: str, types: str) -> bool:
+    """Whether a variable is a parameter with an annotation that matches, and nothing else."""
+    bound = [use for use in scan.targets if scan.src(use) == name]
+    if len(bound) != 1:
+        return False
+    around = scan.parent(bound[0])
+    known = around.type in {"typed_parameter", "typed_default_parameter"}
+    return known and re.match(types, scan.src(around.child_by_field_name("type"))) is not None
 
 
 def _before(scan: Scan, first: Node, line: str) -> Edit:
@@ -242,9 +298,15 @@ def _before(scan: Scan, first: Node, line: str) -> Edit:
 def range_len(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node, index, value, over, first in _header(rng, scan, "enumerate"):
         right = node.child_by_field_name("right")
-        if scan.simple(over) and right is not None and not _grows(scan, node, scan.src(over)):
+        name = scan.src(over)
+        known = over.type == "identifier" and (is_made(scan, name, is_sequence) or _is_given(scan, name, _SEQUENCES))
+        if (
+            known
+            and right is not None
+            and _is_steady(scan, node, name)
+            and not is_bound(scan, "len", "range", "enumerate")
+        ):
             start, end = scan.span(index)[0], scan.span(right)[1]
-            name = scan.src(over)
             return [
                 (start, end, f"{scan.src(index)} in range(len({name}))"),
                 _before(scan, first, f"{scan.src(value)} = {name}[{scan.src(index)}]"),
@@ -262,6 +324,11 @@ def manual_counter(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | Non
         skips = any(True for _ in scan.inside(node, "continue_statement"))
         if right is None or skips or len(bound) > 1 or not _only_here(scan, [index], node):
             continue
+        if scan.used(name, within=over) or is_bound(scan, "enumerate"):
+            continue
+        around = scan.above(node, *_SCOPES)
+        if is_seen_inside(scan, name, node) or (around is not None and around.type == "class_definition"):
+            continue
         if not scan.leads(last) or not scan.ends(last) or node.child_by_field_name("alternative") is not None:
             continue
         end = scan.span(last)[1]
@@ -278,10 +345,10 @@ def manual_counter(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | Non
 def key_lookup(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node, key, value, over, first in _header(rng, scan, "items"):
         right = node.child_by_field_name("right")
-        if scan.simple(over) and right is not None and not _grows(scan, node, scan.src(over)):
-            name = scan.src(over)
-            used = re.findall(rf"\b{re.escape(name)}\.(?:items|keys|values|get|setdefault)\(", scan.text)
-            keys = pick(rng, [name, f"{name}.keys()"]) if used[1:] else f"{name}.keys()"  # it may be a list
+        name = scan.src(over)
+        known = over.type == "identifier" and (is_made(scan, name, is_dict) or _is_given(scan, name, _MAPPINGS))
+        if known and right is not None and _is_steady(scan, node, name):  # mail headers have a key more than once
+            keys = pick(rng, [name, f"{name}.keys()"])
             return [
                 (scan.span(key)[0], scan.span(right)[1], f"{scan.src(key)} in {keys}"),
                 _before(scan, first, f"{scan.src(value)} = {name}[{scan.src(key)}]"),
@@ -312,6 +379,9 @@ def named_lambda(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         if len(rows[0].children) != 2 or "\n" in scan.src(given):
             continue
         value = rows[0].children[1]
+        # A function has a name of its own.
+        if looks_around(scan, value) or re.search(rf"\b{scan.src(name)}\.__|\b(?:pickle|__name__)\b", scan.text):
+            continue
         text = f"({scan.src(value)})" if value.type == "expression_list" else scan.src(value)
         parameters = scan.src(given)[1:-1].strip().rstrip(",")
         return [scan.replace(node, f"{scan.src(name)} = lambda{' ' * bool(parameters)}{parameters}: {text}")]
@@ -342,10 +412,14 @@ def open_close(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         if value.type != "as_pattern" or any(True for _ in scan.inside(node, *leaving)):
             continue
         call, target = value.children[0], value.children[-1]
-        opened = call.type == "call" and re.search(r"(^|\.)open$", scan.src(call.children[0]))
+        known = r"(?:(?:io|gzip|bz2|lzma|codecs|tarfile)\.)?open$"  # what others open need not be closed by with
+        opened = call.type == "call" and re.match(known, scan.src(call.children[0])) and not is_bound(scan, "open")
         starts = scan.tail(scan.span(colon)[1], node)
         if not opened or target.type != "as_pattern_target" or target.children[0].type != "identifier" or not starts:
             continue
+        bound = [one for one in scan.targets if scan.src(one) == scan.src(target)]
+        if sum(node.start_byte <= one.start_byte < node.end_byte for one in bound) != 1:
+            continue  # another one would be closed
         if all(scan.text.startswith(scan.unit, at) for at in starts):
             name, end = scan.src(target), scan.line_end(scan.span(node)[1])
             return [
@@ -361,11 +435,11 @@ def open_close(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
 def try_pass(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node, entries, colon in _with(rng, scan):
         call = entries[0].children[0] if len(entries) == 1 else node
-        if call.type != "call" or scan.src(call.children[0]) not in {"suppress", "contextlib.suppress"}:
+        called = scan.src(call.children[0]) if call.type == "call" else ""
+        module = {"suppress": "suppress", "contextlib.suppress": "contextlib"}.get(called)
+        if module is None or not is_imported(scan, node, "contextlib", module):
             continue
         names = [scan.src(item) for item in items(call.child_by_field_name("arguments"))]
-        if not re.search(r"(?m)^import contextlib|^from contextlib import [^\n]*\bsuppress\b", scan.text):
-            continue
         if not names or any("*" in name or "\n" in name for name in names):
             continue
         caught = names[0] if len(names) == 1 else f"({', '.join(names)})"
@@ -415,12 +489,24 @@ def branches_for_value(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] |
     return None
 
 
+def _is_bool(scan: Scan, node: Node) -> bool:
+    """Whether a comparison answers True or False and nothing else."""
+    left, *rest = node.children
+    if len(rest) != 2:
+        return False
+    counted = is_call_of(scan, left, ("len",)) and rest[1].type == "integer"
+    return counted or rest[0].type in {"in", "not in", "is", "is not"}
+
+
 @kind(TABLE, "branches-for-truth", "Return the condition itself.", group="modernise", needs=("return_statement",))
 def branches_for_truth(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("return_statement")):
         value = node.children[-1]
-        truth = value.type in {"comparison_operator", "not_operator"} or (
-            value.type == "call" and scan.src(value.children[0]) in {"isinstance", "hasattr", "callable", "issubclass"}
+        # Other comparisons may answer with what is no bool: of arrays, of columns.
+        truth = (
+            value.type == "not_operator"
+            or (value.type == "comparison_operator" and _is_bool(scan, value))
+            or is_call_of(scan, value, ("isinstance", "hasattr", "callable", "issubclass"))
         )
         if truth and len(node.children) == 2 and scan.alone(node) and _flat(scan, node):
             lines = [(0, f"if {scan.src(value)}:"), (1, "return True"), (0, "else:"), (1, "return False")]
@@ -491,6 +577,7 @@ def temporary_swap(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | Non
         targets, values = list(map(scan.src, items(left))), list(map(scan.src, items(right)))
         plain = all(item.type in {"identifier", "subscript", "attribute"} for item in items(left))
         name = scan.fresh("tmp", "temp", "swap")
+        plain = plain and not any(True for _ in scan.inside(left, "call", "await"))
         if plain and len(targets) == 2 and values == targets[::-1] and name is not None and _flat(scan, node):
             a, b = targets
             return _lines(scan, scan.parent(node), [(0, f"{name} = {a}"), (0, f"{a} = {b}"), (0, f"{b} = {name}")])

@@ -32,15 +32,15 @@ SLIPS = {
     "a lost def": ("f(self, a) -> int:\n    return 1\n", "def f(self, a) -> int:\n    return 1\n"),
     "a lost if": ("def f(a):\n    a is None:\n        return 1\n", "def f(a):\n    if a is None:\n        return 1\n"),
     "a colon behind a long head": ("def f(\n    a,\n) -> None\n    pass\n", "def f(\n    a,\n) -> None:\n    pass\n"),
+    "documentation that is not closed": (
+        'def f(a):\n    """Not closed.\n    return a\n\n\ndef g(a):\n    """The sum (of both)."""\n    return a\n',
+        'def f(a):\n    """Not closed."""\n    return a\n\n\ndef g(a):\n    """The sum (of both)."""\n    return a\n',
+    ),
     "two of them": ("def f(a)\n    retrun a\n", "def f(a):\n    return a\n"),
 }  # fmt: skip
 
 
 LEFT = {
-    "documentation that is not closed": (
-        'def f(a):\n    """Not closed.\n    return a\n\n\ndef other(a, delta):\n    """The sum (of both)."""\n'
-        "    return a + delta\n"
-    ),
     "a line in another place": "class A:\n    @property\n    x = 1\n    def f(self) -> str:\n        return 'x'\n",
     "lines that end as no parser thinks": "def f(a, b):\r    if a == b:\r        return 1\r    return a\r",
 }

@@ -120,15 +120,17 @@ from typing import *
 
 PROGRAMS = {
     "format-call": "a, b = 3, 'x'\noutcome = f'{{{a:>4}}} {b!r} {a + 1}%'",
-    "percent-format": "a, b = 3, 'x'\noutcome = f'{{{a:04.1f}}} {b!r} {a + 1}% {a:.2f}'.upper()",
+    "percent-format": "a, b = 3, 'x'\noutcome = f'{{{float(a):4.1f}}} {b!r} {a + 1}% {float(a):6.2f}'.upper()",
     "joined-text": "a, b = 3, 'x'\noutcome = 'q' + f'{{{a}}} {b!r} {a + 1}%' * 2",
     "repr-call": "b = 'x'\noutcome = f'{b!r:>9}'",
     "u-prefix": "outcome = 'x'",
-    "os-path": "p = Path('/tmp')\noutcome = (p / 'no' / 'such').exists(), Path('a/b').name, Path('a/b').parent",
+    "os-path": (
+        "from pathlib import Path\np = '/tmp'\n"
+        "outcome = Path('no/such').exists(), Path('a/b').name, Path('a/b').parent, Path(p) / 'a' / '' / '../b/'"
+    ),
     "open-read": (
-        "p = Path(tempfile.mkdtemp()) / 'f'\np.write_text('é', encoding='utf-8')\n"
-        "with __import__('warnings').catch_warnings(action='ignore'):\n"
-        "    outcome = Path(p).read_text(encoding='utf-8')"
+        "from pathlib import Path\nwith __import__('warnings').catch_warnings(action='ignore'):\n"
+        "    outcome = Path('/proc/self/comm').read_text(encoding='utf-8')"
     ),
     "empty-call": "outcome = [{}, [], ()]",
     "dict-keywords": "b = {'z': 0}\noutcome = {'a': 1, 'b': b, 'c': [2]}",
@@ -174,12 +176,12 @@ PROGRAMS = {
     ),
     "dict-loop": "def f(rows):\n    return {a: b for a, b in rows if b}\noutcome = f([(1, 2), (3, 0), (1, 4)])",
     "set-loop": "def f(rows):\n    return {a for a in rows if a}\noutcome = f([1, 0, 1])",
-    "sum-loop": "def f(rows):\n    return sum(a * 2 for a in rows if a > 1)\noutcome = f([1, 2, 3])",
+    "sum-loop": "def f(rows):\n    return sum(len(a) for a in rows if a)\noutcome = f(['', 'a', 'bc'])",
     "any-loop": (
         "def f(rows):\n    return any(a > 1 for a in rows)\ndef g(rows):\n    return all(a and 1 for a in rows if a)\n"
         "outcome = f([1, 2]), f([1]), g([1]), g([]), g([0, 1]), f([])"
     ),
-    "yield-loop": "def f(rows):\n    yield 0\n    yield from rows\noutcome = list(f([1, 2]))",
+    "yield-loop": "def f(rows):\n    yield 0\n    yield from reversed(rows)\noutcome = list(f([1, 2]))",
     "range-len": "outcome = []\nxs = 'ab'\nfor i, x in enumerate(xs):\n    outcome.append((i, x))",
     "manual-counter": "outcome = []\nfor i, x in enumerate(iter('ab')):\n    outcome.append((i, x))",
     "key-lookup": "outcome = []\nd = {1: (2, 3)}\nfor k, (a, b) in d.items():\n    outcome.append((k, a, b))",
@@ -194,7 +196,7 @@ PROGRAMS = {
         "with f(1) as a, f(2) as b:\n    outcome = a, b"
     ),
     "branches-for-value": "def f(a):\n    x = 1 if a else 2\n    return x if a > 1 else 3\noutcome = f(0), f(1), f(2)",
-    "branches-for-truth": "def f(a):\n    return a > 1\noutcome = f(1), f(2)",
+    "branches-for-truth": "def f(a):\n    return a not in (1, 3)\noutcome = f(1), f(2)",
     "nested-if": "outcome = 0\nfor a in (0, 1, 2):\n    if a and a < 2:\n        outcome += a\n        outcome *= 2",
     "nested-else": (
         "def f(a):\n    if a == 1:\n        return 'x'\n    elif a == 2:\n        return 'y'\n    elif a == 3:\n"
