@@ -377,6 +377,8 @@ def _workspace_edit(session: Session, chosen: _Chosen, edits: tuple[Edit, ...]) 
     identifier = types.OptionalVersionedTextDocumentIdentifier(uri=document.uri, version=document.version)
     if support.change_annotation_support is None:
         return types.WorkspaceEdit(document_changes=[types.TextDocumentEdit(identifier, plain)])
+    is_quick = len(edits) == 1 and edits[0].by_rule  # undo is enough
+    asks = action.needs_confirmation and not is_quick
     default = "written by the model" if action.is_generated else "found by rule"
     reasons = {why: f"{action.name}.{number}" for number, why in enumerate(dict.fromkeys(one.why for one in edits))}
     names = {why: action.name if len(reasons) == 1 else name for why, name in reasons.items()}
@@ -385,9 +387,7 @@ def _workspace_edit(session: Session, chosen: _Chosen, edits: tuple[Edit, ...]) 
         for one, edit in zip(edits, plain, strict=True)
     ]
     annotations = {
-        name: types.ChangeAnnotation(
-            action.title, needs_confirmation=action.needs_confirmation, description=why or default
-        )
+        name: types.ChangeAnnotation(action.title, needs_confirmation=asks, description=why or default)
         for why, name in names.items()
     }
     return types.WorkspaceEdit(
