@@ -410,6 +410,7 @@ def _request(place: Place, before: str, behind: str, *, n: int = 1) -> Completio
         before + behind,
         len(before),
         filename=place.filename or None,
+        language=place.language or None,
         n=n,
         max_tokens=MAX_TOKENS,
         budget_ms=BUDGET_MS,

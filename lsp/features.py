@@ -238,7 +238,7 @@ def _place(
     given: Mapping[str, Any] | None = None,
 ) -> Place:
     edits = session.edits(document)
-    path, language, tasks = document.path, document.language_id, session.tasks or ()
+    path, language, tasks = document.filename or "", document.language or "", session.tasks or ()
     return Place(document.text, start, end, path, language, edits, wrong, given or {}, tasks)
 
 
