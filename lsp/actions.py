@@ -320,6 +320,8 @@ class Editing:
         )
 
     async def run(self, place: Place, work: Work) -> tuple[Edit, ...]:
+        if place.language != LANGUAGE:
+            raise RequestError(f"{self.title!r} is for Python alone so far, and this is {place.language or 'no code'}")
         tasks, unreachable = await _reached(work)
         if self.task not in tasks and not _is_ruled(self.task):
             raise unreachable or _untrained(self.task, tasks)

@@ -24,6 +24,7 @@ from lsp.work import START_S, Work
 
 ACCEPTED = "hone.accepted"
 RUN = "hone.run"
+TASKS = "hone.tasks"
 LONE_RETURN = re.compile(r"\r(?!\n)")
 """A line's end for editors and Python, and none for parsers: what is edited by lines would be another line."""
 
@@ -294,6 +295,16 @@ async def run_action(session: Session, *arguments: Any) -> dict[str, Any]:
     if not isinstance(answer, types.ApplyWorkspaceEditResult):
         raise _refused("the editor does not say whether it has applied the edit")
     return {"applied": answer.applied, "reason": answer.failure_reason}
+
+
+async def known_tasks(session: Session, *_: Any) -> list[str]:
+    """The command that asks what the model can do to a block, for editors that offer commands; it waits for a daemon
+    that starts.
+    """
+    try:
+        return list(await session.known_tasks())
+    except HoneError as error:
+        raise _refused(str(error)) from error
 
 
 @dataclass(frozen=True)

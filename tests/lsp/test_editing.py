@@ -296,6 +296,31 @@ def test_a_command_without_a_model_that_edits() -> None:
     run(work)
 
 
+def test_what_the_model_can_do_is_told_to_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        daemon, editor = starting(monkeypatch, 0.05)
+        await editor.start(MODERN)
+        _, asked = editor.begin("workspace/executeCommand", command="hone.tasks")
+        await asyncio.sleep(0.1)
+        assert not asked.done(), "it waits for the daemon"
+        daemon.came.set()
+        assert await asked == list(TASKS)
+
+    run(work)
+
+
+def test_a_command_for_another_language_says_so() -> None:
+    async def work() -> None:
+        edits = Edits()
+        editor = await opened(edits, language="lua")
+        asked = {"action": "modernise", "uri": URI, "range": lines(4, 4)}
+        with pytest.raises(RequestFailedError, match="'Modernise' is for Python alone so far, and this is lua"):
+            await editor.request("workspace/executeCommand", command="hone.run", arguments=[asked])
+        assert edits.asked == []
+
+    run(work)
+
+
 def test_only_what_the_model_was_trained_for_is_asked_of_it() -> None:
     async def work() -> None:
         editor = await opened(Edits(), ("modernise",))
