@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from assistant.errors import HoneError, RequestError
-from assistant.types import CompletionRequest, CompletionResult, EditRequest, EditResult, applied
+from assistant.types import CompletionRequest, CompletionResult, EditRequest, EditResult, TextEdit, applied
 from lsp.convert import split
 from lsp.documents import difference
 from lsp.history import Span
@@ -89,6 +89,8 @@ class Edit:
     text: str
     why: str = ""
     """For the user who is asked to confirm it; "" for who wrote it."""
+    by_rule: bool = False
+    """Whether no model has written it."""
 
 
 class Work(Protocol):
@@ -139,7 +141,7 @@ class Action(Protocol):
 
     @property
     def needs_confirmation(self) -> bool:
-        """Where the editor can ask, edit by edit."""
+        """Where the editor can ask, edit by edit; one edit by rule is made at once all the same, as quick fixes are."""
         ...
 
     @property
@@ -230,7 +232,7 @@ class FixSyntax:
             raise RequestError("there is no syntax error here that can be seen; put the cursor on its line")
         by_rule = await asyncio.to_thread(broken.mended, fault, place.start)
         if by_rule is not None:
-            return (Edit(by_rule.start, by_rule.end, by_rule.text, BY_RULE),)
+            return (Edit(by_rule.start, by_rule.end, by_rule.text, BY_RULE, by_rule=True),)
         if place.language == LANGUAGE and "fix" in await work.tasks():
             work.report("the model edits it")
             edits = await self._edited(place, fault, broken, work)
@@ -318,6 +320,8 @@ class Editing:
         )
 
     async def run(self, place: Place, work: Work) -> tuple[Edit, ...]:
+        if place.language != LANGUAGE:
+            raise RequestError(f"{self.title!r} is for Python alone so far, and this is {place.language or 'no code'}")
         tasks, unreachable = await _reached(work)
         if self.task not in tasks and not _is_ruled(self.task):
             raise unreachable or _untrained(self.task, tasks)
@@ -330,10 +334,11 @@ class Editing:
         if not result.edits:
             reason = next((one for one in result.reasons if one != "right"), "right") or "right"
             raise unreachable or RequestError(REASONS.get(reason, reason))
-        return tuple(
-            Edit(one.start, one.end, one.text, MENDED if one.ruled and not one.gain else self.title.lower())
-            for one in result.edits
-        )
+        return tuple(self._edit(one) for one in result.edits)
+
+    def _edit(self, found: TextEdit) -> Edit:
+        by_rule = found.ruled and not found.gain
+        return Edit(found.start, found.end, found.text, MENDED if by_rule else self.title.lower(), by_rule)
 
 
 async def _reached(work: Work) -> tuple[tuple[str, ...], HoneError | None]:
@@ -407,6 +412,7 @@ def _request(place: Place, before: str, behind: str, *, n: int = 1) -> Completio
         before + behind,
         len(before),
         filename=place.filename or None,
+        language=place.language or None,
         n=n,
         max_tokens=MAX_TOKENS,
         budget_ms=BUDGET_MS,
@@ -418,7 +424,7 @@ def _trimmed(text: str, edit: Edit) -> Edit:
     """Without what it shares with the text, at both ends."""
     change = difference(text[edit.start : edit.end], edit.text)
     start = edit.start + change.start
-    return Edit(start, start + len(change.removed), change.inserted, edit.why)
+    return Edit(start, start + len(change.removed), change.inserted, edit.why, edit.by_rule)
 
 
 # Finding holes.

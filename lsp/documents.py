@@ -22,6 +22,10 @@ from lsprotocol.types import (
 from lsp.convert import offset_at, place_at, position_at, split
 from lsp.history import Change
 
+CELL = "vscode-notebook-cell:"
+"""What URIs of a notebook's cells begin with: behind it are the notebook's path, and the cell as a fragment."""
+LANGUAGE = 64
+"""Characters of a language's name that the daemon takes."""
 BLOCK = 256
 """Lines that are kept together: a change makes new ones of those that it touches, and of no others."""
 
@@ -76,6 +80,16 @@ class Document:
             return unquote(urlsplit(self.uri).path)
         except ValueError:  # a bracket where a host should be
             return unquote(self.uri)
+
+    @property
+    def filename(self) -> str | None:
+        """For those who would tell the language by it; of a notebook's cell it is not that of the file."""
+        return None if self.uri.startswith(CELL) else self.path or None
+
+    @property
+    def language(self) -> str | None:
+        """As the editor names it, if it does: a new document has no name yet, and users may choose another one."""
+        return self.language_id[:LANGUAGE] or None
 
     @cached_property
     def _rows(self) -> list[int]:

@@ -24,6 +24,7 @@ from lsp.work import START_S, Work
 
 ACCEPTED = "hone.accepted"
 RUN = "hone.run"
+TASKS = "hone.tasks"
 LONE_RETURN = re.compile(r"\r(?!\n)")
 """A line's end for editors and Python, and none for parsers: what is edited by lines would be another line."""
 
@@ -238,7 +239,7 @@ def _place(
     given: Mapping[str, Any] | None = None,
 ) -> Place:
     edits = session.edits(document)
-    path, language, tasks = document.path, document.language_id, session.tasks or ()
+    path, language, tasks = document.filename or "", document.language or "", session.tasks or ()
     return Place(document.text, start, end, path, language, edits, wrong, given or {}, tasks)
 
 
@@ -294,6 +295,16 @@ async def run_action(session: Session, *arguments: Any) -> dict[str, Any]:
     if not isinstance(answer, types.ApplyWorkspaceEditResult):
         raise _refused("the editor does not say whether it has applied the edit")
     return {"applied": answer.applied, "reason": answer.failure_reason}
+
+
+async def known_tasks(session: Session, *_: Any) -> list[str]:
+    """The command that asks what the model can do to a block, for editors that offer commands; it waits for a daemon
+    that starts.
+    """
+    try:
+        return list(await session.known_tasks())
+    except HoneError as error:
+        raise _refused(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -377,6 +388,8 @@ def _workspace_edit(session: Session, chosen: _Chosen, edits: tuple[Edit, ...]) 
     identifier = types.OptionalVersionedTextDocumentIdentifier(uri=document.uri, version=document.version)
     if support.change_annotation_support is None:
         return types.WorkspaceEdit(document_changes=[types.TextDocumentEdit(identifier, plain)])
+    is_quick = len(edits) == 1 and edits[0].by_rule  # undo is enough
+    asks = action.needs_confirmation and not is_quick
     default = "written by the model" if action.is_generated else "found by rule"
     reasons = {why: f"{action.name}.{number}" for number, why in enumerate(dict.fromkeys(one.why for one in edits))}
     names = {why: action.name if len(reasons) == 1 else name for why, name in reasons.items()}
@@ -385,9 +398,7 @@ def _workspace_edit(session: Session, chosen: _Chosen, edits: tuple[Edit, ...]) 
         for one, edit in zip(edits, plain, strict=True)
     ]
     annotations = {
-        name: types.ChangeAnnotation(
-            action.title, needs_confirmation=action.needs_confirmation, description=why or default
-        )
+        name: types.ChangeAnnotation(action.title, needs_confirmation=asks, description=why or default)
         for why, name in names.items()
     }
     return types.WorkspaceEdit(

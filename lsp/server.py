@@ -60,6 +60,7 @@ def create_server(
     register(session)
     session.command(features.ACCEPTED)(functools.partial(features.accepted, session))
     session.command(features.RUN)(_bound(features.run_action, session))
+    session.command(features.TASKS)(_bound(features.known_tasks, session))
     return session
 
 

@@ -211,7 +211,8 @@ class Suggester:
         request = CompletionRequest(
             sendable(text),
             at,
-            filename=document.path or None,
+            filename=document.filename,
+            language=document.language,
             n=n,
             max_tokens=self._options().max_tokens,
             budget_ms=budget_ms,

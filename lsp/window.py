@@ -61,7 +61,7 @@ Find = Callable[[Document], Awaitable[list[int]]]
 
 async def found_apart(document: Document) -> list[int]:
     """``assistant.cuts`` in another process; [] where that fails."""
-    command = [sys.executable, "-m", "assistant.cuts", document.language_id, document.path]
+    command = [sys.executable, "-m", "assistant.cuts", document.language_id, document.filename or ""]
     pipe = asyncio.subprocess.PIPE
     try:
         child = await asyncio.create_subprocess_exec(

@@ -25,7 +25,7 @@ from pygls.uris import to_fs_path
 import assistant
 from assistant.types import Snippet
 from assistant.workspace.secrets import denied_by
-from lsp.documents import Document
+from lsp.documents import CELL, Document
 from lsp.protocol import REFUSED, log
 
 if TYPE_CHECKING:
@@ -474,7 +474,11 @@ def _real(path: Path) -> Path:
 
 
 def _fs_path(uri: str) -> Path | None:
-    """None for what is not a file, or none that can be here: on another host, or of a name that no system takes."""
+    """None for what is not a file, or none that can be here: on another host, or of a name that no system takes. A
+    notebook's cell is its file: what holds for one holds for the other.
+    """
+    if uri.startswith(CELL):
+        uri = f"file:{uri.removeprefix(CELL)}"
     if not uri.startswith("file:"):
         return None
     try:

@@ -388,7 +388,7 @@ def test_edit_offers_what_the_server_can_do_there(start: Start, scripted: Script
 
 def test_fix_mends_or_says_why_not(start: Start, scripted: Scripted) -> None:
     editor = start("x = [1, (2]\ny = 1\n", scripted())
-    editor.type(":Hone fix<CR>")  # without a screen nobody is asked
+    editor.type(":Hone fix<CR>")
     editor.wait_for_line(0, "x = [1, (2)]")
     editor.type("j:Hone fix<CR>")
     until(lambda: editor.told, "why there is nothing", lambda told: any("no syntax error" in text for text in told))

@@ -88,21 +88,38 @@ def test_few_colours(screen: Screen, scripted: Scripted) -> None:
     screen.wait("few-colours")
 
 
-def test_fix_asks_before_it_mends(screen: Screen, terminal: Terminal, scripted: Scripted) -> None:
-    file = screen.open("x = [1, (2]\n", scripted())
+NOTIFY = "\nvim.notify = function(message) vim.api.nvim_echo({ { message } }, true, {}) end\n"
+"""As it is by default: what is told in two lines waits for a key."""
+
+
+def test_fix_mends_by_rule_at_once(screen: Screen, terminal: Terminal, scripted: Scripted) -> None:
+    """As quick fixes do: undo is enough. Only what a model wrote, or what is changed in several places, is asked."""
+    file = screen.open("x = [1, (2]\n", scripted() + NOTIFY)
+    terminal.type(":Hone fix\n")
+    shown = until(terminal.text, "the mended line", lambda text: text.startswith("x = [1, (2)]\n"))
+    assert "Apply?" not in shown
+    terminal.type("u")
+    shown = until(terminal.text, "the line as it was", lambda text: text.startswith("x = [1, (2]\n"))
+    assert "Press ENTER" not in shown
+    assert file.read_text() == "x = [1, (2]\n"
+
+
+def test_fix_asks_before_it_puts_in_what_a_model_wrote(screen: Screen, terminal: Terminal, scripted: Scripted) -> None:
+    text = "def f(a):\n    retrun a b c d e f g\n\nx = 1\n"
+    file = screen.open(text, scripted(("def f(a):\n    ", "return a")) + NOTIFY)
 
     def ask(answer: str) -> None:
-        terminal.type(":Hone fix\n")
-        until(
-            terminal.text, "the question", lambda text: "Apply all changes?" in text and "Fix this syntax error" in text
-        )
+        terminal.type(":2Hone fix\n")
+        shown = until(terminal.text, "the question", lambda text: "Apply?" in text and "Fix this syntax error" in text)
+        assert "\n-    retrun a b c d e f g\n+    return a\n" in shown, "what it is about"
         terminal.type(answer)
-        until(terminal.text, "the end of the question", lambda text: "Apply all changes?" not in text)
+        until(terminal.text, "the end of the question", lambda text: "Apply?" not in text and "Press" not in text)
 
     ask("n")
-    terminal.type("A  # no")
-    until(terminal.text, "what is typed next", lambda text: text.startswith("x = [1, (2]  # no\n"))
-    terminal.press("Escape", "0")
+    terminal.type("ggA  # no")
+    until(terminal.text, "what is typed next", lambda text: text.startswith("def f(a):  # no\n    retrun a b c"))
+    terminal.press("Escape")
+    terminal.type("u")
     ask("y")
-    until(terminal.text, "the mended line", lambda text: text.startswith("x = [1, (2)]  # no\n"))
-    assert file.read_text() == "x = [1, (2]\n"
+    until(terminal.text, "the mended line", lambda text: text.startswith("def f(a):\n    return a\n"))
+    assert file.read_text() == text

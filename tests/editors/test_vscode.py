@@ -232,13 +232,13 @@ def test_an_edit_is_previewed_and_then_made_or_thrown_away(window: Workbench, sc
     assert window.told == []
 
 
-def preview(window: Workbench, button: str) -> None:
+def preview(window: Workbench, button: str, change: str = "return a + b") -> None:
     """Presses a button of VS Code's preview of edits, where the change must be seen."""
     panel = window.page.locator(".bulk-edit-panel")
     panel.first.wait_for()
-    until(panel.all_inner_texts, "the edit", lambda texts: "return a + b" in " ".join(texts).replace("\u00a0", " "))
+    until(panel.all_inner_texts, "the edit", lambda texts: change in " ".join(texts).replace("\u00a0", " "))
     if button == "Apply":  # nothing that is to be confirmed is chosen from the start
-        panel.locator(".monaco-list-row", has_text="return").locator(".edit-checkbox").click()
+        panel.locator(".monaco-list-row", has_text=change.split(maxsplit=1)[0]).locator(".edit-checkbox").click()
     panel.locator(".monaco-button", has_text=button).click()
     until(panel.first.is_visible, "the end of the preview", lambda is_visible: not is_visible)
 
@@ -282,6 +282,50 @@ def test_actions_as_commands(window: Workbench, script: Script) -> None:
     window.command("Hone: Fill Hole")
     window.wait_for_lines("def add(a, b):", "    return a + b", "", "x = 1", "")
     assert window.save() == "def add(a, b):\n    return a + b\n\nx = 1\n"
+
+
+OLD = "def area(width, height):\n    total = width * height\n    retrun total\n"
+
+
+def test_edits_as_commands(window: Workbench, script: Script) -> None:
+    """What rules do at once, what the model does after a look at it, what nobody can is not offered."""
+    edits = [["total = width * height", "return width * height"]]
+    script.set(tasks=["modernise"], edits=edits)
+    restart(window, script)
+    window.open(OLD)
+    window.press("ArrowDown")
+    window.command("Hone: Fix This Block")
+    window.wait_for_lines("def area(width, height):", "    total = width * height", "    return total", "")
+    fixed = OLD.replace("retrun", "return")
+    assert window.save() == fixed, "a quick fix asks nothing"
+    window.command("Hone: Modernise")
+    preview(window, "Discard", "return width * height")
+    window.page.locator(".tab", has_text=window.file.name).first.click()
+    assert window.save() == fixed
+    window.command("Hone: Modernise")
+    preview(window, "Apply", "return width * height")
+    window.page.locator(".tab", has_text=window.file.name).first.click()
+    assert window.save() == fixed.replace("total = width", "return width")
+    assert "Hone: Rename Here Too" in offered(window)
+    assert "Hone: Add Annotations" not in offered(window), "the model cannot"
+    window.command("Hone: Rename Here Too")
+    window.wait_for_told("there is no place here that a rename or a changed signature calls for")
+    window.clear_notifications()
+    window.open("x = (1\n", suffix=".lua")
+    assert "Hone: Fix This Block" not in offered(window), "Python alone"
+    assert "Hone: Fix Syntax Error" in offered(window)
+    script.set()
+    restart(window, script)
+
+
+def offered(window: Workbench) -> list[str]:
+    """Hone's commands in the palette."""
+    window.press("F1")
+    window.page.locator(".quick-input-widget input[type=text]").fill(">Hone: ")
+    rows = window.page.locator(".quick-input-list .monaco-list-row .label-name")
+    found = until(rows.all_inner_texts, "commands", lambda texts: any(text.startswith("Hone: ") for text in texts))
+    window.press("Escape")
+    return [text.replace("\u00a0", " ") for text in found]
 
 
 def test_an_edit_for_a_text_that_has_changed_is_not_made(window: Workbench, script: Script) -> None:

@@ -3,7 +3,8 @@
 python -m tests.editors.vscode_server SCRIPT LOG (lsp | doctor | --version)
 
 The script is JSON and read anew for each request: ``answers`` has pairs of what stands before the cursor and the
-alternatives for what follows, ``delay`` is in seconds, ``confirm`` makes code actions ask for confirmation. What the
+alternatives for what follows, ``delay`` is in seconds, ``confirm`` makes code actions ask for confirmation, ``tasks``
+is what the model can do to blocks, ``edits`` has pairs of what it finds in them and what it makes of that. What the
 client sends goes into the log, a line of JSON for each message.
 """
 
@@ -31,7 +32,7 @@ def main() -> int:
 
 
 def serve(script: Path, log: Path) -> int:
-    from assistant.types import Caller, CompletionRequest, CompletionResult
+    from assistant.types import Caller, CompletionRequest, CompletionResult, EditRequest, EditResult, TextEdit
     from lsp import actions
     from lsp.actions import Filling
     from lsp.server import create_server, serve_stdio
@@ -69,7 +70,19 @@ def serve(script: Path, log: Path) -> int:
         completer.delay = read().get("delay", 0.0)
         return await completer(request, caller)
 
-    session = create_server(complete)
+    async def tasks() -> tuple[str, ...]:
+        return tuple(read().get("tasks", ()))
+
+    async def edit(request: EditRequest, caller: Caller) -> EditResult:
+        del caller
+        found = []
+        for block, (start, end) in enumerate(request.blocks):
+            for old, new in read().get("edits", ()):
+                if (at := request.text.find(old, start, end)) >= 0:
+                    found.append(TextEdit(at, at + len(old), new, block, gain=1.0))
+        return EditResult(tuple(found), ("right",) * len(request.blocks))
+
+    session = create_server(complete, tasks, edit=edit)
     handle = session.protocol.handle_message
 
     def noted(message: Any) -> None:

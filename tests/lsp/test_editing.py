@@ -209,7 +209,8 @@ def test_only_what_is_wrong_in_the_block_is_changed(where: dict[str, Any], mende
         for line in mended.split(","):
             assert line in text
         assert text.count("return") == mended.count("return")
-        assert answer["changeAnnotations"][change["edits"][0]["annotationId"]]["needsConfirmation"]
+        asks = answer["changeAnnotations"][change["edits"][0]["annotationId"]]["needsConfirmation"]
+        assert asks == (len(change["edits"]) > 1), "one edit by rule is made at once"
         assert edits.asked[0].task == "fix"
         assert len(edits.asked[0].blocks) >= mended.count("return")
 
@@ -239,6 +240,7 @@ def test_the_model_sees_what_rules_have_mended() -> None:
             line = lines_of[row]
             lines_of[row] = line[: one["range"]["start"]["character"]] + one["newText"] + line[last:]
         assert "".join(lines_of) == SOURCE.replace("retrun total", "return a_sum")
+        assert all(one["needsConfirmation"] for one in answer["changeAnnotations"].values())
         assert "return total\n" in edits.asked[0].text
 
     run(work)
@@ -261,6 +263,7 @@ def test_an_error_that_no_rule_mends_is_edited_by_the_model() -> None:
         [offer] = [one for one in found if one["title"] == "Fix this syntax error"]
         answer = (await editor.request("codeAction/resolve", **offer))["edit"]
         assert answer["documentChanges"][0]["edits"]
+        assert all(one["needsConfirmation"] for one in answer["changeAnnotations"].values()), "the model wrote it"
         assert [one.task for one in edits.asked] == ["fix"]
 
     run(work)
@@ -287,6 +290,31 @@ def test_a_command_without_a_model_that_edits() -> None:
             await editor.request("workspace/executeCommand", command="hone.run", arguments=[asked])
         asked["action"] = "renameUses"
         with pytest.raises(RequestFailedError, match="no rule mends"):
+            await editor.request("workspace/executeCommand", command="hone.run", arguments=[asked])
+        assert edits.asked == []
+
+    run(work)
+
+
+def test_what_the_model_can_do_is_told_to_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        daemon, editor = starting(monkeypatch, 0.05)
+        await editor.start(MODERN)
+        _, asked = editor.begin("workspace/executeCommand", command="hone.tasks")
+        await asyncio.sleep(0.1)
+        assert not asked.done(), "it waits for the daemon"
+        daemon.came.set()
+        assert await asked == list(TASKS)
+
+    run(work)
+
+
+def test_a_command_for_another_language_says_so() -> None:
+    async def work() -> None:
+        edits = Edits()
+        editor = await opened(edits, language="lua")
+        asked = {"action": "modernise", "uri": URI, "range": lines(4, 4)}
+        with pytest.raises(RequestFailedError, match="'Modernise' is for Python alone so far, and this is lua"):
             await editor.request("workspace/executeCommand", command="hone.run", arguments=[asked])
         assert edits.asked == []
 

@@ -104,7 +104,7 @@ def test_a_fix_by_rule_asks_no_model() -> None:
         (one,) = change["edits"]
         assert one["newText"] == ")"
         assert one["range"]["start"] == one["range"]["end"] == {"line": 4, "character": 13}
-        assert edit["changeAnnotations"][one["annotationId"]]["needsConfirmation"]
+        assert not edit["changeAnnotations"][one["annotationId"]]["needsConfirmation"], "undo is enough"
         assert script.asked == []
 
     run(work)
@@ -139,8 +139,10 @@ def test_what_no_rule_mends_is_written_by_the_model(answers: list[str], expected
             with pytest.raises(RequestFailedError, match="fewer syntax errors"):
                 await request
         else:
-            (one,) = (await request)["edit"]["documentChanges"][0]["edits"]
+            edit = (await request)["edit"]
+            (one,) = edit["documentChanges"][0]["edits"]
             assert one["newText"].startswith("urn a"), "only what changes is in the edit"
+            assert edit["changeAnnotations"][one["annotationId"]]["needsConfirmation"], "the model wrote it"
         assert script.asked
 
     run(work)

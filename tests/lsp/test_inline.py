@@ -309,6 +309,35 @@ def test_secrets_and_excluded_files_are_never_sent() -> None:
     run(work)
 
 
+@pytest.mark.parametrize(
+    ("uri", "told", "filename", "language"),
+    [
+        ("untitled:Untitled-1", "python", "Untitled-1", "python"),
+        ("vscode-notebook-cell:/w/a.ipynb#W2sZmlsZQ%3D%3D", "python", None, "python"),
+        ("file:///w/tool.in", "shellscript", "/w/tool.in", "shellscript"),
+        ("file:///w/a.py", "", "/w/a.py", None),
+        ("file:///w/a.py", "x" * 1000, "/w/a.py", "x" * 64),
+    ],
+)
+def test_the_language_is_the_one_that_the_editor_names(
+    uri: str, told: str, filename: str | None, language: str | None
+) -> None:
+    """A new document has no name that tells it, and a cell is not of its notebook's."""
+
+    async def work() -> None:
+        script = Script(lambda _: ["1"])
+        editor, _ = in_memory(script)
+        await editor.start(options=ALONE)
+        editor.open("x = \n    ...\n", uri=uri, language=told)
+        assert await editor.inline(0, 4, uri)
+        filled = {"action": "fillHole", "uri": uri, "position": {"line": 1, "character": 5}}
+        await editor.request("workspace/executeCommand", command="hone.run", arguments=[filled])
+        asked = [(one.filename, one.language) for one, _ in script.asked]
+        assert asked == [(filename, language)] * 2
+
+    run(work)
+
+
 def test_an_acceptance_is_recorded_once() -> None:
     async def work() -> None:
         editor, session = in_memory(Script(lambda _: ["x"]))

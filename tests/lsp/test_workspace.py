@@ -246,6 +246,20 @@ def test_nothing_secret_reaches_the_index_or_a_request(project: Path) -> None:
     run(work)
 
 
+def test_a_cell_of_a_notebook_that_is_kept_out_is_kept_out(project: Path) -> None:
+    (project / ".gitignore").write_text("private/\n")
+
+    async def work() -> None:
+        async with desk(project) as here:
+            for folder, count in (("private", 0), ("public", 1)):
+                uri = f"vscode-notebook-cell:{project / folder}/a.ipynb#W2sZmlsZQ%3D%3D"
+                here.editor.open("x = \n", uri=uri)
+                assert len(await here.editor.inline(0, 4, uri)) == count
+            assert len(here.script.seen()) == 1
+
+    run(work)
+
+
 def test_what_was_changed_lately_goes_along(project: Path) -> None:
     other = "".join(f"value_{number} = {number}\n" for number in range(60))
     (project / "other.py").write_text(other)

@@ -38,6 +38,8 @@ export interface Host {
   tell(kind: Kind, message: string): void;
   tellMissing(missing: Missing): void;
   runs(isRunning: boolean): void;
+  /** What the model can do to a block of code; undefined while that is not known. */
+  knows(tasks: readonly string[] | undefined): void;
 }
 
 export class Server {
@@ -98,6 +100,7 @@ export class Server {
     const client = this.#client;
     this.#client = undefined;
     this.#host.runs(false);
+    this.#host.knows(undefined);
     try {
       await client?.dispose(STOP_MS);
     } catch (error) {
@@ -132,6 +135,16 @@ export class Server {
     this.#client = client;
     status.set("ready", `${found.program}, version ${found.version}`);
     this.#host.runs(true);
+    void this.#learn(client);
+  }
+
+  async #learn(client: LanguageClient): Promise<void> {
+    try {
+      const tasks: string[] = await client.sendRequest(ExecuteCommandRequest.type, { command: "hone.tasks" });
+      if (this.#client === client) this.#host.knows(tasks);
+    } catch (error) {
+      this.#host.log.debug(`what the model can do is not known: ${messageOf(error)}`);
+    }
   }
 
   #create(hone: Hone): LanguageClient {

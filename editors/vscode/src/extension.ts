@@ -43,6 +43,12 @@ export function activate(context: ExtensionContext): void {
       watchPython();
     },
     runs: (isRunning) => api.setContext("hone.running", isRunning),
+    // What rules do, too, is always offered; what is not known is offered, and refused with the reason.
+    knows: (tasks) => {
+      for (const task of ["modernise", "annotate"]) {
+        api.setContext(`hone.without.${task}`, tasks !== undefined && !tasks.includes(task));
+      }
+    },
   });
   server = one;
 
@@ -110,6 +116,11 @@ export function activate(context: ExtensionContext): void {
     "hone.trigger": () => api.run("editor.action.inlineSuggest.trigger"),
     "hone.fillHole": () => act("fillHole", "filling the hole"),
     "hone.completeBody": () => act("completeBody", "writing the body"),
+    "hone.fixSyntax": () => act("fixSyntax", "fixing the syntax error"),
+    "hone.fixBlock": () => act("fixBlock", "fixing the block"),
+    "hone.modernise": () => act("modernise", "modernising"),
+    "hone.addAnnotations": () => act("addAnnotations", "adding annotations"),
+    "hone.renameHere": () => act("renameHere", "renaming"),
     "hone.toggle": toggle,
     "hone.status": showStatus,
     "hone.doctor": doctor,

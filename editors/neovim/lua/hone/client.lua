@@ -1,6 +1,7 @@
 -- The language server as a client of Neovim: its configuration, its restart, the requests of :Hone fill, fix and so on.
 -- Requests for suggestions are watched on their way: what they were asked about is needed when they are accepted.
 
+local edits = require('hone.edit')
 local settings = require('hone.config')
 
 local M = {}
@@ -88,6 +89,7 @@ function M.config(config, listener)
       -- Neovim can, and does not say so: edits then carry the version that they are for, and may be asked about.
       workspace = { workspaceEdit = { documentChanges = true } },
     }),
+    handlers = { ['workspace/applyEdit'] = edits.handler },
     on_init = function(client)
       ready[client.id] = true
     end,
@@ -191,10 +193,8 @@ function M.run(action, call, done)
     if err then
       return done(err.message)
     end
-    if result and result.applied == false then
-      return done('the edit was not applied: ' .. (result.reason or 'the editor refused it'))
-    end
-    done()
+    local reason = result and not result.applied and result.reason
+    done(type(reason) == 'string' and reason or nil) -- without a reason the user said no
   end, buf)
 end
 
@@ -207,13 +207,14 @@ local function resolve(client, buf, offer, done)
     if err or not whole then
       return done(err and err.message or 'the language server has no edit')
     end
+    local why = nil ---@type string?
     if whole.edit then
-      vim.lsp.util.apply_workspace_edit(whole.edit, client.offset_encoding)
+      _, why = edits.apply(whole.edit, client.offset_encoding)
     end
     if whole.command then
       client:exec_cmd(whole.command, { bufnr = buf })
     end
-    done()
+    done(why)
   end, buf)
 end
 
