@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, cast
@@ -21,6 +22,7 @@ import h11
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -142,7 +144,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     problems = cast(RequestValidationError, error).errors()
-    return error_answer(request.url.path, 422, invalid_message(problems, _field_names(request.app)))
+    return error_answer(request.url.path, 422, invalid_message(problems, _field_names()))
 
 
 def invalid_message(problems: Sequence[Mapping[str, Any]], names: frozenset[str]) -> str:
@@ -154,6 +156,12 @@ def invalid_message(problems: Sequence[Mapping[str, Any]], names: frozenset[str]
         kind = problem["type"]
         if kind == "json_invalid":
             said.append(f"the body is not JSON (at character {problem['loc'][-1]})")
+        elif kind == "missing":
+            said.append(f"{place} is missing" if where else "the body is empty; a JSON object is needed")
+        elif kind in ("model_attributes_type", "model_type", "dict_type"):
+            said.append(f"{place} must be a JSON object")
+        elif kind == "string_unicode":
+            said.append(f"{place} has half of a surrogate pair (\\ud800 to \\udfff), which is no text; leave it out")
         elif kind == "extra_forbidden":
             said.append(f"{place} has a field that is not known; /openapi.json lists those that are")
         elif kind in ("value_error", "assertion_error"):  # their message is made by hand, and may quote the value
@@ -163,10 +171,18 @@ def invalid_message(problems: Sequence[Mapping[str, Any]], names: frozenset[str]
     return "; ".join(said)
 
 
-def _field_names(app: FastAPI) -> frozenset[str]:
-    """Names of all fields of all bodies."""
-    schemas = app.openapi().get("components", {}).get("schemas", {})
-    return frozenset(name for schema in schemas.values() for name in schema.get("properties", {}))
+@cache
+def _field_names() -> frozenset[str]:
+    """Names of all fields of all our bodies. The description has them too, but takes a second to make, for which every
+    other request would wait."""
+    return frozenset(_fields_under(BaseModel))
+
+
+def _fields_under(model: type[BaseModel]) -> Iterator[str]:
+    for one in model.__subclasses__():
+        if one.__module__.startswith("assistant."):
+            yield from one.model_fields
+        yield from _fields_under(one)
 
 
 async def _gone(request: Request, error: Exception) -> Response:

@@ -1,5 +1,6 @@
 """The server put together: errors in every protocol's form, the page, the description, the connection below."""
 
+import gzip
 import json
 import socket
 import time
@@ -111,6 +112,52 @@ def test_a_validation_error_names_our_fields_and_nothing_else() -> None:
     problem |= {"type": "value_error", "msg": "Value error, secret is bad"}
     assert invalid_message([problem] * 9, names).count("options has a value") == 3
     assert "secret" not in invalid_message([problem], names)
+
+
+UNREADABLE = {
+    "not UTF-8": (b'{"prompt": "\xff\xfe"}', {}, 400, "not UTF-8 (at byte 12); send JSON in UTF-8"),
+    "compressed": (gzip.compress(b"{}"), {"content-encoding": "gzip"}, 415, "compressed, as its Content-Encoding says"),
+    "nested": (b"[" * 200_000, {}, 400, "nested too deeply"),
+    "nested in a field": (b'{"prompt": "x", "a": ' + b"[" * 5000 + b"]" * 5000 + b"}", {}, 400, "nested too deeply"),
+    "a long number": (b'{"seed": ' + b"9" * 5000 + b"}", {}, 400, "a number of thousands of digits"),
+    "nothing": (b"", {}, 422, "the body is empty; a JSON object is needed"),
+    "no JSON": (b"{prompt: 1}", {}, 422, "the body is not JSON (at character 1)"),
+    "a list": (b"[1]", {}, 422, "the body must be a JSON object"),
+    "null": (b"null", {}, 422, "the body must be a JSON object"),
+}
+
+
+@pytest.mark.parametrize(("path", "form"), FORMS[:6], ids=[path for path, _ in FORMS[:6]])
+@pytest.mark.parametrize("body", UNREADABLE)
+def test_a_body_that_cannot_be_read_is_told_why(served: Served, path: str, form: Any, body: str) -> None:
+    content, headers, status, words = UNREADABLE[body]
+    answer = served.post(path, content=content, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert words in form(answer)
+    assert served.post("/v1/hone/complete", json=BODY).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"text": "\ud800x"}, "text"),
+        ({"filename": "a\udfff"}, "filename"),
+        ({"extra": [{"path": "a", "text": "\ud83d", "source": "open"}]}, "extra.0.text"),
+        ({"\ud800": 1}, "the body"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_named(served: Served, more: dict[str, Any], place: str) -> None:
+    """An editor that counts in UTF-16 may cut an emoji in two."""
+    answer = served.post("/v1/hone/complete", content=json.dumps(BODY | more).encode())
+    assert answer.status_code == 422
+    assert openai(answer).startswith(f"{place} has half of a surrogate pair")
+
+
+def test_no_wrong_request_waits_for_the_description(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a second to make, and everybody else's requests wait meanwhile."""
+    monkeypatch.setattr(type(served.app), "openapi", lambda _: pytest.fail("made"))
+    answer = served.post("/infill", json={"input_prefix": PREFIX, "n_predict": "many"})
+    assert openai(answer).startswith("n_predict: ")
 
 
 def test_an_address_with_a_slash_too_many_is_not_sent_elsewhere(served: Served) -> None:
