@@ -3,7 +3,7 @@
 They see a request's head, and count its body; what is asked is not their subject, and how a protocol spells an error
 is told to them. ``protected`` puts them in order:
 
-    HeadLimit     431/414  header lines, their size, the address
+    HeadLimit     431/414  header lines, their size, the address; 400: another version of HTTP
     HostCheck     403      called by a name that a web page could have made up (DNS rebinding)
     OriginCheck   403      sent by a web page of somebody else; answers preflights of those that may
     TokenCheck    401      the token, where one is set
@@ -74,6 +74,9 @@ class HeadLimit:
 
     def _problem(self, scope: Scope) -> tuple[int, str] | None:
         headers: Headers = scope["headers"]
+        version = scope.get("http_version", "1.1")
+        if not version.startswith("1."):
+            return 400, f"the request is one of HTTP/{version}, and here HTTP/1.1 is spoken (curl: --http1.1)"
         target = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
         if target > MAX_TARGET_BYTES:
             return 414, f"the address has {target} bytes, and at most {MAX_TARGET_BYTES} are read"

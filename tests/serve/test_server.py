@@ -114,6 +114,60 @@ def test_a_validation_error_names_our_fields_and_nothing_else() -> None:
     assert "secret" not in invalid_message([problem], names)
 
 
+NO_HTTP = {
+    "no request line": (b"hello\r\n\r\n", 400, "the first line is not"),
+    "a blank in the path": (b"GET /api/a b HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "written as %20"),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 60 + b"\n\n", 400, "begins with http://"),
+    "no host": (b"GET /v1/health HTTP/1.1\r\n\r\n", 400, "send `Host: localhost`"),
+    "two hosts": (b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\nHost: a.b\r\n\r\n", 400, "more than one Host"),
+    "no header": (
+        b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\nno header: x\r\n\r\n",
+        400,
+        "not a line `Name: value`",
+    ),
+    "no length": (b"POST /infill HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n", 400, "not a number"),
+    "two lengths": (
+        b"POST /infill HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        400,
+        "more than one Content-Length",
+    ),
+    "gzipped": (
+        b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        501,
+        "only `chunked`",
+    ),
+    "no chunk": (
+        b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        400,
+        "hexadecimal",
+    ),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "HTTP/1.1 is spoken"),
+    "a large head": (b"GET /api/tags HTTP/1.1\r\nX: " + b"a" * 3_000_000, 431, "larger than 65536 bytes; send fewer"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_HTTP)
+def test_what_is_no_http_is_told_what_is_wrong_in_the_form_of_its_address(url: str, kind: str) -> None:
+    data, status, words = NO_HTTP[kind]
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as sock:
+        sock.sendall(data)
+        said = b""
+        while part := sock.recv(65536):  # until it closes
+            said += part
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert said.count(b"HTTP/1.1 %d " % status) == 1
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"connection: close" in head
+    if b" /v1/health" in data:
+        message = body.decode()
+    else:
+        error = json.loads(body)["error"]
+        assert isinstance(error, str) == (b" /api/" in data)
+        message = error if isinstance(error, str) else error["message"]
+    assert words in message
+    assert httpx.post(f"{url}/v1/hone/complete", json=BODY).status_code == 200
+
+
 UNREADABLE = {
     "not UTF-8": (b'{"prompt": "\xff\xfe"}', {}, 400, "not UTF-8 (at byte 12); send JSON in UTF-8"),
     "compressed": (gzip.compress(b"{}"), {"content-encoding": "gzip"}, 415, "compressed, as its Content-Encoding says"),
