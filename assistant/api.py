@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import asdict, replace
+from json import JSONDecodeError
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -95,9 +96,35 @@ class JsonRoute(APIRoute):
         async def read_as_json(request: Request) -> Response:
             kept = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
             request.scope["headers"] = [*kept, (b"content-type", b"application/json")]
-            return await handle(Request(request.scope, request.receive))
+            return await handle(JsonRequest(request.scope, request.receive))
 
         return read_as_json
+
+
+class JsonRequest(Request):
+    """Says of a body that cannot be read what is wrong with it; FastAPI knows one sentence for all of it."""
+
+    async def json(self) -> Any:
+        """As ``Request.json``.
+
+        Raises:
+            HTTPException: the body is compressed, not UTF-8, nested too deeply, or holds a number that is too long.
+            JSONDecodeError: it is not JSON.
+        """
+        packed = self.headers.get("content-encoding", "identity").strip().lower()
+        if packed not in ("", "identity"):
+            message = "the body is compressed, as its Content-Encoding says; send it as it is, without that header"
+            raise HTTPException(415, message, {"accept-encoding": "identity"})
+        try:
+            return await super().json()
+        except UnicodeDecodeError as error:
+            raise HTTPException(400, f"the body is not UTF-8 (at byte {error.start}); send JSON in UTF-8") from None
+        except RecursionError:
+            raise HTTPException(400, "the body is nested too deeply; no field needs so many levels") from None
+        except JSONDecodeError:
+            raise
+        except ValueError:  # Python's own limit on the digits of an integer
+            raise HTTPException(400, "the body has a number of thousands of digits; send a shorter one") from None
 
 
 _BREAKS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}

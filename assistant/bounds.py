@@ -120,6 +120,9 @@ class Bounded:
     async def detokenize(self, tokens: list[int]) -> str:
         return await self._serving.detokenize(tokens)
 
+    async def pieces(self, tokens: list[int]) -> list[bytes]:
+        return await self._serving.pieces(tokens)
+
     async def info(self) -> ModelInfo:
         return await self._serving.info()
 
@@ -135,10 +138,16 @@ def bounded(request: CompletionRequest, options: ServerOptions) -> CompletionReq
     """
     _require("n", request.n, options.max_n)
     _require("max_tokens", request.max_tokens, options.max_tokens)
-    _require("the number of stop texts", len(request.stop), STOP_TEXTS)
-    _require("the length of a stop text", max(map(len, request.stop), default=0), STOP_LENGTH)
+    _require_stops(request.stop)
     most = 1000 * options.max_seconds
     return replace(request, budget_ms=most if request.budget_ms is None else min(request.budget_ms, most))
+
+
+def _require_stops(texts: tuple[str, ...]) -> None:
+    if len(texts) > STOP_TEXTS:
+        raise LimitError(f"stop has {len(texts)} texts, and at most {STOP_TEXTS} are looked for; send fewer")
+    if (longest := max(map(len, texts), default=0)) > STOP_LENGTH:
+        raise LimitError(f"stop has a text of {longest} characters, and at most {STOP_LENGTH} are looked for")
 
 
 def _require(name: str, value: int, most: int) -> None:

@@ -3,7 +3,7 @@
 They see a request's head, and count its body; what is asked is not their subject, and how a protocol spells an error
 is told to them. ``protected`` puts them in order:
 
-    HeadLimit     431/414  header lines, their size, the address
+    HeadLimit     431/414  header lines, their size, the address; 400: another version of HTTP
     HostCheck     403      called by a name that a web page could have made up (DNS rebinding)
     OriginCheck   403      sent by a web page of somebody else; answers preflights of those that may
     TokenCheck    401      the token, where one is set
@@ -16,10 +16,12 @@ body may hold JSON all the same; so it is the origin that is checked, on every r
 import asyncio
 import base64
 import binascii
+import contextlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.responses import Response
@@ -35,6 +37,9 @@ HEADERS = "authorization, content-type, x-api-key, x-hone-client"
 MAX_TARGET_BYTES = 8192
 BODIES_AT_ONCE = 16
 """So many bodies of the largest size may be arriving at the same time."""
+REST_TIMES = 4
+"""So many times the largest body is taken of one that is refused, for ``REST_SECONDS`` at most."""
+REST_SECONDS = 2.0
 GONE = 499
 """The client went away while it was sending; nobody is told."""
 
@@ -69,6 +74,9 @@ class HeadLimit:
 
     def _problem(self, scope: Scope) -> tuple[int, str] | None:
         headers: Headers = scope["headers"]
+        version = scope.get("http_version", "1.1")
+        if not version.startswith("1."):
+            return 400, f"the request is one of HTTP/{version}, and here HTTP/1.1 is spoken (curl: --http1.1)"
         target = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
         if target > MAX_TARGET_BYTES:
             return 414, f"the address has {target} bytes, and at most {MAX_TARGET_BYTES} are read"
@@ -272,7 +280,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         if any(not value.isdecimal() or int(value[:15]) > self._most for value in values(scope, b"content-length")):
-            await self._refuse(scope, 413)(scope, receive, send)
+            await self._refuse(scope, 413)(scope, receive, _after(send, partial(self._rest, receive)))
             return
         body = bytearray()
         try:
@@ -284,6 +292,8 @@ class BodyLimit:
             self._arriving -= len(body)
         if status == 200:
             await self.app(scope, _replay(bytes(body), receive), send)
+        elif status in (413, 503):  # it is coming, and fast
+            await self._refuse(scope, status)(scope, receive, _after(send, partial(self._rest, receive)))
         elif status != GONE:
             await self._refuse(scope, status)(scope, receive, send)
 
@@ -303,15 +313,45 @@ class BodyLimit:
             if not message.get("more_body", False):
                 return 200
 
+    async def _rest(self, receive: Receive) -> None:
+        """Takes what is still on its way, and keeps none of it. Who closes a connection while more arrives resets it,
+        and the client, busy sending, never reads why."""
+        left = REST_TIMES * self._most
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REST_SECONDS):
+                while left > 0 and (message := await receive())["type"] == "http.request":
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return
+
     def _refuse(self, scope: Scope, status: int) -> Response:
         message = {
             408: f"the body did not arrive within {self._seconds:g} seconds; send it again",
-            413: f"the body is larger than {self._most} bytes; send less of the text around the hole",
+            413: f"the body is larger than {size(self._most)}, the most that is read; send only the text around the"
+            " cursor, or the file in parts",
             503: "too much is being sent at once; ask again in a moment",
         }[status]
         # The rest of the body is still on its way: the next request on this connection could not be told from it.
         headers = {"connection": "close"} | ({"retry-after": "1"} if status == 503 else {})
         return self._refusal(scope["path"], status, message, headers)
+
+
+def size(number: int) -> str:
+    """In the unit that people say."""
+    return f"{number / 2**20:.3g} MiB" if number >= 2**20 else f"{number} bytes"
+
+
+def _after(send: Send, work: Callable[[], Awaitable[None]]) -> Send:
+    """A send that does some work between an answer's last byte and its end, when the connection is closed."""
+
+    async def tell(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            await send({**message, "more_body": True})
+            await work()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await send(message)
+
+    return tell
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -430,6 +430,10 @@ class Attendant:
         async with self._asked() as serving:
             return await serving.detokenize(tokens)
 
+    async def pieces(self, tokens: list[int]) -> list[bytes]:
+        async with self._asked() as serving:
+            return await serving.pieces(tokens)
+
     async def info(self) -> ModelInfo:
         return await (await asyncio.shield(self._serving)).info()
 

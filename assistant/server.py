@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, cast
@@ -21,6 +22,7 @@ import h11
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -30,7 +32,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from assistant import api
 from assistant.bounds import Bounded, LimitError, ServerOptions
 from assistant.errors import BusyError, HoneError, ModelError, RequestError
-from assistant.guard import GONE, protected
+from assistant.guard import GONE, MAX_TARGET_BYTES, REST_SECONDS, protected
 from assistant.metrics import CONTENT_TYPE, Metrics
 from assistant.protocols import inception, llamacpp, mistral, ollama, openai, tabby
 from assistant.protocols.answer import error_body
@@ -106,9 +108,11 @@ def _metrics_router() -> APIRouter:
 # Errors.
 
 
-def error_answer(path: str, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """In the form of the protocol that the path belongs to."""
-    body = error_body(path, status, message)
+def error_answer(
+    path: str, status: int, message: str, headers: Mapping[str, str] | None = None, *, plain: bool = False
+) -> Response:
+    """In the form of the protocol that the path belongs to, or in Tabby's, which is ``plain``."""
+    body = error_body(path, status, message, plain=plain)
     if isinstance(body, str):
         return PlainTextResponse(body, status, headers)
     return JSONResponse(body, status, headers)
@@ -117,7 +121,7 @@ def error_answer(path: str, status: int, message: str, headers: Mapping[str, str
 async def _hone_error(request: Request, error: Exception) -> Response:
     status, headers = status_of(cast(HoneError, error))
     named = {**headers, "x-hone-error": type(error).__name__}  # our own clients raise it again
-    return error_answer(request.url.path, status, str(error), named)
+    return error_answer(request.url.path, status, str(error), named, plain=tabby.asked(request))
 
 
 def status_of(error: HoneError) -> tuple[int, Mapping[str, str]]:
@@ -141,8 +145,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    problems = cast(RequestValidationError, error).errors()
-    return error_answer(request.url.path, 422, invalid_message(problems, _field_names(request.app)))
+    known = cast(RequestValidationError, error)
+    message = invalid_message(known.errors(), _field_names())
+    plain = request.url.path == openai.PATH and tabby.is_ours(known.body)
+    return error_answer(request.url.path, 422, message, plain=plain)
 
 
 def invalid_message(problems: Sequence[Mapping[str, Any]], names: frozenset[str]) -> str:
@@ -154,6 +160,12 @@ def invalid_message(problems: Sequence[Mapping[str, Any]], names: frozenset[str]
         kind = problem["type"]
         if kind == "json_invalid":
             said.append(f"the body is not JSON (at character {problem['loc'][-1]})")
+        elif kind == "missing":
+            said.append(f"{place} is missing" if where else "the body is empty; a JSON object is needed")
+        elif kind in ("model_attributes_type", "model_type", "dict_type"):
+            said.append(f"{place} must be a JSON object")
+        elif kind == "string_unicode":
+            said.append(f"{place} has half of a surrogate pair (\\ud800 to \\udfff), which is no text; leave it out")
         elif kind == "extra_forbidden":
             said.append(f"{place} has a field that is not known; /openapi.json lists those that are")
         elif kind in ("value_error", "assertion_error"):  # their message is made by hand, and may quote the value
@@ -163,10 +175,18 @@ def invalid_message(problems: Sequence[Mapping[str, Any]], names: frozenset[str]
     return "; ".join(said)
 
 
-def _field_names(app: FastAPI) -> frozenset[str]:
-    """Names of all fields of all bodies."""
-    schemas = app.openapi().get("components", {}).get("schemas", {})
-    return frozenset(name for schema in schemas.values() for name in schema.get("properties", {}))
+@cache
+def _field_names() -> frozenset[str]:
+    """Names of all fields of all our bodies. The description has them too, but takes a second to make, for which every
+    other request would wait."""
+    return frozenset(_fields_under(BaseModel))
+
+
+def _fields_under(model: type[BaseModel]) -> Iterator[str]:
+    for one in model.__subclasses__():
+        if one.__module__.startswith("assistant."):
+            yield from one.model_fields
+        yield from _fields_under(one)
 
 
 async def _gone(request: Request, error: Exception) -> Response:
@@ -332,6 +352,9 @@ def _connection(options: ServerOptions) -> type[asyncio.Protocol]:
 
     class Connection(H11Protocol):
         _patience: asyncio.TimerHandle | None = None
+        _refused = False
+        _head = b""
+        """The beginning of the request that is arriving: what an error's form is chosen by."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -348,9 +371,14 @@ def _connection(options: ServerOptions) -> type[asyncio.Protocol]:
             self._wait_for_head()
 
         def data_received(self, data: bytes) -> None:
+            if self._refused:
+                return  # it was told why; what it goes on sending is taken, or it would not read that
             seen = self.cycle
+            if self.conn.their_state is h11.IDLE:
+                self._head = (self._head + data)[:MAX_TARGET_BYTES]
             super().data_received(data)
             if self.cycle is not seen:
+                self._head = b""
                 self._stop_waiting()
             elif self._patience is None and (cast(object, seen) is None or seen.response_complete):
                 self._wait_for_head()
@@ -359,12 +387,16 @@ def _connection(options: ServerOptions) -> type[asyncio.Protocol]:
             self._stop_waiting()
             super().connection_lost(exc)
 
-        def send_400_response(self, msg: str) -> None:
+        def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (one sentence for all)
             error = sys.exception()
-            if isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431:
-                self._end(431, f"the head of the request is larger than {2 * options.max_header_bytes} bytes")
+            status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+            if status == 431:
+                most = 2 * options.max_header_bytes
+                self._end(431, f"the head of the request is larger than {most} bytes; send fewer and shorter headers")
+            elif self._head.startswith(TLS):
+                self._end(400, "this is TLS, and here plain HTTP is spoken; use an address that begins with http://")
             else:
-                super().send_400_response(msg)
+                self._end(status, not_http(str(error)))
 
         def _wait_for_head(self) -> None:
             self._patience = self.loop.call_later(options.receive_seconds, self._give_up)
@@ -375,23 +407,61 @@ def _connection(options: ServerOptions) -> type[asyncio.Protocol]:
                 self._patience = None
 
         def _give_up(self) -> None:
-            self._end(408, f"the head of the request did not arrive within {options.receive_seconds:g} seconds")
+            seconds = f"{options.receive_seconds:g} seconds"
+            self._end(408, f"the head of the request did not arrive within {seconds}; it ends with an empty line")
 
         def _end(self, status: int, message: str) -> None:
+            """Refuses what is no request that the app could answer, and closes the connection."""
             if self.transport.is_closing():
                 return
-            body = message.encode()
-            headers = [
-                (b"content-type", b"text/plain; charset=utf-8"),
-                (b"content-length", str(len(body)).encode()),
-                (b"connection", b"close"),
-            ]
-            for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
-                with contextlib.suppress(h11.LocalProtocolError):
+            answer = error_answer(self._path(), status, message, {"connection": "close"})
+            headers = [*answer.raw_headers, *EVERYWHERE]
+            body = h11.Data(data=bytes(answer.body))
+            try:
+                for event in (h11.Response(status_code=status, headers=headers), body, h11.EndOfMessage()):
                     self.transport.write(self.conn.send(event))
-            self.transport.close()
+            except h11.LocalProtocolError:  # another answer has begun
+                self.transport.close()
+                return
+            self._refused = True
+            self._stop_waiting()
+            self.transport.write_eof()
+            self.loop.call_later(REST_SECONDS, self.transport.close)
+
+        def _path(self) -> str:
+            """As far as it is known where a request was going that cannot be read; "/" where not."""
+            if cast(object, self.cycle) is not None and not self.cycle.response_complete:
+                return self.scope["path"]
+            target = self._head.split(b"\r\n", 1)[0].split(b" ")[1:2]
+            path = target[0].partition(b"?")[0].decode("latin-1") if target else ""
+            return path if path.startswith("/") else "/"
 
     return Connection
+
+
+TLS = b"\x16\x03"
+"""How a client begins that was told https instead of http."""
+NOT_HTTP = {
+    "Missing mandatory Host": "the Host header is missing; send `Host: localhost`",
+    "Found multiple Host": "there is more than one Host header; send one",
+    "illegal request line": "the first line is not `METHOD /path HTTP/1.1`; a blank in a path is written as %20",
+    "no request line": "the first line is not `METHOD /path HTTP/1.1`",
+    "illegal header line": "a header is not a line `Name: value`, or has a sign that may not stand there",
+    "continuation line": "the first header begins with a blank",
+    "bad Content-Length": "Content-Length is not a number of bytes",
+    "conflicting Content-Length": "there is more than one Content-Length; send one",
+    "Only Transfer-Encoding": "of transfer encodings only `chunked` is known; send the body as it is",
+    "multiple Transfer-Encoding": "there is more than one Transfer-Encoding; send `chunked`, or Content-Length instead",
+    "illegal chunk header": "a chunk of the body does not begin with its length in hexadecimal digits",
+    "malformed chunk footer": "a chunk of the body is not as long as it says",
+}
+"""By how h11's messages begin; the rest of them may be a part of what was sent, which is not said again."""
+
+
+def not_http(message: str) -> str:
+    """What is wrong with a request that is not HTTP/1.1, and what to send instead."""
+    known = (said for begin, said in NOT_HTTP.items() if message.startswith(begin))
+    return next(known, "this is not a request of HTTP/1.1")
 
 
 def _full(options: ServerOptions) -> ASGIApp:

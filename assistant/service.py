@@ -349,6 +349,7 @@ def _completion(candidate: Candidate, request: CompletionRequest) -> Completion:
         tokens=candidate.tokens,
         origin=candidate.origin,
         chance=candidate.chance,
+        stopped_by=candidate.stopped_by,
     )
 
 

@@ -77,6 +77,8 @@ class Completion:
     origin: str
     chance: float = 1.0
     """Calibrated probability that it is exactly what was wanted, as measured on held-out code; 1 where unknown."""
+    stopped_by: str = ""
+    """The stop text before which it ended."""
 
 
 @dataclass(frozen=True)
@@ -304,6 +306,10 @@ class Serving(Protocol):
 
     async def tokenize(self, text: str) -> list[int]: ...
     async def detokenize(self, tokens: list[int]) -> str: ...
+    async def pieces(self, tokens: list[int]) -> list[bytes]:
+        """The bytes of each token, which may be a part of a character."""
+        ...
+
     async def info(self) -> ModelInfo:
         """Opens the model if nothing is known of it yet.
 

@@ -236,6 +236,7 @@ class CompletionOut(BaseModel):
     tokens: int
     origin: str = Field(description='Where it came from: "canvas", "repair", "trimmed", ...')
     chance: float = Field(description="Calibrated probability that it is exactly what was wanted; 1 where unknown.")
+    stopped_by: str = Field(description="The stop text before which it ended, if one did.")
 
 
 class CompleteOut(BaseModel):
@@ -357,4 +358,5 @@ def _completion(one: Completion) -> CompletionOut:
         tokens=one.tokens,
         origin=one.origin,
         chance=one.chance,
+        stopped_by=one.stopped_by,
     )

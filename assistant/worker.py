@@ -299,6 +299,10 @@ class Worker:
         decode: Callable[[list[int]], str] = (await self._tokenizer()).decode
         return await asyncio.to_thread(decode, tokens)
 
+    async def pieces(self, tokens: list[int]) -> list[bytes]:
+        known: Callable[[int], bytes] = (await self._tokenizer()).token_bytes
+        return [known(token) for token in tokens]
+
     async def _tokenizer(self) -> Any:
         return await self._ask(lambda infiller: infiller.denoiser.tokenizer)
 

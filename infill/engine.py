@@ -353,7 +353,8 @@ class Request:
         known = signs(draft, text, origin, self.place, margin=margin, agreed=agreed)
         likely = chance(known, self.infiller.calibration.chance)
         size = len(self.tokenizer.encode(text))
-        return Candidate(text, score, draft.confidence, verdict, size, origin, likely, known)
+        by = "" if origin == "trimmed" else self.stopped_by(self.text(draft) or "")
+        return Candidate(text, score, draft.confidence, verdict, size, origin, likely, known, by)
 
     # Context.
 
@@ -842,6 +843,10 @@ class Request:
     def stopped(self, text: str) -> str:
         """The text up to the first of the request's stop texts."""
         return min((text.split(stop, 1)[0] for stop in self.options.stop), key=len, default=text)
+
+    def stopped_by(self, text: str) -> str:
+        """The first of the request's stop texts in it; nothing where there is none."""
+        return min((stop for stop in self.options.stop if stop in text), key=text.index, default="")
 
     def decoded(self, ids: Sequence[int]) -> str:
         """The text of a draft's beginning; a character that is not whole yet does not count."""

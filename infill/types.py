@@ -119,6 +119,8 @@ class Candidate:
     """Calibrated probability that it is exactly what was wanted; 1 where there is no calibration of it."""
     signs: tuple[float, ...] = ()
     """What the chance was computed from (``infill.chance``)."""
+    stopped_by: str = ""
+    """The stop text before which it ended."""
 
 
 @dataclass(frozen=True)

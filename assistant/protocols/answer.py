@@ -17,15 +17,16 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from uuid import uuid4
 
 from fastapi import Request, Response
-from pydantic import Field
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from assistant import typing_on
 from assistant.api import caller_of, one_line, until_disconnect
-from assistant.bounds import ServerOptions
+from assistant.bounds import STOP_TEXTS, ServerOptions
 from assistant.errors import RequestError
 from assistant.protocols.fim import NEVER_WRITTEN, Hole
 from assistant.protocols.guess import guess
@@ -40,8 +41,25 @@ ALIAS = "qwen2.5-coder:hone"
 """A second name of whatever model is loaded. Editors that write fill-in-the-middle prompts themselves (Zed) choose the
 family of sentinels by the model's name and send nothing for a name that they do not know; this one they know."""
 
-Stops = str | Annotated[list[str], Field(fail_fast=True, max_length=1024)] | None
-"""Stop texts. A list is given up at its first wrong item: all that is wrong with a million takes a minute to say."""
+
+def _stop_texts(value: object) -> object:
+    """One sentence for whatever is wrong: of a union, each branch would tell its own, of a million items each."""
+    if isinstance(value, list):
+        items = cast(list[object], value)
+        if len(items) > MOST_STOPS:
+            told = {"count": len(items), "most": STOP_TEXTS}
+            raise PydanticCustomError("stop", "{count} texts, and at most {most} are looked for; send fewer", told)
+        if all(isinstance(item, str) for item in items):
+            return items
+    elif value is None or isinstance(value, str):
+        return cast(object, value)
+    raise PydanticCustomError("stop", "a text or a list of texts is needed")
+
+
+MOST_STOPS = 1024
+"""More than any client lists; of fewer, those that no answer can contain are left out before they are counted."""
+Stops = Annotated[str | list[str] | None, BeforeValidator(_stop_texts)]
+"""Stop texts. Empty ones are left out, as llama.cpp does."""
 
 COLDEST, HOTTEST = 0.01, 2.0
 """Temperatures below are 0, as what they would sample is; above are as these. Clients send any number."""
@@ -65,12 +83,13 @@ _OLLAMA = "/api/"
 _HONE = "/v1/hone/"
 
 
-def error_body(path: str, status: int, message: str) -> Json | str:
-    """An error as the protocol of ``path`` spells it; a plain ``str`` where it has no JSON for errors (Tabby)."""
+def error_body(path: str, status: int, message: str, *, plain: bool = False) -> Json | str:
+    """An error as the protocol of ``path`` spells it; a plain ``str`` where it has no JSON for errors (Tabby), or where
+    the request was one of that protocol on the path of another."""
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     if path.startswith(_OLLAMA):
         return {"error": message}
-    if path.startswith(_PLAIN):
+    if plain or path.startswith(_PLAIN):
         return message
     if path.startswith(_HONE):
         return {"error": {"message": message, "type": kind}}

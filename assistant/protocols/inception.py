@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -185,7 +185,7 @@ async def chat(request: Request) -> Response:
 async def _has_slot(request: Request) -> bool:
     try:
         body = await request.json()
-    except (ValueError, RecursionError):
+    except (HTTPException, ValueError):  # not JSON
         return False
     return isinstance(body, dict) and "id_slot" in body
 

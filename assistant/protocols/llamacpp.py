@@ -94,6 +94,11 @@ class CompletionBody(Options):
 
 class TextBody(BaseModel):
     content: str
+    add_special: bool = False
+    """Accepted and not read: this model puts its special tokens around the parts of a prompt, none at its beginning."""
+    parse_special: bool = True
+    """The same: what looks like a special token in a text is text."""
+    with_pieces: bool = False
 
 
 class TokensBody(BaseModel):
@@ -183,12 +188,21 @@ def _answer(
         "has_new_line": "\n" in text,
         # Clients warn of a truncated context and say how to enlarge it; here it is chosen near the cursor by design.
         "truncated": False,
-        "stop_type": "limit" if body.warm_up else "eos",
-        "stopping_word": "",
+        "stop_type": _stop_type(result, one, body),
+        "stopping_word": one.stopped_by if one else "",
         "tokens_cached": result.known_tokens,
         "timings": _timings(result),
         "hone": about(result, one),
     }
+
+
+def _stop_type(result: CompletionResult, one: Completion | None, body: Options) -> str:
+    """Why it ended: a stop text, as many tokens or as much time as were asked for, or the model itself."""
+    if one is not None and one.stopped_by:
+        return "word"
+    most = body.wish().max_tokens
+    full = one is not None and most is not None and 0 < most <= one.tokens
+    return "limit" if full or body.warm_up or result.reason == "budget" else "eos"
 
 
 def _settings(info: ModelInfo, body: Options) -> Json:
@@ -247,7 +261,20 @@ async def props(request: Request) -> Json:
 
 @router.post("/tokenize")
 async def tokenize(request: Request, body: TextBody) -> Json:
-    return {"tokens": await serving_of(request).tokenize(body.content)}
+    serving = serving_of(request)
+    tokens = await serving.tokenize(body.content)
+    if not body.with_pieces:
+        return {"tokens": tokens}
+    pieces = await serving.pieces(tokens)
+    return {"tokens": [{"id": token, "piece": _piece(piece)} for token, piece in zip(tokens, pieces, strict=True)]}
+
+
+def _piece(data: bytes) -> str | list[int]:
+    """A token's text, or its bytes where it is a part of a character only."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return list(data)
 
 
 @router.post("/detokenize")

@@ -1,6 +1,6 @@
 """OpenAI's ``/v1/completions``, as minuet-ai.nvim, Zed, cursortab.nvim, Continue and the ``openai`` package call it.
 
-The path is Tabby's too: a body without ``prompt`` and with ``segments`` or ``debug_options`` goes to ``tabby``.
+The path is Tabby's too: a body that is one of Tabby's (``tabby.is_ours``) goes to ``tabby``.
 
 What is streamed has passed the syntax gate, so it comes in one piece when the answer is whole; ``finish_reason`` is
 always "stop", for an answer that reaches its limit is cut back to whole, valid code, and clients drop the last line of
@@ -64,14 +64,16 @@ class Body(BaseModel):
 
 
 def _whose(body: object) -> str:
-    known = body if isinstance(body, dict) else {}
-    return "tabby" if known.get("prompt") is None and known.keys() & {"segments", "debug_options"} else "openai"
+    return "tabby" if tabby.is_ours(body) else "openai"
 
 
 Bodies = Annotated[Annotated[Body, Tag("openai")] | Annotated[tabby.Body, Tag("tabby")], Discriminator(_whose)]
 
 
-@router.post("/v1/completions")
+PATH = "/v1/completions"
+
+
+@router.post(PATH)
 async def completions(request: Request, body: Bodies) -> Response:
     if isinstance(body, tabby.Body):
         return await tabby.complete(request, body)

@@ -7,7 +7,7 @@ ends come back as they were sent: the engine writes those of the text that it se
 import os
 import platform
 import reprlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
@@ -53,14 +53,32 @@ class Event(BaseModel):
     elapsed: int | None = None
 
 
+KEYS = frozenset({"segments", "debug_options", "mode"})
+"""No client of OpenAI sends them."""
+
+
+def is_ours(body: object) -> bool:
+    """Whether a body of ``/v1/completions`` is one of Tabby's: it names no model, which OpenAI's must."""
+    if not isinstance(body, dict) or body.get("prompt") is not None:
+        return False
+    known = cast(Json, body)
+    return bool(known.keys() & KEYS) or ("language" in known and "model" not in known)
+
+
+def asked(request: Request) -> bool:
+    """Whether ``complete`` answers this request: then so are its errors Tabby's."""
+    return bool(getattr(request.state, "tabby", False))
+
+
 async def complete(request: Request, body: Body) -> Response:
+    request.state.tabby = True
     debug = body.debug_options or DebugOptions()
     if debug.raw_prompt is not None:
         hole = locate(debug.raw_prompt, language=body.language)
     elif body.segments is not None:
         hole = Hole(body.segments.prefix, body.segments.suffix or "", body.language, body.segments.filepath)
     else:
-        raise RequestError("the body has neither prompt nor segments; OpenAI's clients send one, Tabby's the other")
+        raise RequestError('segments is missing; send {"segments": {"prefix": "..."}}, or prompt, as OpenAI has it')
     if body.mode not in (None, "standard"):
         raise RequestError(f'mode is {reprlib.repr(body.mode)}, and this model completes only; use "standard"')
     result = await run(

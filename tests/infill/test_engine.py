@@ -106,8 +106,10 @@ def test_a_keystroke_reuses_the_context() -> None:
 def test_an_answer_ends_before_a_stop_text() -> None:
     found, _ = fill("total = ", "value + index * 2", "\n", InfillOptions(stop=("* ", " + ")))
     assert texts(found) == ["value"]
+    assert found.candidates[0].stopped_by == " + "
     whole, _ = fill("total = ", "value + index * 2", "\n", InfillOptions(stop=("**",)))
     assert texts(whole) == ["value + index * 2"]
+    assert whole.candidates[0].stopped_by == ""
     brackets, _ = fill("total = ", "f(g(value", "\n", InfillOptions(stop=(")",)))
     assert not any(")" in text for text in texts(brackets)), "closers that are added count too"
     with pytest.raises(ValueError, match="stop"):

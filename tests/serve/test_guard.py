@@ -36,6 +36,8 @@ class Answer:
     body: bytes
     read: int
     """Parts of the body that were taken."""
+    read_before: int = 0
+    """Those that were taken before the answer was there."""
 
 
 def ask(
@@ -78,6 +80,7 @@ def ask(
             if message["type"] == "http.response.start":
                 answer.status = message["status"]
                 answer.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+                answer.read_before = answer.read
             else:
                 answer.body += message["body"]
                 if not message.get("more_body"):
@@ -337,18 +340,20 @@ def test_admin_routes_always_need_the_admin_token(serve: Serve, route: tuple[str
 # How much they may send.
 
 
-def test_a_body_that_says_that_it_is_too_large_is_not_read(serve: Serve) -> None:
+def test_a_body_that_says_that_it_is_too_large_is_refused_before_it_is_read(serve: Serve) -> None:
     served = serve(options=replace(OPTIONS, max_body_bytes=100))
     for length in ("101", "9" * 40):
         answer = ask(served.app, "POST", headers=[HOST, ("content-length", length)], parts=[b"x"] * 101)
-        assert (answer.status, answer.read) == (413, 0)
-        assert json.loads(answer.body)["error"]["message"].startswith("the body is larger than 100 bytes")
+        assert (answer.status, answer.read_before) == (413, 0)
+        message = json.loads(answer.body)["error"]["message"]
+        assert message.startswith("the body is larger than 100 bytes, the most that is read; send only the text around")
 
 
 def test_a_body_that_does_not_say_how_large_it_is_is_read_up_to_the_limit(serve: Serve) -> None:
     served = serve(options=replace(OPTIONS, max_body_bytes=100))
     answer = ask(served.app, "POST", headers=[HOST], parts=[b"x" * 30] * 50)
-    assert (answer.status, answer.read) == (413, 4)
+    assert (answer.status, answer.read_before) == (413, 4)
+    assert answer.read < 20, "the rest is taken up to a limit"
     # On an address that is none, too: nobody would look at the body there.
     assert ask(served.app, "POST", "/nothing", [HOST], parts=[b"x" * 30] * 50).status == 413
     # And the guard is what refused it.
@@ -390,6 +395,20 @@ def test_a_chunked_body_ends_at_the_limit_on_a_real_connection(serve: Serve, lis
             pytest.fail("the server read to the end")
     sent = httpx.post(f"{url}/v1/hone/complete", content=iter([b"x" * 50_000] * 4))
     assert sent.status_code == 413
+    assert httpx.post(f"{url}/v1/hone/complete", json=BODY).status_code == 200
+
+
+def test_who_sends_too_much_without_listening_reads_why_afterwards(serve: Serve, listen: Listen) -> None:
+    """Most clients send all they have before they read; a reset connection tells them nothing."""
+    url = listen(serve(options=replace(OPTIONS, max_body_bytes=3 * 2**20)))
+    for length in (b"Content-Length: 9000000\r\n\r\n" + b"x" * 9_000_000, b"Transfer-Encoding: chunked\r\n\r\n"):
+        with connected(url) as sock:
+            sock.sendall(HEAD + length)
+            if length.endswith(b"\r\n\r\n"):
+                sock.sendall((b"f4240\r\n" + b"x" * 1_000_000 + b"\r\n") * 9 + b"0\r\n\r\n")
+            answer = answer_of(sock)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"larger than 3 MiB" in answer
     assert httpx.post(f"{url}/v1/hone/complete", json=BODY).status_code == 200
 
 

@@ -459,6 +459,33 @@ def test_it_fits_its_window(visit: Visit) -> None:
         assert (left[0] == left[1]) == (width <= 760), "side by side where there is room"
 
 
+def test_a_long_file_has_its_line_numbers_whole_and_can_be_scrolled_by_keyboard(visit: Visit) -> None:
+    scroller = visit.page.locator(".cm-scroller")
+    visit.write(PREFIX, SUFFIX)
+    expect(scroller).to_have_attribute("tabindex", "-1")
+    visit.page.locator(".cm-content").evaluate(OPEN, ["\n" * 12_000 + PREFIX, " # " + "long " * 60 + SUFFIX])
+    expect(scroller).to_have_attribute("tabindex", "0")
+    visit.run()
+    places = visit.page.locator("#diffusion .number").evaluate_all(INSIDE)
+    assert len(places) > 3
+    assert all(number.startswith("120") and left >= edge for number, left, edge in places), places
+    about = visit.page.locator("#" + str(visit.page.locator(".panes").get_attribute("aria-describedby")))
+    expect(about).to_contain_text("Both panes fill the same hole with the same weights")
+
+
+OPEN = """(content, [before, behind]) => {
+    const view = content.cmTile.view;
+    const changes = {from: 0, to: view.state.doc.length, insert: before + behind};
+    view.dispatch({changes, selection: {anchor: before.length}});
+    view.focus();
+}"""
+INSIDE = """(all) => all.map((one) => {
+    const text = document.createRange();
+    text.selectNodeContents(one);
+    return [one.textContent, text.getBoundingClientRect().x, one.parentElement.getBoundingClientRect().x];
+})"""
+
+
 # When something is in the way.
 
 

@@ -1,5 +1,6 @@
 """The server put together: errors in every protocol's form, the page, the description, the connection below."""
 
+import gzip
 import json
 import socket
 import time
@@ -111,6 +112,106 @@ def test_a_validation_error_names_our_fields_and_nothing_else() -> None:
     problem |= {"type": "value_error", "msg": "Value error, secret is bad"}
     assert invalid_message([problem] * 9, names).count("options has a value") == 3
     assert "secret" not in invalid_message([problem], names)
+
+
+NO_HTTP = {
+    "no request line": (b"hello\r\n\r\n", 400, "the first line is not"),
+    "a blank in the path": (b"GET /api/a b HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "written as %20"),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 60 + b"\n\n", 400, "begins with http://"),
+    "no host": (b"GET /v1/health HTTP/1.1\r\n\r\n", 400, "send `Host: localhost`"),
+    "two hosts": (b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\nHost: a.b\r\n\r\n", 400, "more than one Host"),
+    "no header": (
+        b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\nno header: x\r\n\r\n",
+        400,
+        "not a line `Name: value`",
+    ),
+    "no length": (b"POST /infill HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n", 400, "not a number"),
+    "two lengths": (
+        b"POST /infill HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        400,
+        "more than one Content-Length",
+    ),
+    "gzipped": (
+        b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        501,
+        "only `chunked`",
+    ),
+    "no chunk": (
+        b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        400,
+        "hexadecimal",
+    ),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "HTTP/1.1 is spoken"),
+    "a large head": (b"GET /api/tags HTTP/1.1\r\nX: " + b"a" * 3_000_000, 431, "larger than 65536 bytes; send fewer"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_HTTP)
+def test_what_is_no_http_is_told_what_is_wrong_in_the_form_of_its_address(url: str, kind: str) -> None:
+    data, status, words = NO_HTTP[kind]
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as sock:
+        sock.sendall(data)
+        said = b""
+        while part := sock.recv(65536):  # until it closes
+            said += part
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert said.count(b"HTTP/1.1 %d " % status) == 1
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"connection: close" in head
+    if b" /v1/health" in data:
+        message = body.decode()
+    else:
+        error = json.loads(body)["error"]
+        assert isinstance(error, str) == (b" /api/" in data)
+        message = error if isinstance(error, str) else error["message"]
+    assert words in message
+    assert httpx.post(f"{url}/v1/hone/complete", json=BODY).status_code == 200
+
+
+UNREADABLE = {
+    "not UTF-8": (b'{"prompt": "\xff\xfe"}', {}, 400, "not UTF-8 (at byte 12); send JSON in UTF-8"),
+    "compressed": (gzip.compress(b"{}"), {"content-encoding": "gzip"}, 415, "compressed, as its Content-Encoding says"),
+    "nested": (b"[" * 200_000, {}, 400, "nested too deeply"),
+    "nested in a field": (b'{"prompt": "x", "a": ' + b"[" * 5000 + b"]" * 5000 + b"}", {}, 400, "nested too deeply"),
+    "a long number": (b'{"seed": ' + b"9" * 5000 + b"}", {}, 400, "a number of thousands of digits"),
+    "nothing": (b"", {}, 422, "the body is empty; a JSON object is needed"),
+    "no JSON": (b"{prompt: 1}", {}, 422, "the body is not JSON (at character 1)"),
+    "a list": (b"[1]", {}, 422, "the body must be a JSON object"),
+    "null": (b"null", {}, 422, "the body must be a JSON object"),
+}
+
+
+@pytest.mark.parametrize(("path", "form"), FORMS[:6], ids=[path for path, _ in FORMS[:6]])
+@pytest.mark.parametrize("body", UNREADABLE)
+def test_a_body_that_cannot_be_read_is_told_why(served: Served, path: str, form: Any, body: str) -> None:
+    content, headers, status, words = UNREADABLE[body]
+    answer = served.post(path, content=content, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert words in form(answer)
+    assert served.post("/v1/hone/complete", json=BODY).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"text": "\ud800x"}, "text"),
+        ({"filename": "a\udfff"}, "filename"),
+        ({"extra": [{"path": "a", "text": "\ud83d", "source": "open"}]}, "extra.0.text"),
+        ({"\ud800": 1}, "the body"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_named(served: Served, more: dict[str, Any], place: str) -> None:
+    """An editor that counts in UTF-16 may cut an emoji in two."""
+    answer = served.post("/v1/hone/complete", content=json.dumps(BODY | more).encode())
+    assert answer.status_code == 422
+    assert openai(answer).startswith(f"{place} has half of a surrogate pair")
+
+
+def test_no_wrong_request_waits_for_the_description(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a second to make, and everybody else's requests wait meanwhile."""
+    monkeypatch.setattr(type(served.app), "openapi", lambda _: pytest.fail("made"))
+    answer = served.post("/infill", json={"input_prefix": PREFIX, "n_predict": "many"})
+    assert openai(answer).startswith("n_predict: ")
 
 
 def test_an_address_with_a_slash_too_many_is_not_sent_elsewhere(served: Served) -> None:

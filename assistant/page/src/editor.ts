@@ -43,6 +43,11 @@ function drawHole(state: EditorState): DecorationSet {
   return Decoration.set(from === to ? MARK.range(from) : BLOCK.range(from, to));
 }
 
+/** What can be scrolled can be reached by Tab, and the arrow keys then scroll it; what cannot is no stop on the way. */
+function reachable(area: HTMLElement): void {
+  area.tabIndex = area.scrollWidth > area.clientWidth || area.scrollHeight > area.clientHeight ? 0 : -1;
+}
+
 export class Editor {
   readonly view: EditorView;
   private readonly language = new Compartment();
@@ -64,11 +69,14 @@ export class Editor {
       EditorView.contentAttributes.of({ "aria-label": "Code", "aria-describedby": "hole-text", spellcheck: "false" }),
       EditorView.updateListener.of((update) => {
         if (update.docChanged || update.selectionSet) onChange();
+        if (update.geometryChanged) reachable(update.view.scrollDOM);
       }),
       // Tab is left alone: it moves on to the next control.
       keymap.of([...defaultKeymap.filter((binding) => binding.key !== "Mod-Enter"), ...historyKeymap]),
     ];
     this.view = new EditorView({ parent, state: EditorState.create({ extensions }) });
+    this.view.scrollDOM.setAttribute("role", "group");
+    this.view.scrollDOM.setAttribute("aria-label", "Code, to be scrolled");
   }
 
   get text(): string {

@@ -267,6 +267,7 @@ export class Pane {
       if (i) next();
       code.append(...pieces.map(context));
     });
+    this.draft.style.setProperty("--digits", String(String(firstLine + lines.length - 1).length));
     return lines;
   }
 

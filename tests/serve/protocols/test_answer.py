@@ -14,7 +14,7 @@ from assistant.protocols import inception, llamacpp, mistral, ollama, openai
 from assistant.protocols.answer import Alternates, Wish, compact, completion_request, error_body, stops
 from assistant.protocols.fim import Hole
 from assistant.wire import CompleteBody, EditBody
-from tests.serve.conftest import Serve
+from tests.serve.conftest import Serve, Served
 
 
 def test_requests_of_a_burst_are_counted() -> None:
@@ -213,6 +213,39 @@ def test_a_body_that_is_wrong_all_over_is_given_up_at_once(body: type[BaseModel]
     with pytest.raises(ValidationError) as found:
         body.model_validate(value)
     assert found.value.error_count() < 20
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/infill", {"input_prefix": "x = "}),
+        ("/v1/completions", {"prompt": "x = "}),
+        ("/v1/fim/completions", {"prompt": "x = "}),
+        ("/api/generate", {"prompt": "x = "}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("stop", "words"),
+    [
+        ([f"s{n}" for n in range(17)], "stop has 17 texts, and at most 16 are looked for; send fewer"),
+        ([f"s{n}" for n in range(2000)], "stop: 2000 texts, and at most 16 are looked for; send fewer"),
+        (["x" * 257], "stop has a text of 257 characters, and at most 256 are looked for"),
+        ("x" * 257, "stop has a text of 257 characters, and at most 256 are looked for"),
+        (["x", 1], "stop: a text or a list of texts is needed"),
+        ({"x": 1}, "stop: a text or a list of texts is needed"),
+    ],
+)
+def test_stop_texts_that_are_too_many_or_none_are_told_once(
+    served: Served, path: str, body: dict[str, Any], stop: object, words: str
+) -> None:
+    more = {"options": {"stop": stop}} if path == "/api/generate" else {"stop": stop}
+    answer = served.post(path, json=body | more)
+    assert answer.status_code == 422
+    error = answer.json()["error"]
+    said = error if isinstance(error, str) else error["message"]
+    assert said.removeprefix("options.") == words
+    good = {"options": {"stop": ["", "zzz"]}} if path == "/api/generate" else {"stop": ["", "zzz"]}
+    assert served.post(path, json=body | good).status_code == 200
 
 
 def test_nothing_in_a_line_ends_it() -> None:

@@ -3,7 +3,8 @@
 A case holds what the model knows (``prefix`` and the ``answer`` that follows it), a request, and an answer: ``status``;
 ``events`` ("sse" or "ndjson") if it comes in pieces, and ``done`` if they end with [DONE]; and statements about places
 in it, named by JSON pointers ("-1" is the last): ``equal``, ``matching`` (a regular expression), ``present``,
-``absent``, ``joined`` (the place in every event, put together); ``raw`` are regular expressions for the bytes.
+``absent``, ``joined`` (the place in every event, put together); ``raw`` are regular expressions for the bytes, and all
+that is stated of an answer in ``plain`` text.
 """
 
 import json
@@ -37,6 +38,9 @@ def test_a_recorded_request_is_answered_as_its_client_needs(path: Path, serve: S
 def check(answer: httpx.Response, wanted: dict[str, Any]) -> None:
     for pattern in wanted.get("raw", ()):
         assert re.search(pattern, answer.text), answer.text
+    if wanted.get("plain"):
+        assert answer.headers["content-type"].startswith("text/plain")
+        return
     if answer.content:
         assert ": " not in re.sub(r'"(\\.|[^"\\])*"', '""', answer.text).replace("data: ", ""), "not compact"
     if not answer.content:

@@ -99,7 +99,7 @@ ROUTES: dict[str, tuple[str, dict[str, st.SearchStrategy[Any]]]] = {
     "ollama": ("/api/generate", OLLAMA),
     "infill": ("/infill", INFILL),
     "completion": ("/completion", {**INFILL, "prompt": TEXTS}),
-    "tokenize": ("/tokenize", {"content": TEXT}),
+    "tokenize": ("/tokenize", {"content": TEXT, "with_pieces": FLAG, "add_special": FLAG}),
     "detokenize": (
         "/detokenize",
         {"tokens": st.none() | st.lists(st.integers(-2, 2000) | st.just(10**30), max_size=4)},
