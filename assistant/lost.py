@@ -36,7 +36,7 @@ LATEX = re.compile(r"\\\w+\{")
 ROUTE = re.compile(r"/[^ ]*\Z|[^ ]*[\w\])]\{\w+\}\Z")
 """A path with parameters; a pattern, in which braces count."""
 TEMPLATES = re.compile(
-    r"format|template|pattern|route|path|url|compile|_$|gettext|trans|column|progress", re.IGNORECASE
+    r"format|fmt|template|pattern|route|path|url|compile|_$|gettext|trans|column|progress", re.IGNORECASE
 )
 """In names of what takes texts with braces."""
 Around = tuple[ast.AST, ...]

@@ -63,6 +63,7 @@ LEFT_ALONE = {
     "a comparison that is recorded": "def f(q, column):\n    with q.where():\n        column == 3\n",
     "an item that is looked up": "def f(config):\n    config['key']\n",
     "filled in by its keywords": "def f(name):\n    return t('Hello {name}', name=name)\n",
+    "a format for ticks": "def f(scatter):\n    x = scatter.x\n    h = scatter.legend(fmt='{x:g}')\n    return h\n",
     "of a shell": "def f(home):\n    return run('echo ${home} > x')\n",
     "a coroutine of another class": (
         "class A:\n    async def close(self):\n        pass\n\n\n"
