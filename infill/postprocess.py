@@ -211,14 +211,16 @@ def no_loop(text: str, situation: Situation) -> str:
 
 
 def no_echo(text: str, situation: Situation) -> str:
-    """Cuts before a line that gives the value given right above again, or the head of a definition just above."""
+    """Cuts before a line that gives the value given right above again, opens the block that it stands in once more, or
+    is the head of a definition just above."""
     above = list(situation.lines_above)
     lines = text.split("\n")
     for index, line in enumerate(lines):
         whole = (situation.line_before + line if index == 0 else line).rstrip()
         head = whole.lstrip().startswith(("def ", "async def ", "class "))
         again = whole in (above if head else above[-1:])
-        if again and len(whole.strip()) >= _ECHO and (head or "=" in whole):
+        nested = whole.endswith(":") and above[-1:] and whole.strip() == above[-1].strip()
+        if len(whole.strip()) >= _ECHO and (nested or (again and (head or "=" in whole))):
             return _head(lines, index) if index else ""
         if whole:
             above.append(whole)
