@@ -40,10 +40,11 @@ from infill.metrics import Answer, Outcome
 from infill.systems import Asker, System
 from infill.tasks import Task, from_corpus, make_tasks
 from infill.trial import Cell, watch
-from model.checkpoint import CheckpointError, choose_device, load_denoiser, load_model, write_json
+from model.checkpoint import CheckpointError, choose_device, load_denoiser, load_model
 from model.config import SIZES, ModelConfig
 from model.corpus import Corpus
 from model.data import Batches, Stream, to
+from model.jsonfile import write_json
 from model.network import Network
 from model.rows import Rows
 from model.tokenizer import Tokenizer

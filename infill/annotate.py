@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from infill.edit import Change, Edit, EditPrompt
 from infill.engine import Infiller
 from infill.minimal import minimal
+from infill.program import line_starts
 from infill.syntax import worse
 from infill.types import InfillOptions, Prompt, ShouldStop
 
@@ -131,14 +132,14 @@ def _key(place: Place) -> tuple[int, str]:
 def parsed(text: str) -> ast.Module:
     """The program; an empty one where it is none, or longer than is parsed again for every place."""
     try:
-        return ast.parse(text if len(text) <= LARGEST else "")
+        return ast.parse(text.removeprefix("\ufeff") if len(text) <= LARGEST else "")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ast.Module([], [])
 
 
 def places(text: str, tree: ast.Module, start: int, end: int) -> Iterator[Place]:
     """What lacks an annotation in the functions that begin in ``text[start:end]``, in order."""
-    starts = [0, *(one.end() for one in re.finditer(r"\n", text))]
+    starts = line_starts(text)
 
     def at(line: int, column: int) -> int:
         low = starts[line - 1]
@@ -168,7 +169,7 @@ def places(text: str, tree: ast.Module, start: int, end: int) -> Iterator[Place]
 
 def _head_end(text: str, body: int, start: int) -> int | None:
     """Behind the closing bracket of the parameters."""
-    found = list(re.finditer(r"\)[ \t]*:[ \t]*(?:#[^\n]*)?\r?\n", text[start:body]))
+    found = list(re.finditer(r"\)[ \t]*:[ \t]*(?:#[^\r\n]*)?[\r\n]", text[start:body]))
     return start + found[0].start() + 1 if found else None
 
 

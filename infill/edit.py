@@ -33,8 +33,8 @@ from infill.syntax import Before
 from infill.types import Denoiser, ShouldStop
 from model.damage.kinds import group_of
 from model.damage.types import GROUPS
+from model.jsonfile import read_json
 from model.layout import EDITS_SHORTER, Operations, encode_context, further_end, line_end, line_start
-from model.published.folder import read_json
 
 FILE = "edits.json"
 LEAST_GAIN = 5.0

@@ -70,7 +70,7 @@ class Instructor:
         if not self.able:
             raise ValueError(f"{self.published.family.title} follows no instructions")
         pace = Pace(budget_ms, should_stop, self.clock)
-        start, end = line_start(prompt.text, prompt.start), line_end(prompt.text, prompt.end)
+        start, end = line_start(prompt.text, prompt.start), line_end(prompt.text, max(prompt.start, prompt.end - 1))
         block = prompt.text[start:end]
         tokens = len(self.published.tokenizer.encode(block))
         changes, sure, reason = tuple[Change, ...](), 0.0, "cancelled"

@@ -20,7 +20,7 @@ from infill.passes import score
 from infill.policy import POLICIES
 from infill.recall import Recall
 from infill.types import State
-from model.published.folder import read_json
+from model.jsonfile import read_json
 from model.tokenizer import Tokenizer
 
 FILE = "calibration.json"

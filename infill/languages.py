@@ -44,6 +44,14 @@ class Language:
     def module(self) -> str:
         return self.package.replace("-", "_")
 
+    def seen(self, data: bytes) -> bytes:
+        """What the grammar is given of a text in UTF-8. Offsets stay, and no text parses otherwise for it."""
+        return data.translate(_ASCII) if self.ascii_only else data
+
+
+_ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
+"""Every byte of a longer character becomes a letter."""
+
 
 LANGUAGES: tuple[Language, ...] = (
     Language(

@@ -6,6 +6,7 @@ the text, there is no verdict.
 """
 
 import ast
+import re
 import sys
 import threading
 import warnings
@@ -164,9 +165,15 @@ def _body(node: Node, start: int) -> Node | None:
     return body if inside else None
 
 
+def line_starts(text: str) -> list[int]:
+    """Where the lines begin that Python counts: a lone carriage return ends one too, and a byte order mark stands
+    before the first."""
+    return [int(text.startswith("\ufeff")), *(one.end() for one in re.finditer(r"\r\n?|\n", text))]
+
+
 def _offset(text: str, line: int | None, column: int | None) -> int:
     """The place in the text of a line and a column that count from 1."""
-    lines = text.split("\n")
-    row = min(max((line or 1) - 1, 0), len(lines) - 1)
-    mark = text.startswith("\ufeff") and row == 0
-    return sum(len(line) + 1 for line in lines[:row]) + min(max((column or 1) - 1 + mark, 0), len(lines[row]))
+    starts = line_starts(text)
+    row = min(max((line or 1) - 1, 0), len(starts) - 1)
+    end = starts[row + 1] - 1 if row + 1 < len(starts) else len(text)
+    return min(starts[row] + max((column or 1) - 1, 0), end)

@@ -52,8 +52,6 @@ _BEGINNINGS = (16 * 1024, 128 * 1024, 1024 * 1024)
 _SLOW_S = 2e-6
 """Seconds per byte; code that people write takes a twentieth of it. The worst grammar is quadratic in its brackets."""
 _WINDOW = 8 * 1024
-_ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
-"""Every byte of a longer character becomes a letter: offsets stay, and no text parses otherwise for it."""
 _LINES = ("", "pass", "if x:", "x,", "x = [", "x(", "class x(", "def x(", "{", "@x", '"""', "try:", "else:")
 """What may stand for the cursor's line: nothing, a statement, the beginning of something."""
 _OPENERS = ("if x:", "else:", "except x:", "def x():", "class x:")
@@ -85,10 +83,9 @@ class SyntaxGate:
         self._left, self._right = _encode(prefix), _encode(suffix)
         self._prefix, self._suffix = prefix[-_WINDOW:], suffix[:_WINDOW]
         self._limit = limit_s
-        row = languages.get(language)
-        self._ascii_only = row is not None and row.ascii_only
+        row = self._row = languages.get(language)
         self._comment = row.comment if row else ""
-        self._depth = _yaml_depth(prefix + suffix) if row and row.name == "yaml" else 0
+        self._depth = _depth(prefix + suffix, row)
         deep = self._depth > YAML_DEPTH
         self._parser = None if deep or "\0" in prefix or "\0" in suffix else languages.parser(language)
         self._tree = self._first()
@@ -183,7 +180,8 @@ class SyntaxGate:
             return []
         text = _encode(middle)
         everything = [Error(len(self._left), len(self._left) + len(text))]
-        too_deep = self._depth and self._depth + _yaml_depth(middle) + middle.count("\n") > YAML_DEPTH
+        deeper = _depth(middle, self._row)
+        too_deep = deeper and self._depth + deeper + middle.count("\n") > YAML_DEPTH
         if "\0" in middle or too_deep:
             return everything
         small = len(self._left) + len(self._right) <= CONFIRM_BYTES
@@ -347,10 +345,9 @@ class SyntaxGate:
         return None if time.monotonic() - began > self._limit else tree
 
     def _parse_parts(self, parts: tuple[bytes, ...], old: Tree | None) -> Tree | None:
-        if self._parser is None:
+        if self._parser is None or self._row is None:
             return None
-        text = b"".join(parts)
-        text = text.translate(_ASCII) if self._ascii_only else text
+        text = self._row.seen(b"".join(parts))
         return self._parser.parse(text) if old is None else self._parser.parse(text, old)
 
 
@@ -364,12 +361,15 @@ class Before:
     def worse(self, new: str) -> bool:
         """Whether an edit breaks it: more errors than before, or, in Python, no program where it was one.
 
-        A language without a grammar never is worse: it is unchecked.
+        What cannot be parsed (no grammar, or YAML nested deeper than its grammar bears) never is worse: it is
+        unchecked. What no longer can be is.
         """
-        if self.language is None or languages.parser(self.language.name) is None:
+        if self.errors is None:
             return False
-        if self._errors_of(new) > self.errors:
+        found = self._errors_of(new)
+        if found is None or found > self.errors:
             return True
+        assert self.language is not None
         return self.language.name == "python" and any(not takes(new) for takes in self.taken)
 
     def held(self, count: int, applied: Callable[[int], str]) -> int:
@@ -384,7 +384,8 @@ class Before:
         return low
 
     @cached_property
-    def errors(self) -> int:
+    def errors(self) -> int | None:
+        """None: it cannot be parsed."""
         return self._errors_of(self.text)
 
     @cached_property
@@ -392,11 +393,11 @@ class Before:
         """What of Python takes the text as a program."""
         return [takes for takes in (program.parses, program.compiles) if takes(self.text)]
 
-    def _errors_of(self, text: str) -> int:
-        assert self.language is not None
-        parser, data = languages.parser(self.language.name), _encode(text)
-        assert parser is not None
-        return len(_errors(parser.parse(data.translate(_ASCII) if self.language.ascii_only else data)))
+    def _errors_of(self, text: str) -> int | None:
+        if self.language is None or _depth(text, self.language) > YAML_DEPTH:
+            return None
+        parser = languages.parser(self.language.name)
+        return None if parser is None else len(_errors(parser.parse(self.language.seen(_encode(text)))))
 
 
 def worse(old: str, new: str, language: str | None) -> bool:
@@ -475,6 +476,11 @@ def _balanced(prefix: str, middle: str, comment: str) -> bool:
     """Whether ``middle`` closes what it opens, and otherwise only what ``prefix`` opened."""
     own, _, mismatch = split_due(prefix, middle, comment)
     return not own and not mismatch
+
+
+def _depth(text: str, row: languages.Language | None) -> int:
+    """Levels that could be too many for the grammar; 0 for those that bear any number."""
+    return _yaml_depth(text) if row is not None and row.name == "yaml" else 0
 
 
 def _yaml_depth(text: str) -> int:

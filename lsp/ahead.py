@@ -88,18 +88,16 @@ class Ahead:
         while len(self._known) > DOCUMENTS:
             self._known.popitem(last=False)
 
-    def foresee(self, key: str, shown: Answered, cursor: int, ask: Ask) -> None:
-        """Computes what follows the best of the shown answers; ``cursor``: where accepting it leaves the cursor."""
-        best = shown.completions[0]
-        text = shown.text[: best.start] + best.text + shown.text[best.end :]
+    def foresee(self, key: str, shown: Answered, text: str, at: int, ask: Ask) -> None:
+        """Computes what follows the acceptance of what is shown, which leaves ``text`` with the cursor at ``at``."""
         running = self._running.get(key)
-        if running is not None and (running.text, running.at) == (text, cursor):
+        if running is not None and (running.text, running.at) == (text, at):
             return
         self.stop(key)
-        if self.recall(key, text, cursor, 1):
+        if self.recall(key, text, at, 1):
             return
-        task = asyncio.ensure_future(self._compute(key, text, cursor, ask))
-        self._running[key] = _Running(shown, text, cursor, task)
+        task = asyncio.ensure_future(self._compute(key, text, at, ask))
+        self._running[key] = _Running(shown, text, at, task)
 
     async def _compute(self, key: str, text: str, at: int, ask: Ask) -> tuple[Completion, ...]:
         try:

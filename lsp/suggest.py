@@ -178,11 +178,11 @@ class Suggester:
         if not question.by_hand and found[0].chance < EAGERNESS[options.eagerness]:
             return self._quiet(question, "eagerness")
         self._statistics.took(1000 * (time.monotonic() - arrived), document.language_id)
-        if options.ahead:
-            self._foresee(document, window, answered)
         fitted = [
             _fitted(question.text, one) if question.fit else Suggestion(one.text, one.start, one.end) for one in found
         ]
+        if options.ahead:
+            self._foresee(document, window, answered, fitted[0])
         return tuple(Suggestion(one.text, one.start + window.head, one.end + window.head) for one in fitted)
 
     def _bad_moment(self, question: Question) -> str:
@@ -237,10 +237,8 @@ class Suggester:
         whole = known[: window.head] + text + known[len(known) - window.tail :]
         return await self._around.snippets(document, whole, at + window.head)
 
-    def _foresee(self, document: Document, window: Window, answered: Answered) -> None:
-        best = answered.completions[0]
-        fitted = _fitted(answered.text, best)
-        cursor = best.start + len(fitted.text)
+    def _foresee(self, document: Document, window: Window, answered: Answered, best: Suggestion) -> None:
+        accepted = answered.text[: best.start] + best.text + answered.text[best.end :]
 
         async def ask(text: str, at: int) -> tuple[Completion, ...]:
             try:
@@ -249,7 +247,7 @@ class Suggester:
             except HoneError:  # nobody asked: who does is told
                 return ()
 
-        self.ahead.foresee(document.key, answered, cursor, ask)
+        self.ahead.foresee(document.key, answered, accepted, best.start + len(best.text), ask)
 
     def changed(self, key: str, document: Document | None) -> None:
         """The document is another one now; None: it was closed."""

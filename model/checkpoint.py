@@ -3,10 +3,8 @@
 Only safetensors are read, no code and no pickle. The files open with ``transformers`` too (``model.pretrained``).
 """
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -14,8 +12,9 @@ from torch import Tensor
 
 from model.config import ModelConfig
 from model.denoiser import NetworkDenoiser
+from model.jsonfile import read_json, write_json
 from model.network import Network
-from model.published.folder import Folder, open_folder, read_json
+from model.published.folder import Folder, open_folder
 from model.tokenizer import Tokenizer
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "hone-tiny-python"
@@ -200,12 +199,6 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Atomically, as safetensors."""
     temporary = path.with_name(path.name + ".tmp")
     save_file(tensors, temporary, metadata={"format": "pt"})
-    temporary.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
     temporary.replace(path)
 
 

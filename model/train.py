@@ -36,7 +36,6 @@ from model.checkpoint import (
     read_config,
     save_model,
     save_tensors,
-    write_json,
 )
 from model.config import SIZES, ModelConfig
 from model.corpus import Corpus
@@ -44,11 +43,11 @@ from model.damage.kinds import KINDS
 from model.damage.types import GROUPS
 from model.data import Batches, to
 from model.fetch import CorpusError
+from model.jsonfile import read_json, write_json
 from model.loss import Batch, Losses, losses
 from model.network import Network
 from model.optim import Optimiser
 from model.options import Parser
-from model.published.folder import read_json
 from model.schedule import learning_rate
 from model.tokenizer import Tokenizer
 

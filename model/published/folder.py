@@ -5,17 +5,18 @@ allocated, then tensors are mapped from the file. Python files are never run or 
 one sentence that names the file or the tensor. The format: https://github.com/huggingface/safetensors#format
 """
 
-import json
 import mmap
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from model.jsonfile import json_object, read_json
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -26,8 +27,6 @@ PART = 1 << 20
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 LARGEST_HEADER = 100_000_000
 """Bytes; the limit of the format's own reader."""
-
-LARGEST_JSON = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -123,37 +122,6 @@ def open_folder(path: Path) -> Folder:
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """An object with no name twice and no number that is none. Raises ValueError, naming the file."""
-    if not path.is_file():
-        raise ValueError(f"{path} is missing")
-    if path.stat().st_size > LARGEST_JSON:
-        raise ValueError(f"{path} is larger than {LARGEST_JSON} bytes")
-    return _object(path.read_bytes(), str(path))
-
-
-def _object(text: bytes, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_constant=_constant)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} is not JSON that can be used: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} must hold an object, not {type(value).__name__}")  # noqa: TRY004 (a file's value)
-    return cast("dict[str, Any]", value)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
-    return found
-
-
-def _constant(text: str) -> None:
-    raise ValueError(f"{text} is not a number")
-
-
 def _entries(path: Path) -> dict[str, Entry]:
     index, single = path / INDEX, path / SINGLE
     if index.is_file() and single.is_file():
@@ -196,7 +164,7 @@ def _header(file: Path) -> dict[str, Entry]:
         length = int.from_bytes(stream.read(8), "little")
         if size < 8 or length > min(size - 8, LARGEST_HEADER):
             raise ValueError(f"{file} is cut off, or is not a safetensors file: its header would be {length} bytes")
-        header = _object(stream.read(length), f"the header of {file}")
+        header = json_object(stream.read(length), f"the header of {file}")
     header.pop("__metadata__", None)
     entries = {name: _entry(file, 8 + length, name, fields) for name, fields in header.items()}
     end = 8 + length

@@ -17,8 +17,9 @@ import psutil
 import torch
 
 from model.checkpoint import MODEL_TYPE, choose_device, choose_dtype
+from model.jsonfile import read_json
 from model.published.denoiser import Controls, Published
-from model.published.folder import Folder, open_folder, read_json
+from model.published.folder import Folder, open_folder
 from model.published.quantized import BYTES
 from model.published.registry import FAMILIES, Family, family_of
 from model.published.tokenizer import PublishedTokenizer, load_tokenizer

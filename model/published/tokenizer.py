@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Encoder
 
-from model.published.folder import read_json
+from model.jsonfile import read_json
 from model.tokenizer import BYTE_OF, Tokenizer, read_encoder
 
 PAD = -1

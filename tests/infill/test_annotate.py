@@ -77,6 +77,12 @@ def test_places_are_found_in_order() -> None:
     assert list(places("def f(:\n", parsed("def f(:\n"), 0, 8)) == []
 
 
+@pytest.mark.parametrize("text", ["\ufeffdef f(é, a=1):\n    pass\n", "x = 1\rdef f(é, a=1):  # b\r    pass\r"])
+def test_lines_are_those_that_python_counts(text: str) -> None:
+    found = [(one.name, text[: one.start][-3:]) for one in places(text, parsed(text), 0, len(text))]
+    assert found == [("é", "f(é"), ("a", ", a"), ("", "=1)")]
+
+
 def test_what_is_evident_is_not_asked() -> None:
     found = {(one.function.name, one.name): evident(one) for one in places(SOURCE, parsed(SOURCE), 0, len(SOURCE))}
     assert {key: value for key, value in found.items() if value is not None} == {

@@ -64,6 +64,12 @@ def test_a_block_that_does_not_fit_is_left_alone(tmp_path: Path) -> None:
     assert found.passes == 0
 
 
+def test_a_block_that_ends_with_its_line_end_does_not_reach_into_the_next_line(tmp_path: Path) -> None:
+    published = open_published(make(tmp_path, "llada"), device="cpu", dtype="float32")
+    text = "x = 1\n" * 400 + "a, b, c = 2, 3, 4\n"
+    assert edit(published, text=text, start=0, end=2400).tokens == edit(published, text=text, start=0, end=2399).tokens
+
+
 def test_a_model_that_cannot_be_spoken_to_is_refused(tmp_path: Path) -> None:
     published = open_published(make(tmp_path, "dreamon"), device="cpu", dtype="float32")
     with pytest.raises(ValueError, match="DreamOn follows no instructions"):

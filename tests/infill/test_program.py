@@ -122,6 +122,14 @@ def test_the_blame_is_on_what_python_names() -> None:
     assert [answer[start:end] for start, end in gate.errors(answer)] == ["a=3"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_fault_lies_in_its_line_however_lines_end(end: str) -> None:
+    text = f"\ufeffx = 1{end}{end}f(a=1, a=2){end}"
+    found = fault(text)
+    assert found is not None
+    assert text[found.start : found.end] == "a=2"
+
+
 def test_what_is_longer_than_python_is_asked_about_is_taken() -> None:
     prefix = "def f():\n" + "    x = 1\n" * (MOST_BYTES // 10 + 10)
     assert SyntaxGate(prefix + "    x = ", "\n", "python").accepts("f(a=1, a=1)")

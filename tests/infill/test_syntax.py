@@ -164,6 +164,9 @@ def test_yaml_too_deep_for_its_scanner_does_not_take_the_process_down() -> None:
     assert not SyntaxGate(deep, "", "yaml").checked
     assert not SyntaxGate("- " * 3000, "", "yaml").checked
     assert not SyntaxGate("a: ", "\n", "yaml").accepts("- " * 3000)
+    assert not SyntaxGate("", "\n", "yaml").accepts("- " * 3000)
+    assert not Before(deep, "yaml").worse(deep + "a: 1\n")
+    assert Before("a: 1\n", "yaml").worse(deep)
 
 
 def test_a_parse_that_takes_too_long_is_given_up() -> None:

@@ -156,6 +156,21 @@ def test_the_next_suggestion_is_there_when_one_is_accepted() -> None:
     run(work)
 
 
+def test_what_is_computed_ahead_stands_behind_an_unchecked_answer_as_it_is_accepted() -> None:
+    async def work() -> None:
+        script = Script(after(("f(", "a, b)")))
+        script.verdict = "unchecked"
+        editor, _ = in_memory(script)
+        await editor.start(options=ALONE | {"ahead": True})
+        editor.open("f()\n", uri="file:///a.unknown")
+        await editor.inline(0, 2, "file:///a.unknown")
+        await until(lambda: script.seen(batch=True), "the next one")
+        ahead = script.seen(batch=True)[0]
+        assert (ahead.text, ahead.start) == ("f(a, b)\n", 7)
+
+    run(work)
+
+
 def test_a_key_that_leads_elsewhere_stops_what_is_computed_ahead() -> None:
     async def work() -> None:
         script = Script(after(("ret", "urn a + b"), ("return a + b", "\n\nx")))
