@@ -17,17 +17,16 @@ APART = 1000
 
 def find_cuts(text: str, language: str | None, filename: str | None = None) -> list[int]:
     """Offsets at the beginnings of lines, in order. A text without a grammar may be cut before any line."""
-    parser = languages.parser(languages.resolve(language, filename, text))
-    if parser is None or "\0" in text:
+    row = languages.get(languages.resolve(language, filename, text))
+    parser = None if row is None else languages.parser(row.name)
+    if row is None or parser is None or "\0" in text or languages.depth(text, row) > languages.DEPTH:
         return _apart([match.start() for match in LINE.finditer(text)])
     data = text.encode("utf-8", "surrogatepass")
     is_ascii = len(data) == len(text)
-    row = languages.get(languages.resolve(language, filename, text))
-    seen = data.translate(_ASCII) if row is not None and row.ascii_only else data
     cuts: list[int] = []
     place = offset = 0
     before_is_whole = True
-    for node in parser.parse(seen).root_node.children:
+    for node in parser.parse(row.seen(data)).root_node.children:
         start = node.start_byte
         whole = not (node.is_error or node.is_missing or node.has_error)
         if start and whole and before_is_whole and data[start - 1 : start] == b"\n":
@@ -50,9 +49,6 @@ def main() -> None:
     language, filename = sys.argv[1:3]
     text = sys.stdin.buffer.read().decode("utf-8", "surrogatepass")
     print(json.dumps(find_cuts(text, language, filename)))  # noqa: T201 (what it is for)
-
-
-_ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ class Broken:
         self._lock = Lock()  # parsers are not for two threads
         self._row = languages.get(languages.resolve(language, filename, text))
         usable = self._row is not None and len(text) <= LARGEST and "\0" not in text
+        usable = usable and languages.depth(text, self._row) <= languages.DEPTH
         self._parser: Parser | None = languages.parser(self._row.name) if usable and self._row else None
         self._data = _encode(text)
         self._is_ascii = len(self._data) == len(text)
@@ -272,7 +273,7 @@ class Broken:
     # Places.
 
     def _seen(self, data: bytes) -> bytes:
-        return data.translate(_ASCII) if self._row is not None and self._row.ascii_only else data
+        return data if self._row is None else self._row.seen(data)
 
     def _fault(self, node: Node) -> Fault:
         missing = node.type if node.is_missing else ""
@@ -308,9 +309,6 @@ class Broken:
 def breaks(before: str, after: str, language: str | None, filename: str | None = None) -> bool:
     """Whether a text is broken that was whole, or more broken than it was."""
     return worse(before, after, languages.resolve(language, filename, before))
-
-
-_ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
 
 
 def _encode(text: str) -> bytes:

@@ -4,6 +4,7 @@ Grammars come as one wheel per language (tree-sitter and tree-sitter-grammars or
 imported when first needed: a request for Python loads the Python grammar and no other.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -51,6 +52,10 @@ class Language:
 
 _ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
 """Every byte of a longer character becomes a letter."""
+DEPTH = 120
+"""Levels beyond which a text is not parsed: the YAML grammar's scanner overruns its state beyond 253 of them and takes
+the process down."""
+_YAML_MARK = re.compile(r"[-?:](?=\s|$)")
 
 
 LANGUAGES: tuple[Language, ...] = (
@@ -197,6 +202,26 @@ def language_of(filename: str | None) -> str | None:
 def get(name: str | None) -> Language | None:
     """A row by name or by one of the names editors use ("typescriptreact", "shellscript", "c++")."""
     return _BY_NAME.get(name.strip().lower()) if name else None
+
+
+def depth(text: str, row: Language | None) -> int:
+    """An upper bound of the levels that block structure opens (leading columns, and marks (``- ? :``) on open lines),
+    where they could be more than ``DEPTH``; 0 for grammars that bear any number."""
+    if row is None or row.name != "yaml":
+        return 0
+    deepest = 0
+    columns: list[int] = []
+    for line in text.splitlines():
+        body = line.lstrip()
+        if not body:
+            continue
+        indent = len(line) - len(body)
+        while columns and columns[-1] >= indent:
+            columns.pop()
+        columns.append(indent)
+        columns.extend(indent + match.start() for match in _YAML_MARK.finditer(body))
+        deepest = max(deepest, len(columns))
+    return deepest
 
 
 def parser(name: str | None) -> tree_sitter.Parser | None:

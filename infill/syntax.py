@@ -45,8 +45,6 @@ CONFIRM_BYTES = 256 * 1024
 TRIES = 40
 """Most parses that ``longest_valid`` makes; fewer in a large buffer, where each may cost a parse of it all."""
 TRIED_BYTES = 1024 * 1024
-YAML_DEPTH = 120
-"""The YAML grammar's scanner overruns its state beyond 253 open levels and takes the process down."""
 
 _BEGINNINGS = (16 * 1024, 128 * 1024, 1024 * 1024)
 _SLOW_S = 2e-6
@@ -60,7 +58,6 @@ INDENTS = 4
 _CLOSING = (")", "]", "}", "),", "],", "},", "):")
 _HIDDEN = "hidden"
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_YAML_MARK = re.compile(r"[-?:](?=\s|$)")
 
 
 class Error(NamedTuple):
@@ -85,8 +82,8 @@ class SyntaxGate:
         self._limit = limit_s
         row = self._row = languages.get(language)
         self._comment = row.comment if row else ""
-        self._depth = _depth(prefix + suffix, row)
-        deep = self._depth > YAML_DEPTH
+        self._depth = languages.depth(prefix + suffix, row)
+        deep = self._depth > languages.DEPTH
         self._parser = None if deep or "\0" in prefix or "\0" in suffix else languages.parser(language)
         self._tree = self._first()
         self.checked = self._tree is not None
@@ -180,8 +177,8 @@ class SyntaxGate:
             return []
         text = _encode(middle)
         everything = [Error(len(self._left), len(self._left) + len(text))]
-        deeper = _depth(middle, self._row)
-        too_deep = deeper and self._depth + deeper + middle.count("\n") > YAML_DEPTH
+        deeper = languages.depth(middle, self._row)
+        too_deep = deeper and self._depth + deeper + middle.count("\n") > languages.DEPTH
         if "\0" in middle or too_deep:
             return everything
         small = len(self._left) + len(self._right) <= CONFIRM_BYTES
@@ -394,7 +391,7 @@ class Before:
         return [takes for takes in (program.parses, program.compiles) if takes(self.text)]
 
     def _errors_of(self, text: str) -> int | None:
-        if self.language is None or _depth(text, self.language) > YAML_DEPTH:
+        if self.language is None or languages.depth(text, self.language) > languages.DEPTH:
             return None
         parser = languages.parser(self.language.name)
         return None if parser is None else len(_errors(parser.parse(self.language.seen(_encode(text)))))
@@ -476,25 +473,3 @@ def _balanced(prefix: str, middle: str, comment: str) -> bool:
     """Whether ``middle`` closes what it opens, and otherwise only what ``prefix`` opened."""
     own, _, mismatch = split_due(prefix, middle, comment)
     return not own and not mismatch
-
-
-def _depth(text: str, row: languages.Language | None) -> int:
-    """Levels that could be too many for the grammar; 0 for those that bear any number."""
-    return _yaml_depth(text) if row is not None and row.name == "yaml" else 0
-
-
-def _yaml_depth(text: str) -> int:
-    """An upper bound of the levels that block structure opens: leading columns, and marks (``- ? :``) on open lines."""
-    deepest = 0
-    columns: list[int] = []
-    for line in text.splitlines():
-        body = line.lstrip()
-        if not body:
-            continue
-        indent = len(line) - len(body)
-        while columns and columns[-1] >= indent:
-            columns.pop()
-        columns.append(indent)
-        columns.extend(indent + match.start() for match in _YAML_MARK.finditer(body))
-        deepest = max(deepest, len(columns))
-    return deepest

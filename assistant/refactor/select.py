@@ -29,7 +29,6 @@ BODIES = frozenset(
 COMMENTS = frozenset({"comment", "line_comment", "block_comment"})
 RUN = 20
 """Lines of a broken stretch, or of statements beside each other, that make one block at most."""
-_ASCII = bytes(byte if byte < 0x80 else ord("_") for byte in range(256))
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,8 @@ class Text:
         assert reader is not None, f"{language} has a grammar"
         self.text, self.language = text, row.name
         data = text.encode("utf-8", "replace")
-        self.tree = reader.parse(data.translate(_ASCII) if row.ascii_only else data)
+        # Of what the grammar cannot bear nothing is seen.
+        self.tree = reader.parse(row.seen(data) if languages.depth(text, row) <= languages.DEPTH else b"")
         self.starts = [0, *(match.end() for match in re.finditer("\n", text))]
         if self.starts[-1] == len(text) and len(text):
             self.starts.pop()

@@ -158,9 +158,8 @@ def definitions(language: str, text: str) -> tuple[Definition, ...]:
         return ()
     reader, query = tools
     row = get(language)
-    # Some grammars must see ASCII only; the others see what there is.
-    data = text.encode("ascii" if row is not None and row.ascii_only else "utf-8", errors="replace")
-    tree = reader.parse(data)
+    data = text.encode("utf-8", errors="replace")
+    tree = reader.parse(data if row is None else row.seen(data))
     found = []
     for _, captures in QueryCursor(query).matches(tree.root_node):
         (name,) = captures.pop("name")[:1]
