@@ -31,8 +31,6 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.forced import OpenGate
-from benchmarks.run import hardware
 from infill import report
 from infill.engine import Infiller
 from infill.journal import Journal
@@ -49,6 +47,10 @@ from model.network import Network
 from model.rows import Rows
 from model.tokenizer import Tokenizer
 from model.train import Settings, operations, train
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.forced import OpenGate
+from benchmarks.run import hardware
 
 CANVAS, TOKENS, COMPUTE = "canvas", "twin, tokens", "twin, compute"
 STEPS = (1, 4, 16)

@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import json
+import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +32,16 @@ def test_a_ratio_is_that_of_the_medians() -> None:
     assert found == ratio([(1.0, 4.0), (2.0, 6.0), (100.0, 8.0)]), "the same pairs give the same interval"
     with pytest.raises(ValueError, match="no pairs"):
         ratio([])
+
+
+@pytest.mark.parametrize("name", ["mend", "rivals", "twin"])
+def test_scripts_that_share_code_run_by_their_paths_from_anywhere(name: str, tmp_path: Path) -> None:
+    """As the documents say, without PYTHONPATH: pytest itself finds more than Python does."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, str(Path(run.__file__).with_name(f"{name}.py")), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout
 
 
 def test_equal_pairs_leave_no_doubt() -> None:
