@@ -11,6 +11,9 @@ from model.network import Canvases, Network
 
 CHUNKS = {"cpu": 512, "cuda": 16384}
 """Rows whose logits exist at once: what stays in a processor's cache, what keeps a GPU busy."""
+ALIGNED = 64
+"""Rows that are chosen from a batch are filled up to a multiple of this: oneDNN keeps code and work space for each
+shape it has seen, 10 MB each on a processor with AMX, and hardly two steps choose as many."""
 LENGTH_SHARE = 0.1
 WRONG_WEIGHT = 4.0
 """Weight of a wrong token, and of a place where one is missing, among many right ones."""
@@ -70,16 +73,18 @@ class _CrossEntropy(torch.autograd.Function):
         chunk = CHUNKS.get(hidden.device.type, 4096)
         for start in range(0, hidden.shape[0], chunk):
             rows = slice(start, start + chunk)
-            h, target = hidden[rows], targets[rows, None]
+            h, target = filled(hidden[rows]), filled(targets[rows])[:, None]
+            weight = filled(weights[rows])[:, None]
+            count = len(hidden[rows])
             logits = h @ table.T
             top = logits.amax(-1, keepdim=True).float()
             right = logits.gather(1, target).float()
             gradient = logits.float().sub_(top).exp_()
             total = gradient.sum(-1, keepdim=True)
-            nll[rows] = (total.log() + top - right).squeeze(1)
-            gradient.mul_(weights[rows, None] / total).scatter_add_(1, target, -weights[rows, None])
+            nll[rows] = (total.log() + top - right)[:count, 0]
+            gradient.mul_(weight / total).scatter_add_(1, target, -weight)
             small = gradient.to(h.dtype)
-            grad_hidden[rows] = small @ table
+            grad_hidden[rows] = (small @ table)[:count]
             grad_table += (small.T @ h).float()
         ctx.save_for_backward(grad_hidden, grad_table.to(table.dtype))
         ctx.mark_non_differentiable(nll)
@@ -89,6 +94,12 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_hidden, grad_table = ctx.saved_tensors
         return grad_hidden * grads[0].to(grad_hidden.dtype), grad_table * grads[0].to(grad_table.dtype), None, None
+
+
+def filled(rows: Tensor) -> Tensor:
+    """[n, ...] -> the same with zeros behind it, up to a multiple of ``ALIGNED`` rows."""
+    missing = -len(rows) % ALIGNED
+    return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) if missing else rows
 
 
 def cross_entropy(hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,10 +119,10 @@ def losses(network: Network, hidden: tuple[Tensor, Tensor], batch: Batch, object
         none = torch.zeros((), device=stream.device)
         return Losses(first, stream_mean, none, none, none, none)
     second, canvas_mean = token_loss(network, canvas, batch.canvas_targets, batch.canvas_weights)
-    logits = network.length_head(stream[batch.length_weights.sum(-1) > 0]).float()
     chosen = batch.length_weights.sum(-1) > 0
-    nll = functional.cross_entropy(logits.flatten(0, 1), batch.lengths[chosen].flatten(), reduction="none").view(-1, 2)
     w = batch.length_weights[chosen]
+    logits = network.length_head(filled(stream[chosen]))[: len(w)].float()
+    nll = functional.cross_entropy(logits.flatten(0, 1), batch.lengths[chosen].flatten(), reduction="none").view(-1, 2)
     length = (nll * w).sum(0) / w.sum(0).clamp_min(1e-6)
     edit = edit_loss(network, canvas, batch)
     total = first + second + LENGTH_SHARE * length.sum() + edit
@@ -132,8 +143,8 @@ def edit_loss(network: Network, canvas: Tensor, batch: Batch) -> Tensor:
     chosen = batch.edit_weights > 0
     if network.edit_head is None or not chosen.any():
         return torch.zeros((), device=canvas.device)
-    logit, logits = network.edit_head(canvas[chosen])
     wrong, inserts = batch.wrong[chosen], batch.inserts[chosen]
+    logit, logits = (found[: len(wrong)] for found in network.edit_head(filled(canvas[chosen])))
     weights = 1 + (WRONG_WEIGHT - 1) * torch.stack([wrong, (inserts > 0).float()])
     nll = torch.stack([
         functional.binary_cross_entropy_with_logits(logit.float(), wrong, reduction="none"),

@@ -12,7 +12,7 @@ from model.config import ModelConfig
 from model.corpus import Corpus
 from model.data import Batches, alone
 from model.layout import encode_context
-from model.loss import Batch, cross_entropy, losses
+from model.loss import ALIGNED, Batch, cross_entropy, filled, losses
 from model.network import Network
 from model.schedule import learning_rate, open_share
 from model.spans import KINDS, Example, draw, python_parser
@@ -154,6 +154,20 @@ def test_cross_entropy_and_its_gradient_equal_torchs() -> None:
         grads.append((h.grad, t.grad))
     for a, b in zip(*grads, strict=True):
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_rows_that_are_chosen_come_in_few_shapes(batches: Batches, config: ModelConfig) -> None:
+    """Each shape costs code and work space that oneDNN keeps."""
+    network, rows = Network(config), list[int]()
+    network.length_head.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    network.initialise(torch.Generator().manual_seed(0))
+    for batch in (batches[0], batches[1]):
+        chosen = int((batch.length_weights.sum(-1) > 0).sum())
+        losses(network, network(batch.ids, batch.canvases), batch)
+        assert rows.pop() == -(-chosen // ALIGNED) * ALIGNED
+    ones = filled(torch.ones(3, 2))
+    assert ones.sum() == 6
+    assert len(ones) == ALIGNED
 
 
 def test_an_untrained_network_is_as_bad_as_chance(batches: Batches, config: ModelConfig) -> None:
