@@ -213,6 +213,9 @@ class Truth(ast.NodeVisitor):
         self.places: dict[tuple[int, str], list[tuple[int, str]]] = defaultdict(list)
         self.tables = [symtable.symtable(text, "text", "exec")]
         self.used: dict[int, Counter[tuple[str, int]]] = defaultdict(Counter)
+        self.inlined: list[tuple[int, int, set[str]]] = []
+        """Comprehensions around the place without a table of their own (PEP 709): tables around them, what stands for
+        theirs, and the names of their loops."""
         self.classes: list[tuple[int, str]] = []
         self.binder = ""
         self._owned: dict[int, int] = {}
@@ -247,17 +250,23 @@ class Truth(ast.NodeVisitor):
         return self.at(node.end_lineno or 0, node.end_col_offset or 0)
 
     def key(self, name: str) -> tuple[int, str]:
+        for depth, loop, names in reversed(self.inlined):
+            inner = [table.lookup(name) for table in self.tables[depth:] if name in table.get_identifiers()]
+            if name in names and all(symbol.is_free() for symbol in inner):
+                return loop, name
         table = self.tables[-1]
         symbol = table.lookup(mangled(name, self.classes))
-        if symbol.is_global() or table.get_type() == "module":
+        # A comprehension does not see the names of the class around it.
+        hidden = table.get_type() == "class" and any(depth == len(self.tables) for depth, _, _ in self.inlined)
+        if not hidden and (symbol.is_global() or table.get_type() == "module"):
             return self.tables[0].get_id(), name
-        if symbol.is_free():
+        if hidden or symbol.is_free():
             for outer in reversed(self.tables[:-1]):
                 if outer.get_type() == "function" and mangled(name, self.classes) in outer.get_identifiers():
                     found = outer.lookup(mangled(name, self.classes))
                     if found.is_local() and not found.is_free():
                         return outer.get_id(), name
-        return table.get_id(), name
+        return self.tables[0].get_id() if hidden else table.get_id(), name
 
     def put(self, name: str, place: int, what: str) -> None:
         self.places[self.key(name)].append((-1 if self.depth else place, what))
@@ -267,10 +276,15 @@ class Truth(ast.NodeVisitor):
         fitting = [one for one in outer.get_children() if (one.get_name(), one.get_lineno()) == (name, row)]
         index = self.used[outer.get_id()][name, row]
         self.used[outer.get_id()][name, row] += 1
-        self.tables.append(fitting[index])
+        if inlined := not fitting and isinstance(visit[0], _Generators):
+            loops = [one.target for one in visit[0].node.generators]
+            names = {node.id for loop in loops for node in ast.walk(loop) if isinstance(node, ast.Name)}
+            self.inlined.append((len(self.tables), -id(visit[0].node), names))
+        else:
+            self.tables.append(fitting[index])
         for node in visit:
             self.visit(node)
-        self.tables.pop()
+        (self.inlined if inlined else self.tables).pop()
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         found = re.compile(r"def\s+").search(self.text, self.start(node))

@@ -24,6 +24,7 @@ import argparse
 import contextlib
 import http.client
 import importlib.util
+import inspect
 import itertools
 import json
 import math
@@ -315,6 +316,8 @@ def transformers(setup: Setup, *, dtype: str) -> Engine:
 
     network = plain_llama(setup, dtype)
     kept, known = DynamicCache(config=network.config), list[int]()
+    # Before transformers 5.24 the cache had another name.
+    cache = "cache" if "cache" in inspect.signature(network.forward).parameters else "past_key_values"
 
     def answer(ask: Ask) -> Answer:
         nonlocal known
@@ -324,7 +327,8 @@ def transformers(setup: Setup, *, dtype: str) -> Engine:
         if kept.get_seq_length() > same:
             kept.crop(same - kept.get_seq_length())
         with torch.inference_mode():
-            out = network.generate(input_ids=torch.tensor([ids]), cache=kept, max_new_tokens=ask.size, do_sample=False)
+            given = {"input_ids": torch.tensor([ids]), cache: kept}
+            out = network.generate(**given, max_new_tokens=ask.size, do_sample=False)
         known = out[0].tolist()[: kept.get_seq_length()]
         written = int(out.shape[1]) - len(ids)
         return Answer(written, written)
