@@ -59,6 +59,8 @@ TRUSTED = 8
 _WORD = re.compile(r" ?[A-Za-z_]+\Z")
 FIRST = 3
 """Rows that no canvas wrote and the judge looks at at once; the others where they might still win."""
+DOUBTED = 0.6
+"""The canvas's probability of a token below which the draft is tried without it, too."""
 LIKELY = 0.01
 """Geometric mean probability below which a sample is noise."""
 SAMPLES = 32
@@ -669,20 +671,42 @@ class Request:
         """The canvas's rows and those that need none as finished drafts, all judged in one pass."""
         self.pace.check()
         with self.timed("repair" if origin == "repair" else "judge"):
-            rows = canvas.rows() if canvas else []
-            texts = [*rows, *(row.ids for row in given)]
+            search = origin == "canvas" and bool(ends) and self.options.hole_length is None
+            rows = list(self.drafted(canvas, priors, search=search)) if canvas else []
+            texts = [*(row for row, _, _ in rows), *(row.ids for row in given)]
             verdicts = await judge(self.tokenizer, self.state, texts, ends, self.denoiser.device, self.recall)
-            sure = canvas.mean_log_confidence().tolist() if canvas else []
         self.pace.passes += 1
         special = self.tokenizer.n_special
-        assert all(token >= special for row in rows for token in row), "a special token in an answer"
+        assert all(token >= special for row, _, _ in rows for token in row), "a special token in an answer"
         return [
             Draft((*self.kept, *row), len(self.kept), origin, bool(ends), prior, own, total, each)
-            for row, prior, own, (total, each) in zip(rows, priors, sure, verdicts[: len(rows)], strict=True)
+            for (row, prior, own), (total, each) in zip(rows, verdicts[: len(rows)], strict=True)
         ] + [
             self.of_given(row, total, each, ends)
             for row, (total, each) in zip(given, verdicts[len(rows) :], strict=True)
         ]
+
+    def drafted(
+        self, canvas: Canvas, priors: Sequence[float], *, search: bool
+    ) -> Iterator[tuple[list[int], float, float]]:
+        """Each row of a canvas with the log p of its length and of its tokens; in a ``search``, also shorter ones."""
+        own = canvas.mean_log_confidence().tolist()
+        found = zip(canvas.rows(), canvas.confidence.tolist(), priors, own, strict=True)
+        for row, sure, prior, mean in found:
+            yield row, prior, mean
+            if search and row:
+                yield from ((fewer, self.prior(len(fewer)), mean) for fewer in self.shorter(row, sure))
+
+    def shorter(self, row: Sequence[int], sure: Sequence[float]) -> list[list[int]]:
+        """What a row may have meant whose length is one too long: without the words that follow themselves
+        (``namename``; places that are written in one step do not see each other), and without its least sure token."""
+        once = [token for i, token in enumerate(row) if not (i and token == row[i - 1] and self.is_word(token))]
+        least = min(range(len(row)), key=sure.__getitem__)
+        doubted = [*row[:least], *row[least + 1 :]] if sure[least] < DOUBTED else []
+        return [fewer for fewer in ([once] if once == doubted else [once, doubted]) if fewer and fewer != row]
+
+    def is_word(self, token: int) -> bool:
+        return self.tokenizer.token_bytes(token).strip().isalpha()
 
     def of_given(self, row: Given, total: float, each: tuple[float, ...], ends: Sequence[int]) -> Draft:
         """A row that no canvas wrote as a draft, with the causal head's log p in all and of each token."""
@@ -838,7 +862,7 @@ class Request:
         """Whether a word stands three times in a row or another token four times: a canvas that did not settle,
         whatever the judge thinks of it. In 300,000 tokens of code that people wrote there are four such places."""
         runs = ((token, len(list(run))) for token, run in groupby(ids))
-        return any(n > 3 or (n == 3 and self.tokenizer.token_bytes(token).strip().isalpha()) for token, n in runs)
+        return any(n > 3 or (n == 3 and self.is_word(token)) for token, n in runs)
 
     def stopped(self, text: str) -> str:
         """The text up to the first of the request's stop texts."""

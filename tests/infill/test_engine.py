@@ -494,6 +494,22 @@ def test_a_draft_that_stammers_is_no_answer() -> None:
     assert all("valuevaluevaluevalue" not in text for text in texts(found))
 
 
+def test_a_word_that_follows_itself_is_tried_once() -> None:
+    """Where the length is one too long, and both places were written in one step."""
+    found, _ = fill("total = ", "value", "\n", InfillOptions(lengths=1, steps=1), guess=2)
+    assert texts(found) == ["value"]
+
+
+def test_a_draft_is_tried_without_its_least_sure_token() -> None:
+    def slip(target: list[int], row: list[int]) -> list[int]:
+        return [target[0], small_tokenizer().encode("index")[0], *target[2:]]
+
+    found, _ = fill("total = ", "value", "\n", InfillOptions(lengths=1, steps=1), slip=slip, guess=2, sharp=6.0)
+    assert texts(found) == ["value"]
+    sure, _ = fill("total = ", "value", "\n", InfillOptions(lengths=1, steps=1), slip=slip, guess=2, sharp=12.0)
+    assert texts(sure) != ["value"], "a canvas that is sure is believed"
+
+
 def test_the_limit_of_an_answer_does_not_change_what_the_model_reads() -> None:
     """A context that is cut shorter for a higher limit told it that the answer is long."""
     read = []
