@@ -1,7 +1,6 @@
 """``hone lsp`` as a process, over stdio and TCP, with a real daemon behind it."""
 
 import asyncio
-import json
 import random
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 from assistant import daemon as real_daemon
 from assistant.cli import main
 from tests.lsp.conftest import StartDaemon
-from tests.lsp.peers import MODERN, ROOT, URI, Editor, RequestFailedError, over_stdio, run, until
+from tests.lsp.peers import MODERN, URI, Editor, RequestFailedError, over_stdio, over_tcp, run, until
 from tests.lsp.test_inline import applied
 from tests.serve.conftest import ANSWER, PREFIX, TEXT
 
@@ -176,53 +175,15 @@ def test_out_of_order_requests_are_answered(start_daemon: StartDaemon) -> None:
     run(work)
 
 
-async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            return await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            assert time.monotonic() < deadline, "it does not listen"
-            await asyncio.sleep(0.02)
-
-
 def test_over_tcp(start_daemon: StartDaemon) -> None:
     start_daemon()
 
     async def work() -> None:
-        import socket
-
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "assistant", "lsp", "--tcp", f"127.0.0.1:{port}", cwd=ROOT
-        )
-        try:
-            reader, writer = await connected(port)
-
-            def send(message: dict[str, Any]) -> None:
-                data = json.dumps(message).encode()
-                writer.write(b"Content-Length: %d\r\n\r\n" % len(data) + data)
-
-            editor = Editor(send)
-
-            async def read() -> None:
-                while header := await reader.readline():
-                    if header.startswith(b"Content-Length:"):
-                        await reader.readuntil(b"\r\n\r\n")
-                        editor.receive(json.loads(await reader.readexactly(int(header.split(b":")[1]))))
-
-            reading = asyncio.ensure_future(read())
+        async with over_tcp() as (editor, _):
             await editor.start()
             editor.open(TEXT)
             (item,) = await editor.inline(1, 11)
             assert item["insertText"] == ANSWER
-            reading.cancel()
-            writer.close()
-        finally:
-            child.kill()
-            await child.wait()
 
     run(work)
 
