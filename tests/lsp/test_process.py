@@ -13,6 +13,10 @@ import pytest
 
 from assistant import daemon as real_daemon
 from assistant.cli import main
+from assistant.config import Settings
+from assistant.errors import DaemonError
+from assistant.types import Caller, CompletionRequest, CompletionResult
+from lsp.connection import Connection
 from tests.lsp.conftest import StartDaemon
 from tests.lsp.peers import MODERN, URI, Editor, RequestFailedError, over_stdio, over_tcp, run, until
 from tests.lsp.test_inline import applied
@@ -184,6 +188,41 @@ def test_over_tcp(start_daemon: StartDaemon) -> None:
             editor.open(TEXT)
             (item,) = await editor.inline(1, 11)
             assert item["insertText"] == ANSWER
+
+    run(work)
+
+
+class Hanging:
+    """A client of a daemon that answers once."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.given_up = 0
+
+    async def complete(self, request: CompletionRequest, caller: Caller) -> CompletionResult:
+        del request, caller
+        self.answers += 1
+        try:
+            await asyncio.sleep(0.3 if self.answers == 1 else 30)
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+        return CompletionResult((), 0, 0, {}, "empty")
+
+
+def test_a_daemon_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But one that was only just found is: it may still open its model."""
+    monkeypatch.setattr("lsp.connection.SILENT_S", 0.1)
+
+    async def work() -> None:
+        connection, hanging = Connection(Settings()), Hanging()
+        monkeypatch.setattr(connection, "_client", hanging)
+        request = CompletionRequest("x", 1, budget_ms=10)
+        assert (await connection.complete(request, Caller())).reason == "empty"
+        with pytest.raises(DaemonError, match="has said nothing"):
+            await asyncio.wait_for(connection.complete(request, Caller()), 5)
+        await asyncio.sleep(0)
+        assert hanging.given_up == 1
 
     run(work)
 
