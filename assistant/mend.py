@@ -14,7 +14,7 @@ from tree_sitter import Node, Parser, Point, Tree
 
 from assistant.slips import WORD, slips
 from infill import languages
-from infill.brackets import CLOSER, unmatched
+from infill.brackets import CLOSER, is_deep, unmatched
 from infill.syntax import worse
 
 LARGEST = 300_000
@@ -63,7 +63,7 @@ class Broken:
         self._lock = Lock()  # parsers are not for two threads
         self._row = languages.get(languages.resolve(language, filename, text))
         usable = self._row is not None and len(text) <= LARGEST and "\0" not in text
-        usable = usable and languages.depth(text, self._row) <= languages.DEPTH
+        usable = usable and languages.depth(text, self._row) <= languages.DEPTH and not is_deep(text)
         self._parser: Parser | None = languages.parser(self._row.name) if usable and self._row else None
         self._data = _encode(text)
         self._is_ascii = len(self._data) == len(text)

@@ -4,7 +4,11 @@ Strings and comments are skipped, roughly: by pattern, from where the text begin
 """
 
 import re
+from itertools import accumulate
 
+LEVELS = 1000
+"""Brackets inside of brackets, where people write dozens: with more of them open a parser takes seconds, and a mender
+asks it hundreds of times."""
 CLOSER = {"(": ")", "[": "]", "{": "}"}
 _STRING = r"""\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"""
 _SKIP = {
@@ -12,6 +16,14 @@ _SKIP = {
     "//": re.compile(_STRING + r"|`(?:\\.|[^`\\])*`|//[^\n]*|/\*[\s\S]*?\*/"),
     "--": re.compile(_STRING + r"|--[^\n]*"),
 }
+
+
+def is_deep(text: str) -> bool:
+    """Whether more than ``LEVELS`` brackets are inside of each other, strings and comments counted too."""
+    if sum(map(text.count, CLOSER)) <= LEVELS:
+        return False
+    levels = accumulate(1 if one.group() in CLOSER else -1 for one in re.finditer(r"[()\[\]{}]", text))
+    return max(levels) > LEVELS
 
 
 def due(text: str, comment: str, older: list[str]) -> tuple[list[str], bool]:

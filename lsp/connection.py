@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 0.4
 """What takes longer is told."""
+SILENT_S = 5.0
+"""Beyond its budget; a daemon that has answered before and then says nothing for so long hangs."""
 REST_S = 20.0
 """A daemon that does not start is not started again at every key."""
 
@@ -40,16 +42,27 @@ class Connection:
         self._failure: DaemonError | None = None
         self._rest_until = 0.0
         self._is_locating = False
+        self._has_answered = False
+        """Whether the daemon that was found last has; before that it may still open its model."""
 
     async def complete(self, request: CompletionRequest, caller: Caller) -> CompletionResult:
-        """As ``AsyncClient.complete``.
+        """As ``AsyncClient.complete``, but somebody who types does not wait a minute for a daemon that hangs.
 
         Raises:
             HoneError: as that; for a while after a start that failed, its reason again without a new attempt.
         """
         self._rested()
         client = await self._opened()
-        return await client.complete(request, caller)
+        asking = asyncio.ensure_future(client.complete(request, caller))
+        wait_s = SILENT_S + (request.budget_ms or 0) / 1000
+        try:
+            while not (await asyncio.wait({asking}, timeout=wait_s))[0]:
+                if self._has_answered and not self._is_locating:
+                    raise DaemonError(f"the daemon has said nothing for {wait_s:.0f} s; `hone stop` ends it")
+        finally:
+            asking.cancel()
+        self._has_answered = True
+        return asking.result()
 
     async def edit(self, request: EditRequest, caller: Caller) -> EditResult:
         """As ``AsyncClient.edit``.
@@ -104,7 +117,7 @@ class Connection:
         def tell(what: str) -> None:
             loop.call_soon_threadsafe(self._tell, what)
 
-        self._is_locating = True
+        self._is_locating, self._has_answered = True, False
         try:
             endpoint = daemon.ensure(self._settings, replace=replace, tell=tell)
         except DaemonError as error:

@@ -11,13 +11,15 @@ from itertools import islice
 
 from lsprotocol.types import Position
 
-ENDED_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)")
+LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
+"""With its end, or the text's last one. Without that second case the search would begin anew at each sign of the last
+line, which in a minified file is all of it."""
 
 
 def split(text: str) -> tuple[str, ...]:
     """Lines with their ends. The last one has none: it may be empty, so there is at least one."""
-    ended = ENDED_LINE.findall(text)
-    return (*ended, text[sum(map(len, ended)) :])
+    lines = LINE.findall(text)
+    return tuple(lines) if lines and not lines[-1].endswith(("\r", "\n")) else (*lines, "")
 
 
 def body(line: str) -> str:

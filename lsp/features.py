@@ -17,7 +17,7 @@ from assistant.types import Caller, CompletionRequest, CompletionResult, EditReq
 from lsp.actions import ACTIONS, Action, Edit, Place
 from lsp.convert import code_points
 from lsp.documents import Document
-from lsp.protocol import CONTENT_MODIFIED, FAILED, LARGEST, asked_about, log, work_token
+from lsp.protocol import CONTENT_MODIFIED, FAILED, INVALID_PARAMS, LARGEST, asked_about, log, work_token
 from lsp.session import Session
 from lsp.suggest import Question, Suggestion, label, sendable
 from lsp.work import START_S, Work
@@ -316,11 +316,11 @@ class _Chosen:
 
 def _chosen(session: Session, data: object) -> _Chosen:
     if not isinstance(data, Mapping):
-        raise _refused("the action has no data; ask for the code actions again")
+        raise _unreadable("the action has no data; ask for the code actions again")
     action = next((one for one in ACTIONS if one.name == data.get("action")), None)
     if action is None:
         known = ", ".join(one.name for one in ACTIONS)
-        raise _refused(f"there is no action {data.get('action')!r}; there are {known}")
+        raise _unreadable(f"there is no action {data.get('action')!r}; there are {known}")
     document = session.documents.get(str(data.get("uri")))
     if document is None:
         raise _refused("the document is not open")
@@ -349,7 +349,7 @@ def _position(value: object) -> types.Position:
         line, character = value.get("line"), value.get("character")
         if isinstance(line, int) and isinstance(character, int):
             return types.Position(*(min(max(one, 0), LARGEST) for one in (line, character)))
-    raise _refused("the command needs a range or a position: {line, character}")
+    raise _unreadable("the command needs a range or a position: {line, character}")
 
 
 async def _edit(session: Session, chosen: _Chosen, token: str | int | None = None) -> types.WorkspaceEdit:
@@ -408,6 +408,10 @@ def _workspace_edit(session: Session, chosen: _Chosen, edits: tuple[Edit, ...]) 
 
 def _refused(message: str) -> JsonRpcException:
     return JsonRpcException(message, FAILED)
+
+
+def _unreadable(message: str) -> JsonRpcException:
+    return JsonRpcException(message, INVALID_PARAMS)
 
 
 def _stale() -> JsonRpcException:

@@ -1,8 +1,10 @@
 """Where pygls's protocol is made strict: every request gets one answer, whatever order things come in.
 
-- A request that cannot be read, one before ``initialize`` and one after ``shutdown`` are answered with an error.
-- Only a message itself is read as one, not every object in it; an answer of the client's that cannot be read is a
-  failure for who waits for it.
+- A request before ``initialize`` or after ``shutdown``, of an unknown method, or that cannot be read gets an error, by
+  the first of these that holds; what is no message at all gets one that names no request.
+- An answer of the client's that cannot be read is a failure for who waits for it.
+- Changes that a client may mean though the protocol does not have them (without a version, at a place before the
+  beginning) are made: to pass over one would leave another text here than there.
 - Documents are kept by ``lsp.documents``, since pygls's workspace breaks lines at more characters than editors do.
 - A request sees the document as it was when the request arrived: it is looked up before the handler's task begins.
 - A suggestion for a document that changed between its handler's end and its sending is not sent, but an empty list is.
@@ -10,6 +12,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
@@ -18,14 +21,15 @@ from typing import Any
 from urllib.parse import unquote
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled, PyglsError
+from pygls.exceptions import JsonRpcException, JsonRpcMethodNotFound, JsonRpcRequestCancelled, PyglsError
 from pygls.protocol import LanguageServerProtocol, lsp_method
 from pygls.protocol.json_rpc import RPCMessage, RPCNotification, RPCRequest
 
 from lsp.documents import Document, Documents
 from lsp.history import Change
 
-NOT_INITIALIZED, INVALID_REQUEST, CONTENT_MODIFIED, FAILED = -32002, -32600, -32801, -32803
+PARSE_ERROR, INVALID_REQUEST, UNKNOWN_METHOD, INVALID_PARAMS = -32700, -32600, -32601, -32602
+NOT_INITIALIZED, CONTENT_MODIFIED, FAILED = -32002, -32801, -32803
 REFUSED = (PyglsError, JsonRpcException)
 """What a request to the client ends with where it is answered with an error, or not in the form of an answer."""
 LARGEST = 2**31 - 1
@@ -112,25 +116,51 @@ class Protocol(LanguageServerProtocol):
 
     # Requests.
 
-    def structure_message(self, data: dict[str, Any]) -> Any:
-        """The reader calls it for each object of a message, from the inside out; only the outermost is read."""
-        return data
+    def receive(self, body: bytes) -> None:
+        """A message as it came. Nothing that is in it ends the loop that reads."""
+        try:
+            message = json.loads(body)
+        except (ValueError, RecursionError):
+            log.warning("what came is no JSON")
+            self._refuse(None, PARSE_ERROR, "the message is no JSON")
+            return
+        try:
+            self.handle_message(message)
+        except Exception as error:  # noqa: BLE001 (the edge)
+            self._server.report_server_error(error, JsonRpcException)
+
+    def _refusal(self, data: dict[str, Any]) -> tuple[int, str] | None:
+        """Why a request is refused before its params are looked at."""
+        method = data["method"]
+        if data.get("jsonrpc") != "2.0" or not isinstance(method, str):
+            return INVALID_REQUEST, "no request of JSON-RPC 2.0"
+        if self._shutdown:
+            return INVALID_REQUEST, "the server was shut down"
+        if not self._is_initialized and method != types.INITIALIZE:
+            return NOT_INITIALIZED, "the server waits for initialize"
+        if self._is_initialized and method == types.INITIALIZE:
+            return INVALID_REQUEST, "the server is initialized already"
+        try:
+            self._get_handler(method)
+        except JsonRpcMethodNotFound:
+            return UNKNOWN_METHOD, f"there is no method {method}"
+        return None
 
     def _read(self, data: dict[str, Any]) -> Any:
-        """A message that may be handled; None for one that was answered already, or is none.
+        """A message that may be handled; None for one that was answered already.
 
         Raises:
             JsonRpcException: it cannot be read; who waits for it knows.
         """
         method, is_request = data.get("method"), "id" in data and "method" in data
-        if is_request and (data.get("jsonrpc") != "2.0" or not isinstance(method, str)):
-            return self._refuse(data["id"], INVALID_REQUEST, "no request of JSON-RPC 2.0")
         beyond = isinstance(method, str) and method in BEYOND
         params = data.get("params")
         if data.get("error", ...) is None:  # beside a result
             del data["error"]
-        if method == types.TEXT_DOCUMENT_DID_CHANGE:
-            _complete(params)
+        if method == types.TEXT_DOCUMENT_DID_OPEN:
+            _complete_opening(params)
+        elif method == types.TEXT_DOCUMENT_DID_CHANGE:
+            self._complete_change(params)
         try:
             message = super().structure_message({**data, "params": None} if beyond else data)
         except JsonRpcException as error:
@@ -148,6 +178,14 @@ class Protocol(LanguageServerProtocol):
             self._note_version(data["id"], params)
         return message
 
+    def _complete_change(self, params: object) -> None:
+        """A version that a client does not name is the next one; a place before the beginning is the beginning."""
+        identifier = params.get("textDocument") if isinstance(params, dict) else None
+        if isinstance(identifier, dict) and identifier.get("version") is None:
+            known = self.documents.get(str(identifier.get("uri")))
+            identifier["version"] = 0 if known is None else known.version + 1
+        _complete_changes(params)
+
     def _note_version(self, msg_id: int | str, params: object) -> None:
         document = params.get("textDocument") if isinstance(params, dict) else None
         version = document.get("version") if isinstance(document, dict) else None
@@ -158,25 +196,28 @@ class Protocol(LanguageServerProtocol):
             self._tokens[msg_id] = token
 
     def handle_message(self, message: RPCMessage | dict[str, Any]) -> None:
-        if not isinstance(message, dict) or "jsonrpc" not in message:
+        if not isinstance(message, dict) or not message.keys() & {"jsonrpc", "method"}:
             log.warning("what came is no message")
-            return None
-        if (message := self._read(message)) is None:
+            return self._refuse(None, INVALID_REQUEST, "no message of JSON-RPC 2.0")
+        if "id" in message and (isinstance(message["id"], bool) or not isinstance(message["id"], str | int | float)):
+            log.warning("the id of what came is none")
+            return self._refuse(None, INVALID_REQUEST, "an id is a number or a text") if "method" in message else None
+        if "id" in message and "method" in message and (refusal := self._refusal(message)) is not None:
+            return self._refuse(message["id"], *refusal)
+        if "jsonrpc" not in message or (message := self._read(message)) is None:
             return None
         method = getattr(message, "method", None)
         if isinstance(message, RPCRequest):
-            if self._shutdown:
-                return self._refuse(message.id, INVALID_REQUEST, "the server was shut down")
-            if not self._is_initialized and method != types.INITIALIZE:
-                return self._refuse(message.id, NOT_INITIALIZED, "the server waits for initialize")
-            if self._is_initialized and method == types.INITIALIZE:
-                return self._refuse(message.id, INVALID_REQUEST, "the server is initialized already")
             self._is_initialized = True
         elif isinstance(message, RPCNotification) and not self._is_initialized and method != types.EXIT:
             return None
-        return super().handle_message(message)  # type: ignore[no-any-return,func-returns-value,unused-ignore]
+        return super().handle_message(message)  # type: ignore[no-any-return,func-returns-value,unused-ignore,arg-type]
 
-    def _refuse(self, msg_id: int | str, code: int, message: str) -> None:
+    def _refuse(self, msg_id: int | str | None, code: int, message: str) -> None:
+        """``msg_id``: None where nobody can tell what was asked."""
+        if msg_id is None:
+            self._send_data({"jsonrpc": self.VERSION, "id": None, "error": {"code": code, "message": message}})
+            return
         self._versions.pop(msg_id, None)
         self._tokens.pop(msg_id, None)
         self._send_response(msg_id, error=types.ResponseError(code, message))
@@ -240,7 +281,15 @@ class Protocol(LanguageServerProtocol):
         super()._send_response(msg_id, result, error)
 
 
-def _complete(params: object) -> None:
+def _complete_opening(params: object) -> None:
+    opened = params.get("textDocument") if isinstance(params, dict) else None
+    if isinstance(opened, dict):
+        for name, default in (("version", 0), ("languageId", "")):
+            if opened.get(name) is None:
+                opened[name] = default
+
+
+def _complete_changes(params: object) -> None:
     """Makes changes of a document what they should be: a range of null is none, and a text is a text.
 
     Raises:
@@ -251,5 +300,16 @@ def _complete(params: object) -> None:
         if isinstance(change, dict):
             if not isinstance(change.get("text"), str):
                 raise JsonRpcException("a change of a document has no text", INVALID_REQUEST)
-            if change.get("range", ...) is None:
+            where = change.get("range", ...)
+            if where is None:
                 del change["range"]
+            elif isinstance(where, dict):
+                for place in where.values():
+                    _bound(place)
+
+
+def _bound(place: object) -> None:
+    if isinstance(place, dict):
+        for name in ("line", "character"):
+            if isinstance(value := place.get(name), int):
+                place[name] = min(max(value, 0), LARGEST)

@@ -1,17 +1,17 @@
 """create_server: the language server from its parts; and running it over standard input and output, or TCP."""
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
 from typing import Any
 
 from lsprotocol import types
-from pygls.io_ import StdinAsyncReader, StdoutWriter, run_async
+from pygls.io_ import StdinAsyncReader, StdoutWriter
 
 from assistant.config import Settings
 from assistant.errors import HoneError, RequestError
@@ -20,6 +20,7 @@ from assistant.statistics import Statistics
 from lsp import features
 from lsp.actions import ACTIONS
 from lsp.connection import Connection
+from lsp.framing import LONGEST_LINE, Socket, Stream, bodies
 from lsp.protocol import DID_ACCEPT_PART, DID_FOCUS, DID_SHOW, DID_SHOW_EDIT, INLINE_EDIT, log
 from lsp.session import Edits, Session
 from lsp.suggest import Complete, Counting
@@ -127,15 +128,7 @@ def serve(settings: Settings, tcp: str | None = None) -> int:
     session.context.always = settings.exclude
     if tcp is None:
         return serve_stdio(session, statistics)
-    host, port = _address(tcp)
-    try:
-        session.start_tcp(host, port)
-    except OSError as error:
-        raise RequestError(f"--tcp {tcp}: {error.strerror or error}; choose another port") from error
-    finally:
-        if statistics is not None:
-            statistics.close()
-    return 0
+    return serve_tcp(session, *_address(tcp), statistics)
 
 
 def _address(tcp: str) -> tuple[str, int]:
@@ -148,23 +141,52 @@ def _address(tcp: str) -> tuple[str, int]:
 
 
 def serve_stdio(session: Session, statistics: Statistics | None = None) -> int:
-    """As ``session.start_io``, but it ends at once when the client leaves, also while a daemon is being started."""
+    """Until the client leaves, also while a daemon is being started."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # whoever prints must not break the protocol
     session.protocol.set_writer(StdoutWriter(sink))
-    leave = functools.partial(_leave, statistics=statistics)
-    session.protocol.on_exit = leave
-    reader = StdinAsyncReader(source, ThreadPoolExecutor(1))
+    leave = session.protocol.on_exit = functools.partial(_leave, statistics=statistics)
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        asyncio.run(_listen(session, StdinAsyncReader(source, ThreadPoolExecutor(1))))
+    leave(0)
+    return 0
+
+
+def serve_tcp(session: Session, host: str, port: int, statistics: Statistics | None = None) -> int:
+    """Until the one client that may connect leaves.
+
+    Raises:
+        RequestError: the address cannot be listened at.
+    """
+    leave = session.protocol.on_exit = functools.partial(_leave, statistics=statistics)
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if session.protocol.writer is not None:  # its answers would go to the one that came later
+            log.warning("a second client was sent away: there is a server of its own for each")
+            writer.close()
+            return
+        session.protocol.set_writer(writer)
+        await _listen(session, Socket(reader))
+        leave(0)
 
     async def run() -> None:
-        await run_async(Event(), reader, session.protocol, error_handler=session.report_server_error)
-        leave(0)
+        async with await asyncio.start_server(connected, host, port, limit=LONGEST_LINE) as server:
+            await server.serve_forever()
 
     try:
         asyncio.run(run())
-    except (KeyboardInterrupt, BrokenPipeError):
+    except OSError as error:
+        if statistics is not None:
+            statistics.close()
+        raise RequestError(f"--tcp {host}:{port}: {error.strerror or error}; choose another port") from error
+    except KeyboardInterrupt:
         leave(0)
     return 0
+
+
+async def _listen(session: Session, stream: Stream) -> None:
+    async for body in bodies(stream):
+        session.protocol.receive(body)
 
 
 def _leave(code: int, *, statistics: Statistics | None = None) -> None:

@@ -16,6 +16,7 @@ from tree_sitter import Node, Parser, Query, QueryCursor, QueryError
 from assistant.errors import RequestError
 from assistant.workspace.definitions import DECLARATIONS, QUERIES, WRAPPERS
 from infill import languages
+from infill.brackets import is_deep
 
 KINDS = ("function", "class", "method", "statement")
 BODIES = frozenset(
@@ -79,7 +80,8 @@ class Text:
         self.text, self.language = text, row.name
         data = text.encode("utf-8", "replace")
         # Of what the grammar cannot bear nothing is seen.
-        self.tree = reader.parse(row.seen(data) if languages.depth(text, row) <= languages.DEPTH else b"")
+        is_borne = languages.depth(text, row) <= languages.DEPTH and not is_deep(text)
+        self.tree = reader.parse(row.seen(data) if is_borne else b"")
         self.starts = [0, *(match.end() for match in re.finditer("\n", text))]
         if self.starts[-1] == len(text) and len(text):
             self.starts.pop()

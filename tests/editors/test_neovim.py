@@ -386,6 +386,45 @@ def test_edit_offers_what_the_server_can_do_there(start: Start, scripted: Script
     until(lambda: [text for text in editor.told if "nothing to edit here" in text], "why there is nothing")
 
 
+CHOOSE = """
+asked = {}
+vim.fn.confirm = function(text) table.insert(asked, text) return answer end
+vim.ui.select = function(offers, options, chosen)
+  seen = vim.tbl_map(options.format_item, offers)
+  for index, title in ipairs(seen) do
+    if pick and title:find(pick, 1, true) then chosen(offers[index]) end
+  end
+end
+"""
+
+
+def test_neovims_own_key_for_code_actions_shows_what_would_change(start: Start, scripted: Scripted) -> None:
+    """`gra` in normal and visual mode: at once by rule in one place, asked about with the change in all others."""
+    text = "def area(width, height):\n    size = width * height\n    return size + width\n\n\nx = [1, (2]\n"
+    editor = start(text, CHOOSE + scripted())
+    editor.type("fwcwbreadth<Esc>")
+    editor.lua("pick, answer = 'everywhere', 2")
+    editor.type("gra")
+    (question,) = until(lambda: editor.lua("return asked"), "the question")
+    assert "-    size = width * height" in question
+    assert "+    return size + breadth" in question
+    assert editor.lines[1] == "    size = width * height", "the answer was no"
+    editor.lua("pick, seen = 'Rename here too', nil")
+    editor.type("jgra")
+    editor.wait_for_line(1, "    size = breadth * height")
+    editor.lua("pick, asked = 'everywhere', {}")
+    editor.lua("answer = 1")
+    editor.type("ggVjgra")
+    editor.wait_for_line(2, "    return size + breadth")
+    assert len(editor.lua("return asked")) == 1
+    editor.type("<Esc>")
+    editor.lua("pick, seen, asked = 'Fix this block', nil, {}")
+    editor.type("GVgra")
+    editor.wait_for_line(5, "x = [1, (2)]")
+    assert not editor.lua("return asked")
+    assert editor.messages == ""
+
+
 def test_fix_mends_or_says_why_not(start: Start, scripted: Scripted) -> None:
     editor = start("x = [1, (2]\ny = 1\n", scripted())
     editor.type(":Hone fix<CR>")

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -53,6 +54,8 @@ class Editor:
         self.notes: list[tuple[str, Any]] = []
         self.asked: list[tuple[str, Any]] = []
         """Requests of the server."""
+        self.lost: list[dict[str, Any]] = []
+        """Errors that name no request."""
         self.configuration: Any = None
         self.applied: list[Any] = []
         self.replies: dict[str, dict[str, Any]] = {}
@@ -61,7 +64,9 @@ class Editor:
         """In memory: told each message at the moment in which the server sends it."""
 
     def receive(self, message: dict[str, Any]) -> None:
-        if "method" not in message:
+        if "method" not in message and message["id"] is None:
+            self.lost.append(message["error"])
+        elif "method" not in message:
             self.answers[message["id"]] += 1
             future = self._pending.get(message["id"])
             if future is not None and not future.done():
@@ -241,9 +246,7 @@ def in_memory(
     session = create_server(complete, open_daemon, statistics=statistics, edit=edit)
 
     def send(message: dict[str, Any]) -> None:
-        data = json.dumps(message)
-        with contextlib.suppress(Exception):  # as pygls's reading loop has it: the next message is read
-            session.protocol.handle_message(json.loads(data, object_hook=session.protocol.structure_message))
+        session.protocol.receive(json.dumps(message).encode())
 
     editor = Editor(send)
     loop = asyncio.get_running_loop()
@@ -256,42 +259,88 @@ def in_memory(
     return editor, session
 
 
-@contextlib.asynccontextmanager
-async def over_stdio(**env: str) -> AsyncIterator[tuple[Editor, asyncio.subprocess.Process]]:
-    """An editor and ``hone lsp`` as a process."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "assistant", "lsp",
+Connect = Callable[..., contextlib.AbstractAsyncContextManager[tuple["Wired", asyncio.subprocess.Process]]]
+
+
+class Wired(Editor):
+    """An editor with a process at the other end."""
+
+    def __init__(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, port: int = 0) -> None:
+        super().__init__(self._frame)
+        self._source, self._sink = source, sink
+        self.port = port
+
+    def write(self, data: bytes) -> None:
+        """As it is."""
+        self._sink.write(data)
+
+    def _frame(self, message: dict[str, Any]) -> None:
+        data = json.dumps(message).encode()
+        self.write(b"Content-Length: %d\r\n\r\n" % len(data) + data)
+
+    async def read(self) -> None:
+        while header := await self._source.readline():
+            if found := re.match(rb"Content-Length: (\d+)", header):
+                while (await self._source.readline()).strip():
+                    pass
+                self.receive(json.loads(await self._source.readexactly(int(found.group(1)))))
+
+
+async def _lsp(*arguments: str, **env: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "assistant", "lsp", *arguments,
         cwd=ROOT, env=os.environ | env,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    source, sink = child.stdin, child.stdout
-    assert source is not None
-    assert sink is not None
 
-    def send(message: dict[str, Any]) -> None:
-        data = json.dumps(message).encode()
-        source.write(b"Content-Length: %d\r\n\r\n" % len(data) + data)
 
-    editor = Editor(send)
-
-    async def read() -> None:
-        while header := await sink.readline():
-            if found := re.match(rb"Content-Length: (\d+)", header):
-                while (await sink.readline()).strip():
-                    pass
-                editor.receive(json.loads(await sink.readexactly(int(found.group(1)))))
-
-    reading = asyncio.ensure_future(read())
-    try:
+@contextlib.asynccontextmanager
+async def over_stdio(**env: str) -> AsyncIterator[tuple[Wired, asyncio.subprocess.Process]]:
+    """An editor and ``hone lsp`` as a process."""
+    child = await _lsp(**env)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    async with _reading(Wired(child.stdout, child.stdin), child) as editor:
         yield editor, child
+
+
+@contextlib.asynccontextmanager
+async def over_tcp(**env: str) -> AsyncIterator[tuple[Wired, asyncio.subprocess.Process]]:
+    """The same with ``--tcp``."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    child = await _lsp("--tcp", f"127.0.0.1:{port}", **env)
+    source, sink = await _connected(port)
+    async with _reading(Wired(source, sink, port), child) as editor:
+        yield editor, child
+    sink.close()
+
+
+async def _connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    deadline = asyncio.get_running_loop().time() + 20
+    while True:
+        try:
+            return await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            assert asyncio.get_running_loop().time() < deadline, "it does not listen"
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def _reading(editor: Wired, child: asyncio.subprocess.Process) -> AsyncIterator[Wired]:
+    assert child.stdin is not None
+    reading = asyncio.ensure_future(editor.read())
+    try:
+        yield editor
     finally:
         reading.cancel()
         if child.returncode is None:
             child.kill()
         await child.wait()
-        source.close()
+        child.stdin.close()
         child._transport.close()  # type: ignore[attr-defined]
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
             await reading
 
 

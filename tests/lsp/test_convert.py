@@ -1,5 +1,6 @@
 """Positions and documents against brute force, and against pygls where the two mean the same."""
 
+import time
 from typing import Any
 
 import pytest
@@ -47,6 +48,12 @@ def test_every_place_there_and_back(text: str, encoding: str) -> None:
     for (line, column), offset in places(text, encoding).items():
         assert offset_at(lines, Position(line, column), encoding) == offset
         assert position_at(lines, offset, encoding) == Position(line, column)
+
+
+def test_a_last_line_without_an_end_costs_no_more_than_others() -> None:
+    began = time.process_time()
+    assert len(split("y" * 1_000_000)) == 1
+    assert time.process_time() - began < 2, "a minified file is opened at once"
 
 
 @given(TEXTS, st.integers(0, 50), st.integers(0, 200), st.sampled_from(ENCODINGS))

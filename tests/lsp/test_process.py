@@ -1,7 +1,6 @@
 """``hone lsp`` as a process, over stdio and TCP, with a real daemon behind it."""
 
 import asyncio
-import json
 import random
 import subprocess
 import sys
@@ -14,8 +13,12 @@ import pytest
 
 from assistant import daemon as real_daemon
 from assistant.cli import main
+from assistant.config import Settings
+from assistant.errors import DaemonError
+from assistant.types import Caller, CompletionRequest, CompletionResult
+from lsp.connection import Connection
 from tests.lsp.conftest import StartDaemon
-from tests.lsp.peers import MODERN, ROOT, URI, Editor, RequestFailedError, over_stdio, run, until
+from tests.lsp.peers import MODERN, URI, Editor, RequestFailedError, over_stdio, over_tcp, run, until
 from tests.lsp.test_inline import applied
 from tests.serve.conftest import ANSWER, PREFIX, TEXT
 
@@ -176,53 +179,50 @@ def test_out_of_order_requests_are_answered(start_daemon: StartDaemon) -> None:
     run(work)
 
 
-async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            return await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            assert time.monotonic() < deadline, "it does not listen"
-            await asyncio.sleep(0.02)
-
-
 def test_over_tcp(start_daemon: StartDaemon) -> None:
     start_daemon()
 
     async def work() -> None:
-        import socket
-
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "assistant", "lsp", "--tcp", f"127.0.0.1:{port}", cwd=ROOT
-        )
-        try:
-            reader, writer = await connected(port)
-
-            def send(message: dict[str, Any]) -> None:
-                data = json.dumps(message).encode()
-                writer.write(b"Content-Length: %d\r\n\r\n" % len(data) + data)
-
-            editor = Editor(send)
-
-            async def read() -> None:
-                while header := await reader.readline():
-                    if header.startswith(b"Content-Length:"):
-                        await reader.readuntil(b"\r\n\r\n")
-                        editor.receive(json.loads(await reader.readexactly(int(header.split(b":")[1]))))
-
-            reading = asyncio.ensure_future(read())
+        async with over_tcp() as (editor, _):
             await editor.start()
             editor.open(TEXT)
             (item,) = await editor.inline(1, 11)
             assert item["insertText"] == ANSWER
-            reading.cancel()
-            writer.close()
-        finally:
-            child.kill()
-            await child.wait()
+
+    run(work)
+
+
+class Hanging:
+    """A client of a daemon that answers once."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.given_up = 0
+
+    async def complete(self, request: CompletionRequest, caller: Caller) -> CompletionResult:
+        del request, caller
+        self.answers += 1
+        try:
+            await asyncio.sleep(0.3 if self.answers == 1 else 30)
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+        return CompletionResult((), 0, 0, {}, "empty")
+
+
+def test_a_daemon_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But one that was only just found is: it may still open its model."""
+    monkeypatch.setattr("lsp.connection.SILENT_S", 0.1)
+
+    async def work() -> None:
+        connection, hanging = Connection(Settings()), Hanging()
+        monkeypatch.setattr(connection, "_client", hanging)
+        request = CompletionRequest("x", 1, budget_ms=10)
+        assert (await connection.complete(request, Caller())).reason == "empty"
+        with pytest.raises(DaemonError, match="has said nothing"):
+            await asyncio.wait_for(connection.complete(request, Caller()), 5)
+        await asyncio.sleep(0)
+        assert hanging.given_up == 1
 
     run(work)
 

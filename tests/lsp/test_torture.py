@@ -4,12 +4,26 @@ import asyncio
 import json
 import random
 import time
+from io import BytesIO
 from typing import Any
 
 import pytest
 
+from lsp.framing import bodies
 from tests.lsp.conftest import StartDaemon
-from tests.lsp.peers import MODERN, URI, Editor, RequestFailedError, Script, in_memory, over_stdio, run, until
+from tests.lsp.peers import (
+    MODERN,
+    URI,
+    Connect,
+    Editor,
+    RequestFailedError,
+    Script,
+    in_memory,
+    over_stdio,
+    over_tcp,
+    run,
+    until,
+)
 from tests.serve.conftest import TEXT
 
 ODD_URIS = [
@@ -179,6 +193,204 @@ def test_messages_that_are_none_and_huge_ones() -> None:
             assert child.returncode is None
 
     run(work)
+
+
+class Bytes:
+    """A stream that is there already."""
+
+    def __init__(self, data: bytes) -> None:
+        self._rest = BytesIO(data)
+
+    async def readline(self) -> bytes:
+        return self._rest.readline()
+
+    async def readexactly(self, n: int) -> bytes:
+        return self._rest.read(n)
+
+
+BETWEEN = [
+    b"",
+    b"\r\n\r\n\n",
+    b"garbage\r\n",
+    b"garbage\r\n\r\n",
+    b"x" * 100_000 + b"\r\n",
+    b"Content-Length: 0\r\n\r\n",
+    b"Content-Length: -5\r\n\r\n",
+    b"Content-Length: many\r\n\r\n",
+    b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
+    b"Content-Length: 99999999999999999999\r\n\r\n",
+    b"\xff\xfe\r\n",
+    b"Content-Length: 3\r\n\r\nfour",  # a length that is too small
+]
+HEADS = [
+    b"Content-Length: %d\r\n\r\n",
+    b"content-length: %d\r\n\r\n",
+    b"CONTENT-LENGTH:%d\r\n\r\n",
+    b"Content-Length: \t%d  \r\n\r\n",
+    b"Content-Length: %d\n\n",
+    b"Content-Type: application/vscode-jsonrpc; charset=utf-8\r\nContent-Length: %d\r\n\r\n",
+    b"Content-Length: %d\r\nContent-Type: application/vscode-jsonrpc; charset=utf8\r\nX-Odd\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=str)
+@pytest.mark.parametrize("between", BETWEEN, ids=lambda between: str(between[:30]))
+def test_a_message_is_found_behind_anything(between: bytes, head: bytes) -> None:
+    async def work() -> None:
+        data = b"".join(between + head % 7 + b'{"n":%d}' % n for n in (1, 2))
+        found = [one async for one in bodies(Bytes(data))]
+        assert [one for one in found if one.startswith(b"{")] == [b'{"n":1}', b'{"n":2}']
+
+    run(work)
+
+
+def test_a_length_that_is_too_large_costs_the_message_that_it_reaches_into() -> None:
+    async def work() -> None:
+        lie = b"Content-Length: 17\r\n\r\n" + b'{"n":1}'
+        data = lie + b"".join(HEADS[0] % 7 + b'{"n":%d}' % n for n in (2, 3))
+        assert [one async for one in bodies(Bytes(data))][1:] == [b'{"n":3}']
+
+    run(work)
+
+
+@pytest.mark.parametrize("connect", [over_stdio, over_tcp])
+def test_every_spelling_of_a_header_and_no_end_at_any_garbage(connect: Connect) -> None:
+    async def work() -> None:
+        async with connect() as (editor, child):
+            await editor.start(MODERN)
+            for between in BETWEEN:
+                editor.write(between)
+            for count, head in enumerate(HEADS):
+                body = json.dumps({"jsonrpc": "2.0", "id": f"odd {count}", "method": "x/y"}).encode()
+                editor.write(head % len(body) + body)
+            await until(lambda: sum(editor.answers[f"odd {count}"] for count in range(len(HEADS))) == len(HEADS), "all")
+            for body, code in ((b"no json", -32700), (b"\xff\xfe{}", -32700), (b"[1]", -32600), (b"5", -32600)):
+                editor.lost.clear()
+                editor.write(HEADS[0] % len(body) + body)
+                await until(lambda: editor.lost, "an answer to nobody's request")
+                assert [one["code"] for one in editor.lost] == [code]
+            assert await editor.request("shutdown") is None
+            editor.notify("exit")
+            assert await asyncio.wait_for(child.wait(), 20) == 0
+
+    run(work)
+
+
+def test_a_second_client_over_tcp_is_sent_away() -> None:
+    """Else the answers to the first would go to it."""
+
+    async def work() -> None:
+        async with over_tcp() as (editor, child):
+            await editor.start(MODERN)
+            reader, writer = await asyncio.open_connection("127.0.0.1", editor.port)
+            assert await asyncio.wait_for(reader.read(), 20) == b""
+            writer.close()
+            editor.open("x")
+            assert await editor.request("textDocument/copilotInlineEdit", textDocument={"uri": URI}) == {"edits": []}
+            assert child.returncode is None
+
+    run(work)
+
+
+def asked(editor: Editor, message: dict[str, Any]) -> "asyncio.Future[Any]":
+    future = editor._pending[message["id"]] = asyncio.get_running_loop().create_future()
+    editor._send(message)
+    return future
+
+
+@pytest.mark.parametrize("params", [{}, {"params": {}}, {"params": None}, {"params": []}, {"params": 5}], ids=str)
+@pytest.mark.parametrize("method", ["textDocument/hover", "x/y", "$/unknown", "textDocument/inlineCompletion"])
+def test_the_first_reason_to_refuse_a_request_is_named(method: str, params: dict[str, Any]) -> None:
+    """A client that knows whether a method is there by the code is not told of its params instead."""
+
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: []))
+        request = {"jsonrpc": "2.0", "method": method, **params}
+        codes = []
+        for step in ("before", "between", "after"):
+            if step == "between":
+                await editor.start()
+            elif step == "after":
+                await editor.request("shutdown")
+            with pytest.raises(RequestFailedError) as failed:
+                await asyncio.wait_for(asked(editor, {**request, "id": step}), 5)
+            codes.append(failed.value.code)
+        known = method == "textDocument/inlineCompletion"
+        assert codes == [-32002, -32602 if known else -32601, -32600]
+
+    run(work)
+
+
+@pytest.mark.parametrize("number", [None, True, [1], {}])
+def test_a_request_whose_id_is_none_is_answered_to_nobody(number: Any) -> None:
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: []))
+        await editor.start()
+        editor._send({"jsonrpc": "2.0", "id": number, "method": "workspace/executeCommand", "params": {}})
+        await until(lambda: editor.lost, "the answer")
+        assert [one["code"] for one in editor.lost] == [-32600]
+        editor._send({"id": 77, "method": "shutdown"})
+        await until(lambda: editor.answers[77], "the answer to what names no version of JSON-RPC")
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(None, -32602), ({"action": "nothing"}, -32602), ({"action": "fillHole", "uri": URI}, -32602),
+     ({"action": "fillHole", "uri": URI, "version": 7, "position": {"line": 0, "character": 0}}, -32801),
+     ({"action": "fillHole", "uri": "x:y", "position": {"line": 0, "character": 0}}, -32803)],
+)  # fmt: skip
+def test_codes_of_a_command_that_cannot_be_run(data: Any, code: int) -> None:
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: []))
+        await editor.start()
+        editor.open("x = 1\n")
+        with pytest.raises(RequestFailedError) as failed:
+            await editor.request("workspace/executeCommand", command="hone.run", arguments=[data])
+        assert failed.value.code == code
+
+    run(work)
+
+
+@pytest.mark.parametrize("version", [{}, {"version": None}])
+def test_a_change_without_a_version_is_made(version: dict[str, Any]) -> None:
+    """As the protocol once had it; to pass it over would leave another text here than the editor has."""
+
+    async def work() -> None:
+        editor, session = in_memory(Script(lambda _: ["1"]))
+        await editor.start(options={"ahead": False, "debounceMs": 0})
+        editor.notify("textDocument/didOpen", textDocument={"uri": URI, "text": "x"})
+        where = {"start": {"line": -1, "character": -4}, "end": {"line": 0, "character": 0}}
+        for change in ({"text": "y = 1\nx"}, {"range": where, "text": "#"}):
+            editor.notify("textDocument/didChange", textDocument={"uri": URI, **version}, contentChanges=[change])
+        assert [one.text for one in session.documents] == ["#y = 1\nx"]
+        assert len(await editor.inline(1, 1)) == 1
+
+    run(work)
+
+
+@pytest.mark.parametrize(("text", "language"), [("(" * 20_000, "python"), ("{" * 50_000, "javascript")])
+def test_brackets_without_end_stop_nobody(text: str, language: str) -> None:
+    """All code actions and next edits wait for one thread."""
+
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: []))
+        await editor.start()
+        editor.open(text + "\nx = 1\n", language=language)
+        editor.type("y", 1, 0, 2)
+        for line in (0, 1):
+            here = {"line": line, "character": 1}
+            await editor.request(
+                "textDocument/codeAction", textDocument={"uri": URI}, range={"start": here, "end": here},
+                context={"diagnostics": []},
+            )  # fmt: skip
+            with pytest.raises(RequestFailedError):
+                await run_command(editor, action="fixSyntax", position=here)[1]
+
+    began = time.process_time()
+    run(work)
+    assert time.process_time() - began < 10
 
 
 def test_the_daemon_is_ended_and_replaced_while_five_documents_are_typed(

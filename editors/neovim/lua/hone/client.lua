@@ -74,6 +74,17 @@ local function watch(rpc, listener)
   return rpc
 end
 
+---@return lsp.ClientCapabilities
+local function capabilities()
+  local all = vim.lsp.protocol.make_client_capabilities()
+  -- Neovim can, and does not say so: edits then carry the version that they are for, and may be asked about.
+  all.workspace.workspaceEdit.documentChanges = true
+  -- What Neovim resolves it applies by itself, asking without showing the change. As commands, actions send their edits to
+  -- our handler, whoever has chosen them: gra, vim.lsp.buf.code_action() or :Hone edit.
+  all.textDocument.codeAction.resolveSupport = { properties = { 'command' } }
+  return all
+end
+
 ---@param config hone.Config
 ---@param listener hone.Listener
 ---@return vim.lsp.Config
@@ -85,10 +96,7 @@ function M.config(config, listener)
     filetypes = config.filetypes,
     root_markers = config.root_markers,
     init_options = next(config.server) and config.server or nil,
-    capabilities = vim.tbl_deep_extend('force', vim.lsp.protocol.make_client_capabilities(), {
-      -- Neovim can, and does not say so: edits then carry the version that they are for, and may be asked about.
-      workspace = { workspaceEdit = { documentChanges = true } },
-    }),
+    capabilities = capabilities(),
     handlers = { ['workspace/applyEdit'] = edits.handler },
     on_init = function(client)
       ready[client.id] = true
@@ -169,6 +177,21 @@ function M.explain(config, done)
   end))
 end
 
+---@param client vim.lsp.Client
+---@param buf integer
+---@param command { command: string, arguments: any[]? }
+---@param done fun(complaint: string?)
+local function execute(client, buf, command, done)
+  local params = { command = command.command, arguments = command.arguments }
+  client:request('workspace/executeCommand', params, function(err, result)
+    if err then
+      return done(err.message)
+    end
+    local reason = result and not result.applied and result.reason
+    done(type(reason) == 'string' and reason or nil) -- without a reason the user said no
+  end, buf)
+end
+
 --- Runs one of the server's actions at the cursor, or over the lines or the selection of a command.
 ---@param action string
 ---@param call { range: integer, line1: integer, line2: integer }
@@ -189,33 +212,7 @@ function M.run(action, call, done)
   else
     argument.position = vim.lsp.util.make_position_params(0, client.offset_encoding).position
   end
-  client:request('workspace/executeCommand', { command = 'hone.run', arguments = { argument } }, function(err, result)
-    if err then
-      return done(err.message)
-    end
-    local reason = result and not result.applied and result.reason
-    done(type(reason) == 'string' and reason or nil) -- without a reason the user said no
-  end, buf)
-end
-
----@param client vim.lsp.Client
----@param buf integer
----@param offer lsp.CodeAction
----@param done fun(complaint: string?)
-local function resolve(client, buf, offer, done)
-  client:request('codeAction/resolve', offer, function(err, whole)
-    if err or not whole then
-      return done(err and err.message or 'the language server has no edit')
-    end
-    local why = nil ---@type string?
-    if whole.edit then
-      _, why = edits.apply(whole.edit, client.offset_encoding)
-    end
-    if whole.command then
-      client:exec_cmd(whole.command, { bufnr = buf })
-    end
-    done(why)
-  end, buf)
+  execute(client, buf, { command = 'hone.run', arguments = { argument } }, done)
 end
 
 --- Lets the user choose among what the server offers at the cursor, or over the lines or the selection of a command.
@@ -245,7 +242,7 @@ function M.choose(call, done)
       end,
     }, function(offer)
       if offer then
-        resolve(client, buf, offer, done)
+        execute(client, buf, offer.command, done)
       end
     end)
   end, buf)
