@@ -16,8 +16,9 @@ ENDED_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)")
 
 def split(text: str) -> tuple[str, ...]:
     """Lines with their ends. The last one has none: it may be empty, so there is at least one."""
-    ended = ENDED_LINE.findall(text)
-    return (*ended, text[sum(map(len, ended)) :])
+    # Not beyond the last end: from each character of a long last line, the search would go on to its end.
+    end = max(text.rfind("\n"), text.rfind("\r")) + 1
+    return (*ENDED_LINE.findall(text, 0, end), text[end:])
 
 
 def body(line: str) -> str:
