@@ -59,7 +59,8 @@ def program(text: str) -> Program | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text)
-            return Program(text, tree, frozenset(_unbound(symtable.symtable(text, "module", "exec"))) - _tried(tree))
+            unbound = frozenset(_unbound(symtable.symtable(text, "module", "exec")))
+            return Program(text, tree, unbound and unbound - _tried(tree))  # which looks through all of it
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
