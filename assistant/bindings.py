@@ -9,7 +9,8 @@ import builtins
 import re
 import symtable
 import warnings
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -58,7 +59,8 @@ def program(text: str) -> Program | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text)
-            return Program(text, tree, frozenset(_unbound(symtable.symtable(text, "module", "exec"))) - _tried(tree))
+            unbound = frozenset(_unbound(symtable.symtable(text, "module", "exec")))
+            return Program(text, tree, unbound and unbound - _tried(tree))  # which looks through all of it
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -78,6 +80,17 @@ class Places:
 
     def end_of(self, node: ast.expr | ast.stmt) -> int:
         return self._at(node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
+
+    def statements(self, tree: ast.Module, blocks: Iterable[tuple[int, int]]) -> list[ast.stmt]:
+        """Those of the top level that stand in the lines of a block, as a whole or in part."""
+        rows = [(bisect_right(self.starts, low), bisect_right(self.starts, high)) for low, high in blocks]
+        found = []
+        for one in tree.body:
+            above = min((each.lineno for each in getattr(one, "decorator_list", ())), default=one.lineno)
+            first, last = min(above, one.lineno), one.end_lineno or one.lineno
+            if any(first <= end and start <= last for start, end in rows):
+                found.append(one)
+        return found
 
     def _at(self, line: int, column: int) -> int:
         start = self.starts[line - 1]

@@ -44,31 +44,34 @@ Around = tuple[ast.AST, ...]
 
 def restored(text: str, blocks: Sequence[tuple[int, int]]) -> list[Mending]:
     """Edits inside of the blocks, in order; [] where the text is no program, or may get names from elsewhere."""
-    return [one for one in _all(text) if any(low <= one.start and one.end <= high for low, high in blocks)]
+    found = _all(text, tuple(blocks))
+    return [one for one in found if any(low <= one.start and one.end <= high for low, high in blocks)]
 
 
 @lru_cache(maxsize=4)
-def _all(text: str) -> tuple[Mending, ...]:
-    """In the whole text: an editor asks about one block after the other."""
+def _all(text: str, blocks: tuple[tuple[int, int], ...]) -> tuple[Mending, ...]:
+    """In the statements of the top level that hold the blocks: the rest of a large file is only parsed."""
     known = program(text)
     if known is None:
         return ()
-    places, nodes = Places(text), list(_within(known.tree))
+    places = Places(text)
+    roots = places.statements(known.tree, blocks)
+    nodes = list(_within(known.tree, roots))
     found = {
         one.start: one
         for one in (
             *_statements(known, nodes, places),
-            *_literals(known, places),
+            *_literals(known, roots, places),
             *_texts(known, nodes, places),
-            *_defaults(known, places),
+            *_defaults(roots, places),
         )
     }
     return tuple(found[start] for start in sorted(found))
 
 
-def _within(tree: ast.Module) -> Iterator[tuple[ast.AST, Around]]:
-    """Every node and those around it, from outside inwards."""
-    todo: list[tuple[ast.AST, Around]] = [(tree, ())]
+def _within(tree: ast.Module, roots: Iterable[ast.stmt]) -> Iterator[tuple[ast.AST, Around]]:
+    """Every node of some statements and those around it, from outside inwards."""
+    todo: list[tuple[ast.AST, Around]] = [(one, (tree,)) for one in roots]
     while todo:
         node, around = todo.pop()
         yield node, around
@@ -196,8 +199,8 @@ def _coroutines(body: Sequence[ast.stmt]) -> set[str]:
 # --- is with a literal
 
 
-def _literals(known: Program, places: Places) -> Iterator[Mending]:
-    for node in ast.walk(known.tree):
+def _literals(known: Program, roots: Iterable[ast.stmt], places: Places) -> Iterator[Mending]:
+    for node in (node for root in roots for node in ast.walk(root)):
         if not isinstance(node, ast.Compare):
             continue
         left = node.left
@@ -278,9 +281,9 @@ def _holds(source: str, value: str) -> bool:
 # --- defaults that all calls share
 
 
-def _defaults(known: Program, places: Places) -> Iterator[Mending]:
+def _defaults(roots: Iterable[ast.stmt], places: Places) -> Iterator[Mending]:
     """``[]`` or ``{}`` where the function makes one of its own when it is given None."""
-    for node in ast.walk(known.tree):
+    for node in (node for root in roots for node in ast.walk(root)):
         if not isinstance(node, Function):
             continue
         plain = [*node.args.posonlyargs, *node.args.args]

@@ -44,17 +44,20 @@ DYNAMIC = frozenset({"__getattr__", "__getattribute__", "setattr", "__dict__"})
 
 def renamed(text: str, blocks: Sequence[tuple[int, int]]) -> list[Mending]:
     """Edits inside of the blocks, in order; [] where the text is no program, or may get names from elsewhere."""
-    return [one for one in _all(text) if any(low <= one.start and one.end <= high for low, high in blocks)]
+    found = _all(text, tuple(blocks))
+    return [one for one in found if any(low <= one.start and one.end <= high for low, high in blocks)]
 
 
 @lru_cache(maxsize=4)
-def _all(text: str) -> tuple[Mending, ...]:
-    """In the whole text: an editor asks about one block after the other."""
+def _all(text: str, blocks: tuple[tuple[int, int], ...]) -> tuple[Mending, ...]:
+    """In the statements of the top level that hold the blocks: the rest of a large file is only parsed."""
     known = program(text)
     if known is None:
         return ()
     places = Places(text)
-    found = {one.start: one for one in (*_names(known, places), *_members(known, places), *_keywords(known, places))}
+    roots = places.statements(known.tree, blocks)
+    rules = (_names(known, places), _members(known, roots, places), _keywords(known, roots, places))
+    found = {one.start: one for rule in rules for one in rule}
     return tuple(sorted(found.values(), key=lambda one: one.start))
 
 
@@ -195,7 +198,7 @@ def _idle_imports(tree: ast.Module) -> set[str]:
 # --- attributes of self
 
 
-def _members(known: Program, places: Places) -> Iterator[Mending]:
+def _members(known: Program, roots: Iterable[ast.stmt], places: Places) -> Iterator[Mending]:
     """Of classes of which all that they have is seen, and that lack one thing: what lacks more, or is never made
     itself, gets it from a class that inherits from it.
     """
@@ -204,9 +207,12 @@ def _members(known: Program, places: Places) -> Iterator[Mending]:
         for node in known.tree.body
     ):
         return  # a method that lost its class
+    wanted = {node for root in roots for node in ast.walk(root) if isinstance(node, ast.ClassDef)}
+    if not wanted:
+        return
     classes = {node.name: node for node in ast.walk(known.tree) if isinstance(node, ast.ClassDef)}
     asked = Counter(node.attr for node in ast.walk(known.tree) if isinstance(node, ast.Attribute))
-    for node in classes.values():
+    for node in (node for node in classes.values() if node in wanted):
         had, methods = _had(node, classes), _functions(node)
         own, told, taken = _own(node)
         if had is None or "__init__" not in methods or told & DYNAMIC or PARTIAL.search(node.name):
@@ -269,8 +275,9 @@ def _own(node: ast.ClassDef) -> tuple[set[str], set[str], list[ast.Attribute]]:
 # --- keywords of calls
 
 
-def _keywords(known: Program, places: Places) -> Iterator[Mending]:
-    todo: list[tuple[ast.AST, dict[str, Function], dict[str, Function]]] = [(known.tree, _functions(known.tree), {})]
+def _keywords(known: Program, roots: Iterable[ast.stmt], places: Places) -> Iterator[Mending]:
+    functions = _functions(known.tree)
+    todo: list[tuple[ast.AST, dict[str, Function], dict[str, Function]]] = [(one, functions, {}) for one in roots]
     while todo:
         node, functions, methods = todo.pop()
         if isinstance(node, ast.ClassDef):

@@ -358,9 +358,9 @@ async def _edit(session: Session, chosen: _Chosen, token: str | int | None = Non
     async def ask(request: CompletionRequest) -> CompletionResult:
         values = {key: value for key, value in vars(request).items() if key != "text"}
         values["extra"] = await session.context.snippets(document, request.text, request.start)
-        return await session.complete(
-            CompletionRequest(sendable(request.text), **values), Caller(document=label(document, "action"))
-        )
+        beside = session.context.beside(document)
+        asked = beside.asked(CompletionRequest(sendable(request.text), **values))
+        return beside.answered(await session.complete(asked, Caller(document=label(document, "action"))))
 
     async def edit(request: EditRequest) -> EditResult:
         return await session.edit(

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any
@@ -27,6 +27,7 @@ from pygls.protocol.json_rpc import RPCMessage, RPCNotification, RPCRequest
 
 from lsp.documents import Document, Documents
 from lsp.history import Change
+from lsp.notebook import Notebooks
 
 PARSE_ERROR, INVALID_REQUEST, UNKNOWN_METHOD, INVALID_PARAMS = -32700, -32600, -32601, -32602
 NOT_INITIALIZED, CONTENT_MODIFIED, FAILED = -32002, -32801, -32803
@@ -63,6 +64,7 @@ class Protocol(LanguageServerProtocol):
     def __init__(self, server: Any, converter: Any) -> None:
         super().__init__(server, converter)
         self.documents = Documents()
+        self.notebooks = Notebooks(self.documents.get)
         self.on_change: Callable[[str, tuple[Change, ...] | None], None] = lambda _, __: None
         """Told the key of a document, and what was changed in it; None: it was opened or closed."""
         self.on_exit: Callable[[int], None] | None = None
@@ -79,23 +81,61 @@ class Protocol(LanguageServerProtocol):
 
     @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
     def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
-        opened = params.text_document
-        self.documents.open(opened.uri, opened.language_id, opened.version, opened.text)
-        self.on_change(unquote(opened.uri), None)
+        self._open(params.text_document)
 
     @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
     def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> None:
-        changed = params.text_document
-        made = self.documents.change(changed.uri, changed.version, params.content_changes)
+        self._change(params.text_document, params.content_changes)
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
+    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:
+        self._close(params.text_document)
+
+    def _open(self, opened: types.TextDocumentItem) -> None:
+        self.documents.open(opened.uri, opened.language_id, opened.version, opened.text)
+        self.on_change(unquote(opened.uri), None)
+
+    def _change(
+        self, changed: types.VersionedTextDocumentIdentifier, changes: Sequence[types.TextDocumentContentChangeEvent]
+    ) -> None:
+        made = self.documents.change(changed.uri, changed.version, changes)
         if made is None:
             log.warning("a document was changed that is not open")
         else:
             self.on_change(unquote(changed.uri), made)
 
-    @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
-    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:
-        self.documents.close(params.text_document.uri)
-        self.on_change(unquote(params.text_document.uri), None)
+    def _close(self, closed: types.TextDocumentIdentifier) -> None:
+        self.documents.close(closed.uri)
+        self.on_change(unquote(closed.uri), None)
+
+    # Notebooks: their cells are documents as others are, in an order.
+
+    @lsp_method(types.NOTEBOOK_DOCUMENT_DID_OPEN)
+    def lsp_notebook_document__did_open(self, params: types.DidOpenNotebookDocumentParams) -> None:
+        # First the order: a cell that is opened is known as one.
+        self.notebooks.open(params.notebook_document)
+        for cell in params.cell_text_documents:
+            self._open(cell)
+
+    @lsp_method(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
+    def lsp_notebook_document__did_change(self, params: types.DidChangeNotebookDocumentParams) -> None:
+        changes = params.change.cells
+        if changes is None:
+            return
+        self.notebooks.change(params.notebook_document.uri, changes)
+        if changes.structure is not None:
+            for closed in changes.structure.did_close or ():
+                self._close(closed)
+            for opened in changes.structure.did_open or ():
+                self._open(opened)
+        for content in changes.text_content or ():
+            self._change(content.document, content.changes)
+
+    @lsp_method(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
+    def lsp_notebook_document__did_close(self, params: types.DidCloseNotebookDocumentParams) -> None:
+        for cell in params.cell_text_documents:
+            self._close(cell)
+        self.notebooks.close(params.notebook_document.uri)
 
     # The end.
 

@@ -20,6 +20,7 @@ from assistant.types import Caller, EditRequest, EditResult
 from lsp.documents import Document, Documents
 from lsp.history import Change, History, Span
 from lsp.kept import Kept
+from lsp.notebook import Notebooks
 from lsp.options import SECTION, Options, read_options
 from lsp.protocol import DID_CHANGE_STATUS, REFUSED, Protocol, log
 from lsp.suggest import Complete, Counting, Suggester, Uncounted
@@ -53,7 +54,13 @@ class Session(LanguageServer):
     protocol: Protocol
 
     def __init__(self, complete: Complete, statistics: Counting | None = None, edit: Edits | None = None) -> None:
-        super().__init__("hone", __version__, types.TextDocumentSyncKind.Incremental, protocol_cls=Protocol)
+        super().__init__(
+            "hone",
+            __version__,
+            types.TextDocumentSyncKind.Incremental,
+            types.NotebookDocumentSyncOptions([types.NotebookDocumentFilterWithNotebook("*")]),
+            protocol_cls=Protocol,
+        )
         self.complete = complete
         self.edit = edit or _nobody_edits
         self.open_daemon: Callable[[], Awaitable[tuple[str, ...]]] = _no_daemon
@@ -101,6 +108,10 @@ class Session(LanguageServer):
     @property
     def documents(self) -> Documents:
         return self.protocol.documents
+
+    @property
+    def notebooks(self) -> Notebooks:
+        return self.protocol.notebooks
 
     def _changed(self, key: str, changes: tuple[Change, ...] | None) -> None:
         document = self.documents.get(key)

@@ -18,6 +18,7 @@ from assistant.typing_on import one_line
 from lsp.ahead import Ahead, Answered
 from lsp.documents import Document
 from lsp.history import is_word
+from lsp.notebook import Beside
 from lsp.options import EAGERNESS, Options
 from lsp.pace import Pace
 from lsp.window import WHOLE, Window, Windows
@@ -59,6 +60,10 @@ class Surroundings(Protocol):
 
     async def snippets(self, document: Document, text: str, at: int) -> tuple[Snippet, ...]:
         """What from other places may help at a place."""
+        ...
+
+    def beside(self, document: Document) -> Beside:
+        """What the other cells of a notebook put around one of them."""
         ...
 
 
@@ -222,7 +227,8 @@ class Suggester:
         caller = Caller(
             document=label(document, channel), batch=channel == "ahead", request=f"{channel} {next(self._names)}"
         )
-        result = await self._complete(request, caller)
+        beside = self._around.beside(document)
+        result = beside.answered(await self._complete(beside.asked(request), caller))
         if channel != "ahead":
             self.pace.measured(1000 * (time.monotonic() - started), result.timing_ms.get("total", 0.0))
         return tuple(one for one in result.completions if one.text)

@@ -26,6 +26,7 @@ import assistant
 from assistant.types import Snippet
 from assistant.workspace.secrets import denied_by
 from lsp.documents import CELL, Document
+from lsp.notebook import Beside
 from lsp.protocol import REFUSED, log
 
 if TYPE_CHECKING:
@@ -116,13 +117,18 @@ class Workspace:
             return DEFAULT_SOURCES
         return () if isinstance(wanted, str) else wanted
 
+    def beside(self, document: Document) -> Beside:
+        """What the other cells of a notebook put around one of them: they are of one file, so one gate is for all."""
+        return self._session.notebooks.beside(document)
+
     async def snippets(self, document: Document, text: str, at: int) -> tuple[Snippet, ...]:
         """For a place in ``text``, which is the document's or will be."""
         sources = self.sources()
         path = _fs_path(document.uri)
         root = None if path is None else self._root_of(path)
         others = [one for one in (self._session.documents.get(key) for key in reversed(self._used)) if one is not None]
-        others = [one for one in others if one.key != document.key][:OPEN]
+        # The cells of an open notebook are many, and small: they would leave no room for others, and serve their own.
+        others = [one for one in others if one.key != document.key and not self._session.notebooks.holds(one)][:OPEN]
         if not sources or (root is None and not others and document.key not in self._problems):
             return ()
         key = _place(text, at)

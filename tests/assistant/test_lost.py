@@ -1,12 +1,16 @@
 """Words lost from statements: put back where what is left does nothing, and nowhere else."""
 
+import ast
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from assistant.bindings import program
 from assistant.lost import restored
 from assistant.rules import by_rule
+from assistant.stale import renamed
 from assistant.types import EditRequest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,3 +125,31 @@ def test_right_programs_are_left_alone() -> None:
     assert len(files) > 100
     wrong = [file for file in files if restored(text := file.read_text(encoding="utf-8"), [(0, len(text))])]
     assert wrong == []
+
+
+LARGE = "".join(f"def f{number}(a, b):\n    a + b\n\n\n" for number in range(2000))
+
+
+def test_of_a_large_file_only_the_functions_that_hold_the_blocks_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is parsed, once; what its other functions hold costs nothing, and changes nothing."""
+    text = f"@print(\n    1)\n{LARGE}class A:\n    def f(self):\n        self.row\n"
+    assert program(text) is not None
+    walked, each = [], ast.iter_child_nodes
+
+    def counted(node: ast.AST) -> Iterator[ast.AST]:
+        walked.append(node)
+        return each(node)
+
+    start = text.index("def f1000(")
+    block = (start, text.index("def f1001("))
+    with monkeypatch.context() as patch:
+        patch.setattr(ast, "iter_child_nodes", counted)
+        found = [one for find in (restored, renamed) for one in find(text, [block])]
+    assert [(one.start, one.text) for one in found] == [(text.index("a + b", start), "return ")]
+    assert len(walked) < 500
+    everywhere = restored(text, [(0, len(text))])
+    spans = [(text.index(f"def f{number}("), text.index(f"def f{number}(") + 30) for number in (0, 7, 1999)]
+    by_block = [one for span in spans for one in restored(text, [span])]
+    assert by_block == [one for one in everywhere if any(low <= one.start <= high for low, high in spans)]
+    assert restored(text, spans) == by_block
+    assert restored(text, [(1, 20)]) == [], "a block in a decorator"

@@ -204,6 +204,35 @@ def test_an_answer_for_a_text_that_has_changed_is_not_shown(window: Workbench, s
     assert seen == {"", "new"}
 
 
+# Notebooks.
+
+
+def test_a_cell_of_a_notebook(window: Workbench, script: Script) -> None:
+    """Only a model that sees the cell above knows the answers."""
+    script.set(("radius = 2\n\narea = ", "3 * radius"), ("area = 3 * radius\n\ndef f():\n    ", "return area"))
+    window.open_notebook("radius = 2", "area =", "def f():\n    ...")
+    window.cells.nth(1).locator(".view-lines").click()
+    window.press("Control+End")
+    window.type(" ")
+    window.wait_for_ghost("3 * radius")
+    assert sources(window)[1] == "area =", "it is only drawn"
+    window.press("Tab")
+    window.wait_for_ghost("")
+    window.save()
+    assert sources(window) == ["radius = 2", "area = 3 * radius", "def f():\n    ..."]
+    window.cells.nth(2).locator(".view-line").last.click()
+    window.command("Hone: Fill Hole")
+    filled = "def f():\n    return area"
+    until(lambda: window.save() and sources(window), "the edit", lambda found: found[2] == filled)
+    assert sources(window)[:2] == ["radius = 2", "area = 3 * radius"]
+    assert window.told == []
+
+
+def sources(window: Workbench) -> list[str]:
+    """Of the notebook's cells, on disk."""
+    return ["".join(cell["source"]) for cell in json.loads(window.file.read_text(encoding="utf-8"))["cells"]]
+
+
 # Code actions.
 
 

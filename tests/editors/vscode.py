@@ -252,11 +252,23 @@ class Workbench:
 
     def open(self, text: str, suffix: str = ".py") -> None:
         """A new file of that text in the place of what is open, with the cursor at its start."""
+        self._opened(self._shown(text, suffix))
 
+    def open_notebook(self, *cells: str) -> None:
+        """A new notebook of cells of Python in the place of what is open."""
+        code = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+        found = [{**code, "id": f"c{number}", "source": [text]} for number, text in enumerate(cells)]
+        language = {"language_info": {"name": "python"}}
+        notebook = {"cells": found, "metadata": language, "nbformat": 4, "nbformat_minor": 5}
+        path = self._shown(json.dumps(notebook, indent=1) + "\n", ".ipynb")
+        self.page.locator(".tab.active", has_text=path.name).wait_for()
+        until(self.cells.count, "the cells", lambda count: count == len(cells))
+
+    def _shown(self, text: str, suffix: str) -> Path:
         def close() -> int:
             self.press("Control+F12")
             time.sleep(0.05)
-            return self.editor.count()
+            return self.editor.count() + self.cells.count()
 
         until(close, "the end of the old editors", lambda count: count == 0)
         self._files += 1
@@ -266,7 +278,7 @@ class Workbench:
         box.fill(str(path))
         self.page.locator(".quick-input-list .monaco-list-row", has_text=path.name).first.wait_for()
         self.page.keyboard.press("Enter")
-        self._opened(path)
+        return path
 
     def _opened(self, path: Path) -> None:
         self.page.locator(".tab.active", has_text=path.name).wait_for()
@@ -285,6 +297,11 @@ class Workbench:
     @property
     def editor(self) -> Locator:
         return self.page.locator(".editor-instance .monaco-editor[data-uri]")
+
+    @property
+    def cells(self) -> Locator:
+        """Of the notebook that is open."""
+        return self.page.locator(".notebookOverlay .code-cell-row")
 
     def press(self, *keys: str) -> None:
         for key in keys:

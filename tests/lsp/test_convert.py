@@ -163,3 +163,11 @@ def test_a_long_file_stays_quick() -> None:
 def test_a_column_inside_of_a_character_is_behind_it(encoding: str) -> None:
     inside = {"utf-8": 2, "utf-16": 1, "utf-32": 1}[encoding]
     assert offset_at(("𝄞x",), Position(0, inside), encoding) == 1
+
+
+def test_a_long_last_line_is_split_at_once() -> None:
+    """A file of one line that nothing ends, as minified ones are; its time was quadratic: minutes."""
+    text = "a\r\nb\rc\n" + "x" * 5_000_000
+    started = time.process_time()
+    assert split(text) == ("a\r\n", "b\r", "c\n", "x" * 5_000_000)
+    assert time.process_time() - started < 5

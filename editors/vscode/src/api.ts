@@ -2,7 +2,7 @@
 
 import { execFile } from "node:child_process";
 import * as vscode from "vscode";
-import type { Section } from "./config.ts";
+import { SCHEMES, type Section } from "./config.ts";
 import type { Hone, Missing } from "./python.ts";
 import type { Drawn } from "./status.ts";
 
@@ -128,7 +128,7 @@ export function folders(): string[] {
 export function hasDocumentOf(languages: readonly string[]): boolean {
   return vscode.workspace.textDocuments.some(
     ({ uri, languageId }) =>
-      ["file", "untitled"].includes(uri.scheme) && (languages.includes("*") || languages.includes(languageId)),
+      SCHEMES.includes(uri.scheme) && (languages.includes("*") || languages.includes(languageId)),
   );
 }
 

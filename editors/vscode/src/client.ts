@@ -16,7 +16,7 @@ import {
   ShowMessageNotification,
 } from "vscode-languageclient/node";
 import type { Kind, Target } from "./api.ts";
-import { environment, initialOptions, type Section, serverOptions } from "./config.ts";
+import { environment, initialOptions, SCHEMES, type Section, serverOptions } from "./config.ts";
 import { actionToBeConfirmed, isCurrent, isEmpty, STALE, toBeConfirmed } from "./edits.ts";
 import { watched } from "./inline.ts";
 import type { Hone, Missing } from "./python.ts";
@@ -167,9 +167,8 @@ export class Server {
 
   #options(client: () => LanguageClient): LanguageClientOptions {
     const languages = this.#host.languages();
-    const schemes = ["file", "untitled"];
     return {
-      documentSelector: schemes.flatMap((scheme) => languages.map((language) => ({ scheme, language }))),
+      documentSelector: SCHEMES.flatMap((scheme) => languages.map((language) => ({ scheme, language }))),
       synchronize: { configurationSection: "hone" },
       initializationOptions: () => initialOptions(this.#host.section()),
       initializationFailedHandler: () => false,

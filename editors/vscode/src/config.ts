@@ -13,6 +13,9 @@ const OWN = new Set(["path", "python", "model", "editModel", "languages", "confi
 /** What the server reads only at its start, and what decides how and for what it is started. */
 export const AT_START = ["path", "python", "model", "editModel", "languages", "completion"] as const;
 
+/** Of the documents that are served: files, new ones, and cells of notebooks. */
+export const SCHEMES: readonly string[] = ["file", "untitled", "vscode-notebook-cell"];
+
 /** Only what was set, bad values and unknown names too: the server reports them, and knows its own defaults. */
 export function serverOptions(section: Section): Record<string, unknown> {
   const keys = section.keys().filter((key) => !OWN.has(key) && section.isSet(key));
