@@ -20,8 +20,7 @@ import contextlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
 from starlette.responses import Response
@@ -280,7 +279,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         if any(not value.isdecimal() or int(value[:15]) > self._most for value in values(scope, b"content-length")):
-            await self._refuse(scope, 413)(scope, receive, _after(send, partial(self._rest, receive)))
+            await self._refuse(scope, 413)(scope, receive, reading_on(send, receive, self._most))
             return
         body = bytearray()
         try:
@@ -293,7 +292,7 @@ class BodyLimit:
         if status == 200:
             await self.app(scope, _replay(bytes(body), receive), send)
         elif status in (413, 503):  # it is coming, and fast
-            await self._refuse(scope, status)(scope, receive, _after(send, partial(self._rest, receive)))
+            await self._refuse(scope, status)(scope, receive, reading_on(send, receive, self._most))
         elif status != GONE:
             await self._refuse(scope, status)(scope, receive, send)
 
@@ -313,17 +312,6 @@ class BodyLimit:
             if not message.get("more_body", False):
                 return 200
 
-    async def _rest(self, receive: Receive) -> None:
-        """Takes what is still on its way, and keeps none of it. Who closes a connection while more arrives resets it,
-        and the client, busy sending, never reads why."""
-        left = REST_TIMES * self._most
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(REST_SECONDS):
-                while left > 0 and (message := await receive())["type"] == "http.request":
-                    left -= len(message.get("body", b""))
-                    if not message.get("more_body", False):
-                        return
-
     def _refuse(self, scope: Scope, status: int) -> Response:
         message = {
             408: f"the body did not arrive within {self._seconds:g} seconds; send it again",
@@ -341,17 +329,28 @@ def size(number: int) -> str:
     return f"{number / 2**20:.3g} MiB" if number >= 2**20 else f"{number} bytes"
 
 
-def _after(send: Send, work: Callable[[], Awaitable[None]]) -> Send:
-    """A send that does some work between an answer's last byte and its end, when the connection is closed."""
+def reading_on(send: Send, receive: Receive, most: int) -> Send:
+    """A send for an answer to a body that was not read: before the connection is closed it takes what is still on its
+    way, and keeps none of it. Who closes a connection while more arrives resets it, and the client, busy sending, never
+    reads why. ``most``: bytes of the largest body."""
 
     async def tell(message: Message) -> None:
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             await send({**message, "more_body": True})
-            await work()
+            await _rest(receive, REST_TIMES * most)
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await send(message)
 
     return tell
+
+
+async def _rest(receive: Receive, left: int) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(REST_SECONDS):
+            while left > 0 and (message := await receive())["type"] == "http.request":
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -485,9 +485,18 @@ def test_connections_have_a_limit(serve: Serve, listen: Listen) -> None:
         answer = poll(lambda: httpx.get(f"{url}/api/version"), lambda answer: answer.status_code == 503)
         assert answer.headers["retry-after"] == "1"
         assert "4 connections" in answer.json()["error"]
+        with connected(url) as sock:  # most clients send all they have before they read
+            sock.sendall(HEAD + b"Content-Length: 9000000\r\n\r\n" + b"x" * 9_000_000)
+            assert answer_of(sock).startswith(b"HTTP/1.1 503 "), "the answer was lost with the connection"
         more = [socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) for _ in range(8)]
         held += more
-        assert answer_of(more[-1]) == b"", "a connection far over the limit was kept"
+        more[-1].sendall(HEAD + b"Content-Length: 900000\r\n\r\n" + b"x" * 900_000)
+        answered = answer_of(more[-1])
+        assert answered.startswith(b"HTTP/1.1 503 "), "a request far over the limit was dropped"
+        assert b"retry-after: 1\r\n" in answered
+        more = [socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) for _ in range(32)]
+        held += more
+        assert answer_of(more[-1]) == b"", "a connection without end over the limit was kept"
     finally:
         for sock in held:
             sock.close()
