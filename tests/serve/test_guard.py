@@ -186,7 +186,7 @@ def test_a_simple_request_of_a_foreign_page_does_not_reach_the_model(served: Ser
     [
         "127.0.0.1", "127.0.0.1:8077", "127.0.0.1:9000", "127.8.9.1:1", "localhost", "LocalHost:80", "localhost:65535",
         "[::1]", "[::1]:8077", "[::ffff:127.0.0.1]:1", "app.localhost:8077", "192.168.7.7:8077", "box", "box:8077",
-        "other:9000",
+        "other:9000", "localhost.", "localhost.:8077", "app.localhost.", "127.0.0.1.", "box.:1",
     ],
 )  # fmt: skip
 def test_names_that_are_ours(host: str) -> None:
@@ -201,7 +201,8 @@ def test_names_that_are_ours(host: str) -> None:
         "localhost:65536", "localhost:x", "localhost:80:80", "localhost@evil.example", "evil.example#localhost",
         "localhost,evil.example", "localhost evil", "127.0.0.1/", "0.0.0.0", "0.0.0.0:8077", "[::]", "127.1", "0x7f.1",
         "2130706433", "017700000001", "10.0.0.1", "192.168.7.7:8077", "[::1", "::1", "[::1]evil", "[fe80::1%25lo]",
-        "other", "other:9001", "ⓛocalhost", "localhost\x00", "xbox", "*",
+        "other", "other:9001", "ⓛocalhost", "localhost\x00", "xbox", "*", "localhost..", ".localhost", ".",
+        "evil.example.", "[::1].", "box.evil.example.", "10.0.0.1.",
     ],
 )  # fmt: skip
 def test_names_that_are_not(host: str) -> None:
@@ -227,11 +228,52 @@ def test_a_host_is_split_or_refused() -> None:
     assert split_host("a..:1") is None
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://127.0.0.1:8077/api/version", "127.0.0.1:8077", 200),
+        ("HTTP://LocalHost/api/version?a=b", "localhost", 200),
+        ("http://localhost:8077", "localhost:8077", 200),
+        ("http://localhost/api/nothing%20here", "localhost", 404),
+        ("http://evil.example/api/version", "evil.example", 403),
+        ("http://evil.example/api/version", "localhost", 403),
+        ("http://localhost/api/version", "evil.example", 403),
+        ("http://localhost@evil.example/api/version", "localhost@evil.example", 403),
+        ("http://localhost:1/api/version", "localhost:2", 403),
+        ("http:///api/version", "localhost", 403),
+        ("http://http://localhost/api/version", "localhost", 403),
+        ("https://localhost/api/version", "localhost", 404),
+    ],
+)
+def test_a_whole_address_is_understood_and_its_name_checked(url: str, target: str, host: str, status: int) -> None:
+    with connected(url) as sock:
+        sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answered = answer_of(sock)
+    assert answered.startswith(b"HTTP/1.1 %d " % status), answered
+    if status != 200 and not target.startswith(("https", "http://http")):
+        assert b'{"error":"' in answered, "an error in the form of the path"
+
+
+def test_a_body_with_two_lengths_is_refused(url: str) -> None:
+    """One of two servers in a row may believe the first length and the other one the second (request smuggling)."""
+    hidden = b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for lengths in (
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+        b"transfer-encoding: chunked\r\ncontent-length: 5",
+    ):
+        with connected(url) as sock:
+            sock.sendall(HEAD + lengths + b"\r\n\r\n0\r\n\r\n" + hidden)
+            answered = answer_of(sock)
+        assert answered.startswith(b"HTTP/1.1 400 ")
+        assert b"send one of them" in answered
+        assert answered.count(b"HTTP/1.1 ") == 1, "what follows was taken for a request"
+
+
 # Pages.
 
 
 def test_the_own_page_may_ask(served: Served) -> None:
-    for host in ("127.0.0.1:8077", "localhost:9000", "[::1]:8077"):
+    for host in ("127.0.0.1:8077", "localhost:9000", "[::1]:8077", "localhost.:8077"):
         headers = [("host", host), ("origin", f"http://{host}"), ("sec-fetch-site", "same-origin")]
         assert ask(served.app, "GET", "/health", headers).status == 200
     assert ask(served.app, "GET", "/health", [("host", "localhost"), ("origin", "http://localhost:80")]).status == 200
