@@ -425,6 +425,9 @@ def _connection(options: ServerOptions) -> type[asyncio.Protocol]:
             except h11.LocalProtocolError:  # another answer has begun
                 self.transport.close()
                 return
+            if cast(object, self.cycle) is not None and not self.cycle.response_complete:
+                self.cycle.disconnected = True  # the app need not wait for the rest, and cannot answer any more
+                self.cycle.message_event.set()
             self._refused = True
             self._stop_waiting()
             self.transport.write_eof()

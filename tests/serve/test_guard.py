@@ -363,7 +363,7 @@ def test_without_a_token_any_bearer_is_fine(served: Served) -> None:
         assert ask(served.app, "GET", "/health", [HOST, ("authorization", value)]).status == 200
 
 
-ADMIN_ROUTES = [("GET", "/v1/hone/status"), ("GET", "/v1/hone/empty"), ("POST", "/v1/hone/shutdown")]
+ADMIN_ROUTES = [("GET", "/v1/hone/status"), ("POST", "/v1/hone/shutdown")]
 
 
 @pytest.mark.parametrize("route", ADMIN_ROUTES)
@@ -461,6 +461,25 @@ def test_a_body_that_does_not_come_is_given_up(serve: Serve, listen: Listen) -> 
         begun = time.monotonic()
         assert answer_of(sock).startswith(b"HTTP/1.1 408 ")
         assert 0.2 < time.monotonic() - begun < 3
+
+
+def test_a_body_that_breaks_off_as_no_http_is_answered_once(
+    serve: Serve, listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the connection; the app, which waits for the rest, must not answer too."""
+    url = listen(serve(options=replace(OPTIONS, receive_seconds=0.3)))
+    with connected(url) as sock, caplog.at_level("INFO", "hone.serve"):
+        sock.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n")
+        time.sleep(0.1)
+        sock.sendall(b"{}   no chunk\r\n")
+        assert sock.recv(65536).startswith(b"HTTP/1.1 400 ")
+        poll(
+            lambda: [one.message for one in caplog.records if one.name == "hone.serve"], lambda said: "answered" in said
+        )
+        time.sleep(0.5)
+    assert [one.message for one in caplog.records if one.name in ("hone.serve", "uvicorn.error")].count("failed") == 0
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+    assert httpx.post(f"{url}/v1/hone/complete", json=BODY).status_code == 200
 
 
 @pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", b"G"])
