@@ -32,8 +32,6 @@ from assistant.wire import (
     CompleteOut,
     EditBody,
     EditOut,
-    EmptiesOut,
-    EmptyOut,
     ErrorDetail,
     ErrorOut,
     LoadOut,
@@ -251,12 +249,6 @@ async def status(request: Request, serving: ServingOf, metrics: MetricsOf) -> St
         load=LoadOut(**asdict(serving.load())),
         empty=metrics.empty_by_reason(),
     )
-
-
-@router.get("/empty", dependencies=ADMIN)
-async def empty(metrics: MetricsOf) -> EmptiesOut:
-    """The last answers without a completion, and why: for `hone doctor`."""
-    return EmptiesOut(empty=[EmptyOut(**asdict(one)) for one in metrics.empty()])
 
 
 @router.post("/shutdown", dependencies=ADMIN, responses={501: {"model": ErrorOut, "description": "Not from here."}})

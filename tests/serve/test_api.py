@@ -372,10 +372,7 @@ def test_the_status_is_there_without_a_model(serve: Serve) -> None:
 
 def test_empty_answers_are_remembered_with_their_reason(serve: Serve) -> None:
     served = serve(PREFIX, ")")
-    reason = served.post(COMPLETE, json=BODY, headers={"x-hone-client": "vim"}).json()["reason"]
-    (one,) = served.get("/v1/hone/empty", headers=AS_ADMIN).json()["empty"]
-    assert (one["reason"], one["language"], one["client"]) == (reason, "python", "vim")
-    assert abs(one["time"] - time.time()) < 60
+    reason = served.post(COMPLETE, json=BODY).json()["reason"]
     assert served.get("/v1/hone/status", headers=AS_ADMIN).json()["empty"] == {reason: 1}
 
 

@@ -226,7 +226,7 @@ def test_no_request_waits_for_a_thread(served: Served, monkeypatch: pytest.Monke
     assert [served.get(path, headers=admin).status_code for path in ADMIN_PAGES] == [200] * len(ADMIN_PAGES)
 
 
-ADMIN_PAGES = ("/v1/hone/status", "/v1/hone/empty", "/metrics", "/health", "/v1/models", "/")
+ADMIN_PAGES = ("/v1/hone/status", "/metrics", "/health", "/v1/models", "/")
 
 
 def test_an_address_with_a_slash_too_many_is_not_sent_elsewhere(served: Served) -> None:
