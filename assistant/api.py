@@ -32,8 +32,6 @@ from assistant.wire import (
     CompleteOut,
     EditBody,
     EditOut,
-    EmptiesOut,
-    EmptyOut,
     ErrorDetail,
     ErrorOut,
     LoadOut,
@@ -141,10 +139,11 @@ def error_out(status: int, message: str) -> ErrorOut:
     return ErrorOut(error=ErrorDetail(message=message, type=kind))
 
 
-# What the app was made of.
+# What the app was made of. What routes depend on is async: anything else FastAPI calls on a thread, for which a request
+# then waits beside a model that keeps the processor busy.
 
 
-def serving_of(request: Request) -> Serving:
+async def serving_of(request: Request) -> Serving:
     serving: Serving = request.app.state.serving
     return serving
 
@@ -159,7 +158,11 @@ def metrics_of(request: Request) -> Metrics:
     return metrics
 
 
-def require_admin(request: Request) -> None:
+async def _metrics_of(request: Request) -> Metrics:
+    return metrics_of(request)
+
+
+async def require_admin(request: Request) -> None:
     """Only who can read the runtime file, whether or not the server has a token for everybody."""
     admin = options_of(request).admin_token
     if not admin or not knows_token(request.scope, [admin]):
@@ -168,7 +171,7 @@ def require_admin(request: Request) -> None:
 
 
 ServingOf = Annotated[Serving, Depends(serving_of)]
-MetricsOf = Annotated[Metrics, Depends(metrics_of)]
+MetricsOf = Annotated[Metrics, Depends(_metrics_of)]
 ADMIN = [Depends(require_admin)]
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorOut, "description": description}
@@ -246,12 +249,6 @@ async def status(request: Request, serving: ServingOf, metrics: MetricsOf) -> St
         load=LoadOut(**asdict(serving.load())),
         empty=metrics.empty_by_reason(),
     )
-
-
-@router.get("/empty", dependencies=ADMIN)
-async def empty(metrics: MetricsOf) -> EmptiesOut:
-    """The last answers without a completion, and why: for `hone doctor`."""
-    return EmptiesOut(empty=[EmptyOut(**asdict(one)) for one in metrics.empty()])
 
 
 @router.post("/shutdown", dependencies=ADMIN, responses={501: {"model": ErrorOut, "description": "Not from here."}})
@@ -348,7 +345,9 @@ def event(name: str, data: BaseModel) -> bytes:
 
 
 async def _out(result: CompletionResult, serving: Serving) -> CompleteOut:
-    return CompleteOut.of(result, (await serving.info()).name)
+    # Who was stopped gets nobody's text, and must not wait until the model is open to hear whose.
+    name = "" if result.reason in ("superseded", "cancelled") else (await serving.info()).name
+    return CompleteOut.of(result, name)
 
 
 def retry_after(seconds: float) -> Mapping[str, str]:

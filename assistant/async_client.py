@@ -14,8 +14,6 @@ from assistant.client import (
     ANSWER_S,
     CONNECT_S,
     EDIT_S,
-    ENDED,
-    Events,
     Patience,
     body,
     check_identity,
@@ -27,12 +25,11 @@ from assistant.client import (
     lost,
     silent,
     to_edits,
-    to_empty,
     to_result,
 )
 from assistant.errors import BusyError, DaemonError
 from assistant.runtime import Endpoint
-from assistant.types import Caller, CompletionRequest, CompletionResult, EditRequest, EditResult, OnDraft
+from assistant.types import Caller, CompletionRequest, CompletionResult, EditRequest, EditResult
 
 T = TypeVar("T")
 
@@ -73,10 +70,8 @@ class AsyncClient:
         self,
         request: CompletionRequest,
         caller: Caller = Caller(),  # noqa: B008 (frozen)
-        *,
-        on_step: OnDraft | None = None,
     ) -> CompletionResult:
-        """As ``Serving.complete``; the daemon takes this client's name for the caller's.
+        """As ``Serving.complete``, without the steps; the daemon takes this client's name for the caller's.
 
         Raises:
             BusyError: the daemon is busy, and still is after the request's budget.
@@ -86,10 +81,10 @@ class AsyncClient:
         patience = Patience(request)
         while True:
             wanted = patience.request()
-            content = encode(body(wanted, caller, stream=on_step is not None))
+            content = encode(body(wanted, caller, stream=False))
             wait = ANSWER_S + (wanted.budget_ms or 0) / 1000
             try:
-                return await self._with_line(lambda line: line.complete(content, on_step, wait))  # noqa: B023 (awaited)
+                return to_result(await self._ask("POST", "/v1/hone/complete", content, wait_s=wait))
             except BusyError as error:
                 await asyncio.sleep(patience.pause(error))
 
@@ -106,12 +101,7 @@ class AsyncClient:
         """
         content = encode(edit_body(request, caller))
         wait = EDIT_S if request.budget_ms is None else ANSWER_S + request.budget_ms / 1000
-        return to_edits(await self._with_line(lambda line: line.ask("POST", "/v1/hone/edit", content, wait_s=wait)))
-
-    async def cancel(self, request: str) -> bool:
-        """Stops a request of this client by its name; False when there is none."""
-        content = encode({"request": request})
-        return bool((await self._with_line(lambda line: line.ask("POST", "/v1/hone/cancel", content)))["cancelled"])
+        return to_edits(await self._ask("POST", "/v1/hone/edit", content, wait_s=wait))
 
     async def status(self) -> dict[str, Any]:
         """What the daemon says of itself."""
@@ -123,9 +113,8 @@ class AsyncClient:
 
         return await self._with_line(ask)
 
-    async def empty(self) -> list[dict[str, Any]]:
-        """The last answers without a completion: time, reason, language, client."""
-        return to_empty(await self._with_line(lambda line: line.ask("GET", "/v1/hone/empty")))
+    async def _ask(self, method: str, path: str, content: bytes, *, wait_s: float) -> dict[str, Any]:
+        return await self._with_line(lambda line: line.ask(method, path, content, wait_s=wait_s))
 
     async def _with_line(self, use: "Callable[[_Line], Awaitable[T]]") -> T:
         """What ``use`` gives; once more over a new line when the daemon behind the old one has gone."""
@@ -172,23 +161,6 @@ class _Line:
             transport=httpx.AsyncHTTPTransport(uds=endpoint.socket, limits=httpx.Limits(max_keepalive_connections=8)),
             trust_env=False,  # no proxy stands between us
         )
-
-    async def complete(self, content: bytes, on_step: OnDraft | None, wait_s: float) -> CompletionResult:
-        if on_step is None:
-            return to_result(await self.ask("POST", "/v1/hone/complete", content, wait_s=wait_s))
-        events = Events(on_step)
-        try:
-            async with self.http.stream(
-                "POST", "/v1/hone/complete", content=content, timeout=_timeout(wait_s)
-            ) as response:
-                if response.status_code != 200:
-                    raise self._failure(response.status_code, response.headers, await response.aread())
-                async for line in response.aiter_lines():
-                    if (result := events.take(line)) is not None:
-                        return result
-        except httpx.HTTPError as error:
-            raise self._lost(error, wait_s) from error
-        raise _GoneError(ENDED)
 
     async def ask(
         self, method: str, path: str, content: bytes | None = None, *, wait_s: float = CONNECT_S

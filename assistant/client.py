@@ -158,10 +158,6 @@ class Client:
         check_identity(self.endpoint, found)
         return found
 
-    def empty(self) -> list[dict[str, Any]]:
-        """The last answers without a completion: time, reason, language, client."""
-        return to_empty(self._ask("GET", "/v1/hone/empty"))
-
     def metrics(self) -> str:
         """As Prometheus reads it."""
         with self._send("GET", "/metrics", None, wait_s=CONNECT_S) as response:
@@ -388,10 +384,6 @@ def _number(value: float | None) -> float:
 
 def to_draft(values: Mapping[str, Any]) -> Draft:
     return Draft(values["index"], values["phase"], tuple(values["tokens"]), tuple(values["confidence"]))
-
-
-def to_empty(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list(values["empty"])
 
 
 @dataclass

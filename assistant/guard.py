@@ -3,7 +3,8 @@
 They see a request's head, and count its body; what is asked is not their subject, and how a protocol spells an error
 is told to them. ``protected`` puts them in order:
 
-    HeadLimit     431/414  header lines, their size, the address; 400: another version of HTTP
+    WholeAddress           "GET http://127.0.0.1:8077/health" is "GET /health", called by that name
+    HeadLimit     431/414  header lines, their size, the address; 400: another version of HTTP, a body with two lengths
     HostCheck     403      called by a name that a web page could have made up (DNS rebinding)
     OriginCheck   403      sent by a web page of somebody else; answers preflights of those that may
     TokenCheck    401      the token, where one is set
@@ -20,9 +21,8 @@ import contextlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import partial
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import unquote, urlsplit
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -55,7 +55,29 @@ def protected(app: ASGIApp, options: ServerOptions, refuse: Refuse) -> ASGIApp:
     app = TokenCheck(app, options, refuse)
     app = OriginCheck(app, options, refuse)
     app = HostCheck(app, options, refuse)
-    return HeadLimit(app, options, refuse)
+    app = HeadLimit(app, options, refuse)
+    return WholeAddress(app)
+
+
+class WholeAddress:
+    """Understands requests that name the whole address, as a client sends them that takes the server for a proxy.
+
+    The name in the address counts, as RFC 9112 (3.2.2) says, and is checked like one in the Host header. A Host header
+    that says otherwise is not ignored: it stays beside the name, and of two ``HostCheck`` lets none pass.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (match := re.match(rb"(?i)http://([^/]*)", scope.get("raw_path") or b"")):
+            raw = scope["raw_path"][match.end() :] or b"/"
+            called, headers = match[1].decode("latin-1"), scope["headers"]
+            if [host.lower() for host in values(scope, b"host")] != [called.lower()]:
+                headers = [*headers, (b"host", match[1])]
+            # In place: who logs and who spells errors looks at the same scope.
+            scope.update(path=unquote(raw.decode("latin-1")), raw_path=raw, headers=headers)
+        await self.app(scope, receive, send)
 
 
 class HeadLimit:
@@ -77,6 +99,9 @@ class HeadLimit:
         version = scope.get("http_version", "1.1")
         if not version.startswith("1."):
             return 400, f"the request is one of HTTP/{version}, and here HTTP/1.1 is spoken (curl: --http1.1)"
+        names = {name.lower() for name, _ in headers}
+        if {b"content-length", b"transfer-encoding"} <= names:  # whoever stands between may believe the other one
+            return 400, "there are Content-Length and Transfer-Encoding; send one of them"
         target = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
         if target > MAX_TARGET_BYTES:
             return 414, f"the address has {target} bytes, and at most {MAX_TARGET_BYTES} are read"
@@ -127,11 +152,14 @@ def host_allowed(hosts: list[str], scope: Scope, allowed: Iterable[str]) -> bool
 
 
 def split_host(value: str) -> tuple[str, int | None] | None:
-    """Name in lower case and port of a Host header; None where it is neither a name nor an address."""
-    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::([0-9]{1,5}))?", value)
-    if match is None or (match[2] and int(match[2]) > 65535):
+    """Name in lower case and port of a Host header; None where it is neither a name nor an address. The dot at the end
+    of a full name ("localhost.") is no part of it."""
+    match = re.fullmatch(
+        r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\.?)(?::([0-9]{1,5}))?", value
+    )
+    if match is None or (match[3] and int(match[3]) > 65535):
         return None
-    return match[1].strip("[]").lower(), int(match[2]) if match[2] else None
+    return (match[1] or match[2]).lower(), int(match[3]) if match[3] else None
 
 
 def is_unix(scope: Scope) -> bool:
@@ -192,7 +220,8 @@ def _same_place(origin: str, scope: Scope) -> bool:
         return False
     bare = not (parts.path or parts.query or parts.fragment or "@" in parts.netloc)
     usual = {"http": 80, "https": 443}.get(parts.scheme)
-    return bare and (parts.hostname, port or usual) == (host[0], host[1] or usual)
+    name = (parts.hostname or "").removesuffix(".")
+    return bare and (name, port or usual) == (host[0], host[1] or usual)
 
 
 def _preflight(scope: Scope, origin: str) -> Response:
@@ -280,7 +309,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         if any(not value.isdecimal() or int(value[:15]) > self._most for value in values(scope, b"content-length")):
-            await self._refuse(scope, 413)(scope, receive, _after(send, partial(self._rest, receive)))
+            await self._refuse(scope, 413)(scope, receive, reading_on(send, receive, self._most))
             return
         body = bytearray()
         try:
@@ -293,7 +322,7 @@ class BodyLimit:
         if status == 200:
             await self.app(scope, _replay(bytes(body), receive), send)
         elif status in (413, 503):  # it is coming, and fast
-            await self._refuse(scope, status)(scope, receive, _after(send, partial(self._rest, receive)))
+            await self._refuse(scope, status)(scope, receive, reading_on(send, receive, self._most))
         elif status != GONE:
             await self._refuse(scope, status)(scope, receive, send)
 
@@ -313,17 +342,6 @@ class BodyLimit:
             if not message.get("more_body", False):
                 return 200
 
-    async def _rest(self, receive: Receive) -> None:
-        """Takes what is still on its way, and keeps none of it. Who closes a connection while more arrives resets it,
-        and the client, busy sending, never reads why."""
-        left = REST_TIMES * self._most
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(REST_SECONDS):
-                while left > 0 and (message := await receive())["type"] == "http.request":
-                    left -= len(message.get("body", b""))
-                    if not message.get("more_body", False):
-                        return
-
     def _refuse(self, scope: Scope, status: int) -> Response:
         message = {
             408: f"the body did not arrive within {self._seconds:g} seconds; send it again",
@@ -341,17 +359,28 @@ def size(number: int) -> str:
     return f"{number / 2**20:.3g} MiB" if number >= 2**20 else f"{number} bytes"
 
 
-def _after(send: Send, work: Callable[[], Awaitable[None]]) -> Send:
-    """A send that does some work between an answer's last byte and its end, when the connection is closed."""
+def reading_on(send: Send, receive: Receive, most: int) -> Send:
+    """A send for an answer to a body that was not read: before the connection is closed it takes what is still on its
+    way, and keeps none of it. Who closes a connection while more arrives resets it, and the client, busy sending, never
+    reads why. ``most``: bytes of the largest body."""
 
     async def tell(message: Message) -> None:
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             await send({**message, "more_body": True})
-            await work()
+            await _rest(receive, REST_TIMES * most)
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await send(message)
 
     return tell
+
+
+async def _rest(receive: Receive, left: int) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(REST_SECONDS):
+            while left > 0 and (message := await receive())["type"] == "http.request":
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

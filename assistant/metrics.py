@@ -1,10 +1,8 @@
 """What the server has done, for Prometheus and for ``hone doctor``: numbers and names of ours, nobody's code."""
 
 import threading
-import time
 from collections import Counter as Tally
 from collections import deque
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -21,24 +19,13 @@ SPEEDS = (5, 10, 25, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 KNOWN_LANGUAGES = frozenset(language.name for language in LANGUAGES)
 
 
-@dataclass(frozen=True)
-class Empty:
-    """A request that got no completion."""
-
-    time: float
-    """Seconds since 1970."""
-    reason: str
-    language: str
-    client: str
-
-
 class Metrics:
     """Give ``finished`` to the worker: it may be called on any thread."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._lock = threading.Lock()
-        self._empty: deque[Empty] = deque(maxlen=REMEMBERED)
+        self._reasons: deque[str] = deque(maxlen=REMEMBERED)
         one = self.registry
         ProcessCollector(registry=one)
         self._requests = Counter("hone_requests", "HTTP requests answered", ["route", "status"], registry=one)
@@ -102,15 +89,12 @@ class Metrics:
             reason = finished.reason or finished.outcome
             self._empties.labels(reason).inc()
             with self._lock:
-                self._empty.append(Empty(time.time(), reason, language, finished.caller.client))
-
-    def empty(self) -> list[Empty]:
-        """The last answers without a completion, oldest first."""
-        with self._lock:
-            return list(self._empty)
+                self._reasons.append(reason)
 
     def empty_by_reason(self) -> dict[str, int]:
-        return dict(Tally(one.reason for one in self.empty()))
+        """Of the last answers without a completion."""
+        with self._lock:
+            return dict(Tally(self._reasons))
 
     def text(self) -> bytes:
         """All of it as Prometheus reads it."""

@@ -355,10 +355,13 @@ class _Server(uvicorn.Server):
 
 
 class Attendant:
-    """``Serving`` from the first moment: requests wait until what really answers is there. Knows when it was idle."""
+    """``Serving`` from the first moment: requests wait until what really answers is there, the newest one of each
+    document. Knows when it was idle."""
 
     def __init__(self) -> None:
         self._serving: asyncio.Future[Closable] = asyncio.get_running_loop().create_future()
+        self._waiting: dict[asyncio.Future[str], Caller] = {}
+        """Completions that wait, by what stops them: a reason."""
         self._active = 0
         self._last = time.monotonic()
 
@@ -408,8 +411,10 @@ class Attendant:
         *,
         on_step: OnDraft | None = None,
     ) -> CompletionResult:
-        async with self._asked() as serving:
-            return await serving.complete(request, caller, on_step=on_step)
+        with self._active_now():
+            if not self._serving.done() and (reason := await self._stopped(caller)):
+                return CompletionResult((), steps=0, passes=0, reason=reason)
+            return await (await asyncio.shield(self._serving)).complete(request, caller, on_step=on_step)
 
     async def edit(
         self,
@@ -420,7 +425,9 @@ class Attendant:
             return await serving.edit(request, caller)
 
     def cancel(self, client: str, request: str) -> bool:
-        return self._is_there() and self._serving.result().cancel(client, request)
+        if self._is_there():
+            return self._serving.result().cancel(client, request)
+        return self._stop(lambda caller: (caller.client, caller.request) == (client, request), "cancelled")
 
     async def tokenize(self, text: str) -> list[int]:
         async with self._asked() as serving:
@@ -444,12 +451,36 @@ class Attendant:
 
     @contextlib.asynccontextmanager
     async def _asked(self) -> AsyncIterator[Closable]:
+        with self._active_now():
+            yield await asyncio.shield(self._serving)  # one who goes away does not take it from the others
+
+    @contextlib.contextmanager
+    def _active_now(self) -> Iterator[None]:
         self._active += 1
         try:
-            yield await asyncio.shield(self._serving)  # one who goes away does not take it from the others
+            yield
         finally:
             self._active -= 1
             self._last = time.monotonic()
+
+    async def _stopped(self, caller: Caller) -> str | None:
+        """Waits until somebody is there to answer; gives the reason where that is no longer wanted before."""
+        if caller.document is not None:
+            same = (caller.client, caller.document)
+            self._stop(lambda other: (other.client, other.document) == same, "superseded")
+        stop = asyncio.get_running_loop().create_future()
+        self._waiting[stop] = caller
+        try:
+            await asyncio.wait((self._serving, stop), return_when=asyncio.FIRST_COMPLETED)
+            return stop.result() if stop.done() else None
+        finally:
+            del self._waiting[stop]
+
+    def _stop(self, wanted: Callable[[Caller], bool], reason: str) -> bool:
+        found = [stop for stop, caller in self._waiting.items() if wanted(caller) and not stop.done()]
+        for stop in found:
+            stop.set_result(reason)
+        return bool(found)
 
     def _is_there(self) -> bool:
         return self._serving.done() and not self._serving.cancelled() and self._serving.exception() is None

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from types import MappingProxyType
 from typing import Any, cast
 
 import h11
@@ -32,7 +33,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from assistant import api
 from assistant.bounds import Bounded, LimitError, ServerOptions
 from assistant.errors import BusyError, HoneError, ModelError, RequestError
-from assistant.guard import GONE, MAX_TARGET_BYTES, REST_SECONDS, protected
+from assistant.guard import GONE, MAX_TARGET_BYTES, REST_SECONDS, protected, reading_on
 from assistant.metrics import CONTENT_TYPE, Metrics
 from assistant.protocols import inception, llamacpp, mistral, ollama, openai, tabby
 from assistant.protocols.answer import error_body
@@ -363,12 +364,14 @@ def _connection(options: ServerOptions) -> type[asyncio.Protocol]:
                 # asyncio does so only where the listening socket was made with the protocol's number. Without it an
                 # answer, which is written head first, waits 40 ms for the acknowledgement of its head.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if len(self.connections) > 2 * options.max_connections:
+            if len(self.connections) > ABANDONED * options.max_connections:
                 transport.abort()
-                return
-            if len(self.connections) > options.max_connections:
-                self.app = cast(Any, _full(options))
-            self._wait_for_head()
+            elif len(self.connections) > UNREAD * options.max_connections:
+                self._end(503, full(options), api.retry_after(1))
+            else:
+                if len(self.connections) > options.max_connections:
+                    self.app = cast(Any, _full(options))
+                self._wait_for_head()
 
         def data_received(self, data: bytes) -> None:
             if self._refused:
@@ -410,19 +413,21 @@ def _connection(options: ServerOptions) -> type[asyncio.Protocol]:
             seconds = f"{options.receive_seconds:g} seconds"
             self._end(408, f"the head of the request did not arrive within {seconds}; it ends with an empty line")
 
-        def _end(self, status: int, message: str) -> None:
+        def _end(self, status: int, message: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
             """Refuses what is no request that the app could answer, and closes the connection."""
             if self.transport.is_closing():
                 return
-            answer = error_answer(self._path(), status, message, {"connection": "close"})
-            headers = [*answer.raw_headers, *EVERYWHERE]
-            body = h11.Data(data=bytes(answer.body))
+            answer = error_answer(self._path(), status, message, {**headers, "connection": "close"})
+            head = h11.Response(status_code=status, headers=[*answer.raw_headers, *EVERYWHERE])
             try:
-                for event in (h11.Response(status_code=status, headers=headers), body, h11.EndOfMessage()):
+                for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
                     self.transport.write(self.conn.send(event))
             except h11.LocalProtocolError:  # another answer has begun
                 self.transport.close()
                 return
+            if cast(object, self.cycle) is not None and not self.cycle.response_complete:
+                self.cycle.disconnected = True  # the app need not wait for the rest, and cannot answer any more
+                self.cycle.message_event.set()
             self._refused = True
             self._stop_waiting()
             self.transport.write_eof()
@@ -464,11 +469,18 @@ def not_http(message: str) -> str:
     return next(known, "this is not a request of HTTP/1.1")
 
 
-def _full(options: ServerOptions) -> ASGIApp:
-    message = f"{options.max_connections} connections are open already; close some or ask again in a moment"
+UNREAD, ABANDONED = 2, 8
+"""So many times the limit of connections are answered that it is full, without a look at what they ask; above, none."""
 
+
+def full(options: ServerOptions) -> str:
+    return f"{options.max_connections} connections are open already; close some or ask again in a moment"
+
+
+def _full(options: ServerOptions) -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         headers = {**api.retry_after(1), "connection": "close"}
-        await error_answer(scope["path"], 503, message, headers)(scope, receive, send)
+        told = reading_on(send, receive, options.max_body_bytes)
+        await error_answer(scope["path"], 503, full(options), headers)(scope, receive, told)
 
     return answer

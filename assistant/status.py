@@ -107,16 +107,6 @@ def observe() -> Report:
         return Report(**vars(known) | {"state": "silent", "detail": str(error)})
 
 
-def last_empty(endpoint: Endpoint) -> list[dict[str, Any]]:
-    """The last empty answers, oldest first.
-
-    Raises:
-        DaemonError: it does not tell.
-    """
-    with Client(endpoint) as client:
-        return client.empty()
-
-
 def explain(reasons: Mapping[str, int]) -> Iterator[tuple[str, int, str, str]]:
     """(reason, how often, what it means, what to do), the commonest first."""
     for reason, count in Counter(reasons).most_common():

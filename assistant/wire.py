@@ -323,17 +323,6 @@ class StatusOut(BaseModel):
     empty: dict[str, int] = Field(description="The last empty answers, by reason.")
 
 
-class EmptyOut(BaseModel):
-    time: float = Field(description="Seconds since 1970.")
-    reason: str
-    language: str
-    client: str
-
-
-class EmptiesOut(BaseModel):
-    empty: list[EmptyOut]
-
-
 class ShutdownOut(BaseModel):
     stopping: Literal[True]
 

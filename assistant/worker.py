@@ -2,13 +2,16 @@
 
 There is one model, or two: one that fills holes, and one beside it that edits. Each is opened by the first request for
 it. Forward passes of all running requests of a model are batched (``infill.batcher``), and the models take turns.
-Everything that touches a model happens on this thread; the event loop only leaves jobs and waits for them.
+Everything that touches a model happens on this thread; the event loop leaves jobs and waits for them. What needs no
+model is answered there and then, however long a pass takes: who is superseded or cancelled, and whose time is over
+before its turn has come.
 """
 
 import asyncio
 import ctypes
 import gc
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict, deque
@@ -102,6 +105,8 @@ class _Model:
         self.info: ModelInfo | None = None
         """Stays when it is unloaded."""
         self.used = time.monotonic()
+        self.open_since = math.inf
+        """Infinite while it is not open."""
         self._open = open_infiller
 
     def opened(self, cache_bytes: int) -> tuple[Infiller, Batcher]:
@@ -112,10 +117,12 @@ class _Model:
             self.info = describe(infiller, self.name)
             infiller.contexts.limit_bytes = cache_bytes
             self.infiller, self.batcher = infiller, Batcher(infiller.denoiser)
+            self.open_since = time.monotonic()
         return self.infiller, self.batcher
 
     def unload(self) -> None:
         self.infiller = self.batcher = None
+        self.open_since = math.inf
         give_back()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -150,8 +157,14 @@ class _Job:
         return left is not None and left < -GRACE * (self.budget_ms or 0.0)
 
     def left_ms(self, now: float) -> float | None:
-        """What is left of its budget, which counts from its arrival."""
-        return None if self.budget_ms is None else self.budget_ms - 1000 * (now - self.arrived)
+        """What is left of its budget, which counts from its arrival; that the model had to be opened does not count."""
+        since = max(self.arrived, min(self.model.open_since, now))
+        return None if self.budget_ms is None else self.budget_ms - 1000 * (now - since)
+
+    def is_over(self) -> bool:
+        """Whether nothing is left of it, so that it is not worth to begin."""
+        left = self.left_ms(time.monotonic())
+        return left is not None and left <= 0
 
 
 class Worker:
@@ -166,8 +179,8 @@ class Worker:
         beside: Beside | None = None,
         on_finished: OnFinished | None = None,
     ) -> None:
-        """``open_infiller`` is called on the models' thread, again after each unloading. ``on_finished`` too.
-        ``beside``: who does the edits, where it is another model."""
+        """``open_infiller`` is called on the models' thread, again after each unloading; ``on_finished`` there or on
+        the event loop. ``beside``: who does the edits, where it is another model."""
         self.limits = limits
         self.on_finished = on_finished
         self._main = _Model(name, open_infiller)
@@ -193,9 +206,7 @@ class Worker:
         """Stops what runs and what waits, and ends the thread."""
         with self._changed:
             self._closed = True
-            for job in [*self._queue.jobs(), *self._running]:
-                job.stopped = job.stopped or "cancelled"
-            self._changed.notify()
+        self._stop(lambda _: True, "cancelled")
         self._thread.join()
 
     # On the event loop.
@@ -262,33 +273,55 @@ class Worker:
         """The results of one request's parts, each a job of its own; all stop when one of them fails."""
         now = time.monotonic()
         jobs = [_Job(model, begin, nothing, language, budget_ms, caller, now, is_edit) for begin, nothing in works]
+        if caller.document is not None:  # newest wins
+            same = (caller.client, caller.document)
+            self._stop(lambda job: (job.caller.client, job.caller.document) == same, "superseded")
         with self._changed:
             if self._closed:
                 raise BusyError("the daemon is stopping", 1.0)
-            self._supersede(caller)
             if len(self._queue) >= self.limits.waiting:
                 raise BusyError(f"{self.limits.waiting} requests are waiting already; ask again in a moment", 1.0)
             for job in jobs:
                 self._queue.put(job)
             self._changed.notify()
+        watching = asyncio.create_task(self._watch(jobs)) if budget_ms is not None else None
         try:
             return await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs))
         except BaseException:
-            with self._changed:
-                for job in jobs:
-                    job.stopped = job.stopped or "cancelled"
-                self._changed.notify()
+            self._stop(lambda job: job in jobs, "cancelled")
             raise
+        finally:
+            if watching is not None:
+                watching.cancel()
 
     def cancel(self, client: str, request: str) -> bool:
-        found = False
+        return self._stop(lambda job: (job.caller.client, job.caller.request) == (client, request), "cancelled") > 0
+
+    def _stop(self, wanted: Callable[[_Job], bool], reason: str) -> int:
+        """Stops what waits and what runs, and answers it at once; the model leaves it at its next pass. How many."""
         with self._changed:
-            for job in [*self._queue.jobs(), *self._running]:
-                if (job.caller.client, job.caller.request) == (client, request) and not job.is_stopped():
-                    job.stopped = "cancelled"
-                    found = True
+            waiting = self._queue.take_if(wanted)
+            running = [job for job in self._running if wanted(job) and not job.is_stopped()]
+            for job in (*waiting, *running):
+                job.stopped = reason
             self._changed.notify()
-        return found
+        for job in waiting:
+            self._end(job, job.nothing(reason))
+        for job in running:
+            _answer(job, job.nothing(reason))
+        return len(waiting) + len(running)
+
+    async def _watch(self, jobs: Sequence[_Job]) -> None:
+        """Answers what still waits when its time is over: the models' thread may be in the middle of a long pass."""
+        while (left := jobs[0].left_ms(time.monotonic())) is not None and left > 0:  # noqa: ASYNC110 (for a time)
+            await asyncio.sleep(left / 1000)
+        self._end_waiting(lambda job: job in jobs)
+
+    def _end_waiting(self, wanted: Callable[[_Job], bool]) -> None:
+        with self._changed:
+            over = self._queue.take_if(wanted)
+        for job in over:
+            self._end(job, job.nothing("budget"))
 
     async def tokenize(self, text: str) -> list[int]:
         # A long text takes seconds, in which the models' thread has better things to do.
@@ -350,14 +383,6 @@ class Worker:
             edit_model_loaded=self._beside is not None and self._editor.infiller is not None,
         )
 
-    def _supersede(self, caller: Caller) -> None:
-        """Newest wins: what the same client asked of the same document before is no longer wanted."""
-        if caller.document is None:
-            return
-        for job in [*self._queue.jobs(), *self._running]:
-            if (job.caller.client, job.caller.document) == (caller.client, caller.document):
-                job.stopped = job.stopped or "superseded"
-
     async def _ask(self, question: Callable[[Infiller], T]) -> T:
         """Something that needs the open model, answered on its thread between two passes."""
         answer: Future[T] = Future()
@@ -381,7 +406,7 @@ class Worker:
 
     def _turn(self) -> None:
         """One pass of each model that has something to do, and all that happens around it."""
-        self._sweep()
+        self._end_waiting(_Job.is_over)
         self._answer()
         self._admit()
         for model in self._next():
@@ -468,14 +493,6 @@ class Worker:
                 except Exception as error:  # noqa: BLE001 (who asked is told)
                     answer.set_exception(error)
 
-    def _sweep(self) -> None:
-        """Tells those in the queue that are stopped already, or whose time is over."""
-        now = time.monotonic()
-        with self._changed:
-            over = self._queue.take_if(lambda job: job.is_stopped() or (job.left_ms(now) or 1.0) <= 0)
-        for job in over:
-            self._end(job, job.nothing(job.stopped or "budget"))
-
     def _admit(self) -> None:
         """Jobs join their model's batch, up to the limit, clients in turn. Those that are stopped leave first: what
         they had encoded is what the next one of their document goes on from."""
@@ -559,8 +576,7 @@ class Worker:
         try:
             self._tell(job, outcome, result.reason, result)  # first: who has the answer may ask for the numbers next
         finally:
-            with suppress(InvalidStateError):  # the caller has gone
-                job.future.set_result(result)
+            _answer(job, result)
 
     def _fail(self, job: _Job, error: Exception) -> None:
         try:
@@ -596,6 +612,11 @@ class Worker:
                 origins=tuple(completion.origin for completion in result.completions),
             )
         self.on_finished(told)
+
+
+def _answer(job: _Job, result: Result) -> None:
+    with suppress(InvalidStateError):  # it was stopped and answered, or the caller has gone
+        job.future.set_result(result)
 
 
 def resident_bytes() -> int:
@@ -637,15 +658,13 @@ class _Queue:
                 return job
         return None
 
-    def jobs(self) -> list[_Job]:
-        return [job for lane in (self._urgent, self._patient) for jobs in lane.values() for job in jobs]
-
     def take_if(self, wanted: Callable[[_Job], bool]) -> list[_Job]:
         taken: list[_Job] = []
         for lane in (self._urgent, self._patient):
             for client, jobs in list(lane.items()):
-                taken += [job for job in jobs if wanted(job)]
-                kept = deque(job for job in jobs if not wanted(job))
+                kept = deque[_Job]()
+                for job in jobs:
+                    (taken if wanted(job) else kept).append(job)  # asked once: time goes on between two questions
                 if kept:
                     lane[client] = kept
                 else:

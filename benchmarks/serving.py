@@ -58,6 +58,10 @@ class Heard:
     outcomes: Counter[str] = field(default_factory=Counter[str])
     latencies_ms: list[float] = field(default_factory=list[float])
     """Of answers that somebody still waited for."""
+    every_ms: list[float] = field(default_factory=list[float])
+    """Of all answers, among them that something newer was asked or that the server is full."""
+    connections: int = 0
+    """That the clients opened, each as many as it had requests under way."""
     tokens: int = 0
     cpu_s: float = 0.0
     width: float = 0.0
@@ -79,6 +83,8 @@ class Heard:
             "answers_per_s": round(self.answered / self.seconds, 2),
             "tokens_per_s": round(self.tokens / self.seconds, 1),
             **{f"p{q}_ms": round(percentile(self.latencies_ms, q), 1) for q in (50, 90, 99)},
+            "p99_of_all_ms": round(percentile(self.every_ms, 99), 1),
+            "connections": self.connections,
             "cpu_ms_per_answer": round(per_answer, 1),
             "batch_width": round(self.width, 2),
         }
@@ -102,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         with server({**settings, "threads": options.threads}) as (process, port):
             policy = str(settings.get("policy", ""))
+            asyncio.run(width(Connection(port)))  # it answers when the model is open
             asyncio.run(run(port, process, documents, Heard(2, name, "warming up"), 2.0, options.seed, policy))
             runs = [Heard(clients, name, "typing") for clients in options.clients]
             runs += [Heard(clients, name, "flat out") for clients in options.flat_out]
@@ -256,7 +263,10 @@ class Typist:
             body["policy"] = self.policy
         self.heard.sent += 1
         begun = time.perf_counter()
-        connection = self.idle.pop() if self.idle else Connection(self.port)
+        if not self.idle:
+            self.idle.append(Connection(self.port))
+            self.heard.connections += 1
+        connection = self.idle.pop()
         try:
             status, answer = await connection.post("/v1/hone/complete", body, self.name)
         except (OSError, asyncio.IncompleteReadError):
@@ -265,8 +275,10 @@ class Typist:
         self.idle.append(connection)
         outcome = outcome_of(status, answer)
         self.heard.outcomes[outcome] += 1
+        took_ms = 1000 * (time.perf_counter() - begun)
+        self.heard.every_ms.append(took_ms)
         if outcome in ("answered", "empty"):
-            self.heard.latencies_ms.append(1000 * (time.perf_counter() - begun))
+            self.heard.latencies_ms.append(took_ms)
             self.heard.tokens += sum(completion["tokens"] for completion in answer["completions"])
 
 
@@ -296,11 +308,15 @@ class Connection:
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = int(answer.split("content-length:", 1)[1].split("\r\n", 1)[0])
-        return int(answer.split(" ", 2)[1]), json.loads(await reader.readexactly(length))
+        said = json.loads(await reader.readexactly(length))
+        if "\r\nconnection: close\r\n" in answer:
+            writer.close()
+            self.streams = None
+        return int(answer.split(" ", 2)[1]), said
 
 
 async def width(connection: Connection) -> float:
-    """Requests in a pass, on average. By a connection that is open: a full server takes no other."""
+    """Requests in a pass, on average. By a connection that was used before: a full server takes no other."""
     _, status = await connection.ask("GET", "/v1/hone/status", headers="Authorization: Bearer benchmark\r\n")
     return float(status["load"]["batch_width"])
 

@@ -39,24 +39,19 @@ class Asked:
 
     endpoint: Endpoint
     is_async: bool
+    stream: bool = False
 
     def complete(self, request: CompletionRequest, **more: Any) -> CompletionResult:
         if self.is_async:
             return self._run(lambda client: client.complete(request, **more))
         with Client(self.endpoint, name="tests") as client:
-            return client.complete(request, **more)
+            return client.complete(request, on_step=(lambda _: None) if self.stream else None, **more)
 
     def status(self) -> dict[str, Any]:
         if self.is_async:
             return self._run(lambda client: client.status())
         with Client(self.endpoint, name="tests") as client:
             return client.status()
-
-    def empty(self) -> list[dict[str, Any]]:
-        if self.is_async:
-            return self._run(lambda client: client.empty())
-        with Client(self.endpoint, name="tests") as client:
-            return client.empty()
 
     def _run(self, use: Callable[[AsyncClient], Awaitable[T]]) -> T:
         async def ask() -> T:
@@ -72,10 +67,14 @@ class Asked:
 Ask = Callable[[str], Asked]
 
 
-@pytest.fixture(params=["Client", "AsyncClient"])
+WAYS = ["Client", "AsyncClient", "Client with steps"]
+
+
+@pytest.fixture(params=WAYS[:2])
 def ask(request: pytest.FixtureRequest) -> Ask:
     """ask(url): the client that is the subject."""
-    return lambda url: Asked(endpoint_of(url), request.param == "AsyncClient")
+    way: str = request.param
+    return lambda url: Asked(endpoint_of(url), way == "AsyncClient", stream="steps" in way)
 
 
 def outcome(served: Served, name: str) -> bool:
@@ -120,10 +119,10 @@ def test_every_wish_arrives(ask: Ask, listen: Listen, serve: Serve) -> None:
     assert seen == [wanted]
 
 
-def test_steps_are_seen_on_the_way(ask: Ask, listen: Listen, serve: Serve) -> None:
+def test_steps_are_seen_on_the_way(listen: Listen, serve: Serve) -> None:
     drafts: list[Draft] = []
-    served = serve(on_call=slowly)
-    result = ask(listen(served)).complete(replace(REQUEST, steps=3), on_step=drafts.append)
+    with Client(endpoint_of(listen(serve(on_call=slowly)))) as client:
+        result = client.complete(replace(REQUEST, steps=3), on_step=drafts.append)
     assert result.completions[0].text == ANSWER
     assert drafts
     assert "".join(token or "" for token in drafts[-1].tokens).startswith("a")
@@ -135,11 +134,10 @@ def test_no_answer_is_a_value(ask: Ask, listen: Listen, serve: Serve) -> None:
     result = asked.complete(CompletionRequest("x = \n", 4, filename="a.py"))
     assert result.completions == ()
     assert result.reason
-    assert [one["reason"] for one in asked.empty()] == [result.reason]
-    assert asked.empty()[0]["client"] == "tests"
+    assert asked.status()["empty"] == {result.reason: 1}
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("ask", WAYS, indirect=True)
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
@@ -149,16 +147,14 @@ def test_no_answer_is_a_value(ask: Ask, listen: Listen, serve: Serve) -> None:
         ({"text": "x\ud800", "start": 1}, "half of a character"),
     ],
 )
-def test_a_bad_request_is_an_error_of_the_same_class(
-    ask: Ask, url: str, changes: dict[str, Any], part: str, stream: bool
-) -> None:
+def test_a_bad_request_is_an_error_of_the_same_class(ask: Ask, url: str, changes: dict[str, Any], part: str) -> None:
     kind = PositionError if "start" in changes and "text" not in changes else RequestError
     with pytest.raises(kind, match=part):
-        ask(url).complete(replace(REQUEST, **changes), on_step=(lambda _: None) if stream else None)
+        ask(url).complete(replace(REQUEST, **changes))
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_model_that_cannot_be_opened_is_named(ask: Ask, stream: bool) -> None:
+@pytest.mark.parametrize("ask", WAYS, indirect=True)
+def test_a_model_that_cannot_be_opened_is_named(ask: Ask) -> None:
     def fail() -> Any:
         raise ModelError("/x is no model folder")
 
@@ -167,7 +163,7 @@ def test_a_model_that_cannot_be_opened_is_named(ask: Ask, stream: bool) -> None:
     try:
         app = create_app(worker, OPTIONS, metrics=Metrics())
         with listening(app) as url, pytest.raises(ModelError, match="/x is no model folder"):
-            ask(url).complete(REQUEST, on_step=(lambda _: None) if stream else None)
+            ask(url).complete(REQUEST)
     finally:
         worker.close()
 
@@ -214,12 +210,13 @@ def test_a_stranger_at_the_port_is_an_error(ask: Ask, answer: bytes, part: str) 
         ask(f"http://127.0.0.1:{port}").complete(REQUEST)
 
 
-def test_a_daemon_that_ends_in_the_middle_of_the_steps_is_an_error(ask: Ask) -> None:
+def test_a_daemon_that_ends_in_the_middle_of_the_steps_is_an_error() -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
     step = b'event: step\ndata: {"index":1,"phase":"draft","tokens":[null],"confidence":[0.0]}\n\n'
     drafts: list[Draft] = []
-    with stranger(head + step) as port, pytest.raises(DaemonError, match="ended while it worked"):
-        ask(f"http://127.0.0.1:{port}").complete(REQUEST, on_step=drafts.append)
+    asked = stranger(head + step)
+    with asked as port, pytest.raises(DaemonError, match="ended while it worked"):
+        Client(endpoint_of(f"http://127.0.0.1:{port}")).complete(REQUEST, on_step=drafts.append)
     assert drafts[0] == Draft(1, "draft", (None,), (0.0,))
 
 
@@ -337,22 +334,6 @@ def test_a_cancelled_call_is_cancelled_in_the_daemon(listen: Listen, serve: Serv
         await asyncio.to_thread(until, lambda: outcome(served, "cancelled"), "cancelling")
         served.denoiser.on_call = None
         assert (await client.complete(REQUEST)).completions[0].text == ANSWER
-        await client.close()
-
-    asyncio.run(ask())
-
-
-def test_a_request_is_cancelled_by_its_name(listen: Listen, serve: Serve) -> None:
-    served = serve(on_call=slowly)
-    endpoint = endpoint_of(listen(served))
-
-    async def ask() -> None:
-        client = AsyncClient(lambda *, replace: endpoint)
-        task = asyncio.create_task(client.complete(REQUEST, Caller(document="d", request="r1")))
-        await asyncio.to_thread(until, lambda: served.denoiser.calls, "a forward pass")
-        assert not await client.cancel("r2")
-        assert await client.cancel("r1")
-        assert (await task).reason == "cancelled"
         await client.close()
 
     asyncio.run(ask())

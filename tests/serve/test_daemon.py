@@ -28,7 +28,7 @@ from assistant.config import Settings, load_settings
 from assistant.errors import DaemonError, SettingError
 from assistant.runtime import Endpoint
 from assistant.status import counters
-from assistant.types import CompletionRequest, CompletionResult, OnFinished
+from assistant.types import Caller, CompletionRequest, CompletionResult, OnFinished
 from assistant.worker import Worker
 from infill.engine import Infiller
 from tests.fakes import ScriptedDenoiser
@@ -279,6 +279,38 @@ def test_what_runs_is_answered_before_it_ends(home: Path) -> None:
         thread.join(30)
     assert [one.text for one in answers[0].completions] == ["1 + 2"]
     assert runtime.look().state == "none"
+
+
+def test_before_there_is_anybody_who_could_answer_the_newest_request_wins() -> None:
+    """64 who type while the daemon starts must not each leave a connection behind for every key."""
+    building = threading.Event()
+    denoiser = ScriptedDenoiser("x = ", "1")
+
+    def build() -> Worker:
+        assert building.wait(20)
+        return Worker(lambda: Infiller(denoiser))
+
+    async def scenario() -> None:
+        attendant = serve.Attendant()
+        opening = asyncio.create_task(attendant.open(build))
+        hole, typist = CompletionRequest("x = \n", 4, filename="a.py"), Caller("editor", document="a.py", request="7")
+        callers = [typist, replace(typist, document="b.py"), typist, Caller("another", request="8"), typist]
+        asked = []
+        for caller in callers:
+            asked.append(asyncio.create_task(attendant.complete(hole, caller)))
+            await asyncio.sleep(0)
+        assert [(await asked[i]).reason for i in (0, 2)] == ["superseded"] * 2
+        assert not attendant.cancel("editor", "8")
+        assert attendant.cancel("another", "8")
+        assert not attendant.cancel("another", "8"), "it is stopped already"
+        assert (await asked[3]).reason == "cancelled"
+        building.set()
+        assert [(await asked[i]).completions[0].text for i in (1, 4)] == ["1", "1"]
+        await opening
+        assert attendant.idle_s() > 0, "everybody has been answered"
+        assert await asyncio.to_thread(attendant.close)
+
+    asyncio.run(scenario())
 
 
 def test_it_ends_when_nobody_asks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,7 +186,7 @@ def test_a_simple_request_of_a_foreign_page_does_not_reach_the_model(served: Ser
     [
         "127.0.0.1", "127.0.0.1:8077", "127.0.0.1:9000", "127.8.9.1:1", "localhost", "LocalHost:80", "localhost:65535",
         "[::1]", "[::1]:8077", "[::ffff:127.0.0.1]:1", "app.localhost:8077", "192.168.7.7:8077", "box", "box:8077",
-        "other:9000",
+        "other:9000", "localhost.", "localhost.:8077", "app.localhost.", "127.0.0.1.", "box.:1",
     ],
 )  # fmt: skip
 def test_names_that_are_ours(host: str) -> None:
@@ -201,7 +201,8 @@ def test_names_that_are_ours(host: str) -> None:
         "localhost:65536", "localhost:x", "localhost:80:80", "localhost@evil.example", "evil.example#localhost",
         "localhost,evil.example", "localhost evil", "127.0.0.1/", "0.0.0.0", "0.0.0.0:8077", "[::]", "127.1", "0x7f.1",
         "2130706433", "017700000001", "10.0.0.1", "192.168.7.7:8077", "[::1", "::1", "[::1]evil", "[fe80::1%25lo]",
-        "other", "other:9001", "ⓛocalhost", "localhost\x00", "xbox", "*",
+        "other", "other:9001", "ⓛocalhost", "localhost\x00", "xbox", "*", "localhost..", ".localhost", ".",
+        "evil.example.", "[::1].", "box.evil.example.", "10.0.0.1.",
     ],
 )  # fmt: skip
 def test_names_that_are_not(host: str) -> None:
@@ -227,11 +228,52 @@ def test_a_host_is_split_or_refused() -> None:
     assert split_host("a..:1") is None
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://127.0.0.1:8077/api/version", "127.0.0.1:8077", 200),
+        ("HTTP://LocalHost/api/version?a=b", "localhost", 200),
+        ("http://localhost:8077", "localhost:8077", 200),
+        ("http://localhost/api/nothing%20here", "localhost", 404),
+        ("http://evil.example/api/version", "evil.example", 403),
+        ("http://evil.example/api/version", "localhost", 403),
+        ("http://localhost/api/version", "evil.example", 403),
+        ("http://localhost@evil.example/api/version", "localhost@evil.example", 403),
+        ("http://localhost:1/api/version", "localhost:2", 403),
+        ("http:///api/version", "localhost", 403),
+        ("http://http://localhost/api/version", "localhost", 403),
+        ("https://localhost/api/version", "localhost", 404),
+    ],
+)
+def test_a_whole_address_is_understood_and_its_name_checked(url: str, target: str, host: str, status: int) -> None:
+    with connected(url) as sock:
+        sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answered = answer_of(sock)
+    assert answered.startswith(b"HTTP/1.1 %d " % status), answered
+    if status != 200 and not target.startswith(("https", "http://http")):
+        assert b'{"error":"' in answered, "an error in the form of the path"
+
+
+def test_a_body_with_two_lengths_is_refused(url: str) -> None:
+    """One of two servers in a row may believe the first length and the other one the second (request smuggling)."""
+    hidden = b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for lengths in (
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+        b"transfer-encoding: chunked\r\ncontent-length: 5",
+    ):
+        with connected(url) as sock:
+            sock.sendall(HEAD + lengths + b"\r\n\r\n0\r\n\r\n" + hidden)
+            answered = answer_of(sock)
+        assert answered.startswith(b"HTTP/1.1 400 ")
+        assert b"send one of them" in answered
+        assert answered.count(b"HTTP/1.1 ") == 1, "what follows was taken for a request"
+
+
 # Pages.
 
 
 def test_the_own_page_may_ask(served: Served) -> None:
-    for host in ("127.0.0.1:8077", "localhost:9000", "[::1]:8077"):
+    for host in ("127.0.0.1:8077", "localhost:9000", "[::1]:8077", "localhost.:8077"):
         headers = [("host", host), ("origin", f"http://{host}"), ("sec-fetch-site", "same-origin")]
         assert ask(served.app, "GET", "/health", headers).status == 200
     assert ask(served.app, "GET", "/health", [("host", "localhost"), ("origin", "http://localhost:80")]).status == 200
@@ -321,7 +363,7 @@ def test_without_a_token_any_bearer_is_fine(served: Served) -> None:
         assert ask(served.app, "GET", "/health", [HOST, ("authorization", value)]).status == 200
 
 
-ADMIN_ROUTES = [("GET", "/v1/hone/status"), ("GET", "/v1/hone/empty"), ("POST", "/v1/hone/shutdown")]
+ADMIN_ROUTES = [("GET", "/v1/hone/status"), ("POST", "/v1/hone/shutdown")]
 
 
 @pytest.mark.parametrize("route", ADMIN_ROUTES)
@@ -421,6 +463,25 @@ def test_a_body_that_does_not_come_is_given_up(serve: Serve, listen: Listen) -> 
         assert 0.2 < time.monotonic() - begun < 3
 
 
+def test_a_body_that_breaks_off_as_no_http_is_answered_once(
+    serve: Serve, listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the connection; the app, which waits for the rest, must not answer too."""
+    url = listen(serve(options=replace(OPTIONS, receive_seconds=0.3)))
+    with connected(url) as sock, caplog.at_level("INFO", "hone.serve"):
+        sock.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n")
+        time.sleep(0.1)
+        sock.sendall(b"{}   no chunk\r\n")
+        assert sock.recv(65536).startswith(b"HTTP/1.1 400 ")
+        poll(
+            lambda: [one.message for one in caplog.records if one.name == "hone.serve"], lambda said: "answered" in said
+        )
+        time.sleep(0.5)
+    assert [one.message for one in caplog.records if one.name in ("hone.serve", "uvicorn.error")].count("failed") == 0
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+    assert httpx.post(f"{url}/v1/hone/complete", json=BODY).status_code == 200
+
+
 @pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", b"G"])
 def test_a_head_that_does_not_come_is_given_up(serve: Serve, listen: Listen, first: bytes) -> None:
     url = listen(serve(options=replace(OPTIONS, receive_seconds=0.3)))
@@ -485,9 +546,18 @@ def test_connections_have_a_limit(serve: Serve, listen: Listen) -> None:
         answer = poll(lambda: httpx.get(f"{url}/api/version"), lambda answer: answer.status_code == 503)
         assert answer.headers["retry-after"] == "1"
         assert "4 connections" in answer.json()["error"]
+        with connected(url) as sock:  # most clients send all they have before they read
+            sock.sendall(HEAD + b"Content-Length: 9000000\r\n\r\n" + b"x" * 9_000_000)
+            assert answer_of(sock).startswith(b"HTTP/1.1 503 "), "the answer was lost with the connection"
         more = [socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) for _ in range(8)]
         held += more
-        assert answer_of(more[-1]) == b"", "a connection far over the limit was kept"
+        more[-1].sendall(HEAD + b"Content-Length: 900000\r\n\r\n" + b"x" * 900_000)
+        answered = answer_of(more[-1])
+        assert answered.startswith(b"HTTP/1.1 503 "), "a request far over the limit was dropped"
+        assert b"retry-after: 1\r\n" in answered
+        more = [socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) for _ in range(32)]
+        held += more
+        assert answer_of(more[-1]) == b"", "a connection without end over the limit was kept"
     finally:
         for sock in held:
             sock.close()

@@ -214,6 +214,21 @@ def test_no_wrong_request_waits_for_the_description(served: Served, monkeypatch:
     assert openai(answer).startswith("n_predict: ")
 
 
+def test_no_request_waits_for_a_thread(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread gets its turn only when a model that computes lets go of the processor."""
+
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("a part of the request was given to a thread")
+
+    monkeypatch.setattr("anyio.to_thread.run_sync", refuse)
+    admin = {"authorization": f"Bearer {OPTIONS.admin_token}"}
+    assert served.post("/v1/hone/complete", json=BODY).status_code == 200
+    assert [served.get(path, headers=admin).status_code for path in ADMIN_PAGES] == [200] * len(ADMIN_PAGES)
+
+
+ADMIN_PAGES = ("/v1/hone/status", "/metrics", "/health", "/v1/models", "/")
+
+
 def test_an_address_with_a_slash_too_many_is_not_sent_elsewhere(served: Served) -> None:
     assert served.get("/health/").status_code == 404
 

@@ -121,21 +121,37 @@ def test_the_newest_request_for_a_document_wins() -> None:
         document = Caller("editor", document="a.py")
         running = asyncio.create_task(worker.complete(HOLE, document))
         await until(lambda: worker.load().running == 1)
-        waiting = asyncio.create_task(worker.complete(HOLE, document))
-        await until(lambda: worker.load().waiting == 1)
         others = [
             asyncio.create_task(worker.complete(HOLE, replace(document, document="b.py"))),
             asyncio.create_task(worker.complete(HOLE, replace(document, client="another editor"))),
         ]
+        await until(lambda: worker.load().waiting == 2)
+        waiting = asyncio.create_task(worker.complete(HOLE, document))
+        assert (await running).reason == "superseded", "though its pass has not ended"
         newest = asyncio.create_task(worker.complete(HOLE, document))
-        await until(lambda: worker.load().waiting >= 4)
+        assert (await waiting).reason == "superseded", "though no pass has ended since it came"
+        assert worker.load().waiting == 3, "it has left its place to others"
         denoiser.gate.set()
-        assert [(await task).reason for task in (running, waiting)] == ["superseded"] * 2
         assert [text(await task) for task in (*others, newest)] == [ANSWER] * 3
         assert denoiser.calls["encode"] < 4, "the newest goes on from what the superseded one had encoded"
 
     told = serve(scenario, closed=True)
     assert sorted(one.outcome for one in told) == ["answered"] * 3 + ["superseded"] * 2
+
+
+def test_one_who_types_takes_one_place_in_the_queue() -> None:
+    async def scenario(worker: Worker, denoiser: Denoiser) -> None:
+        asked = [asyncio.create_task(worker.complete(HOLE))]
+        await until(lambda: worker.load().running == 1)
+        for _ in range(20):
+            asked.append(asyncio.create_task(worker.complete(HOLE, Caller("editor", document="a.py"))))
+            await asyncio.sleep(0)
+        results = await asyncio.gather(*asked[1:-1])
+        assert {result.reason for result in results} == {"superseded"}
+        denoiser.gate.set()
+        assert [text(await asked[0]), text(await asked[-1])] == [ANSWER] * 2
+
+    serve(scenario, closed=True, limits=Limits(waiting=2, running=1))
 
 
 def test_a_caller_that_goes_away_stops_the_model_at_the_next_pass() -> None:
@@ -163,26 +179,45 @@ def test_cancelling_by_name() -> None:
         assert not worker.cancel("editor", "8")
         assert worker.cancel("editor", "7")
         assert not worker.cancel("editor", "7"), "it is stopped already"
+        assert (await asked).reason == "cancelled", "though its pass has not ended"
         denoiser.gate.set()
-        assert (await asked).reason == "cancelled"
 
-    serve(scenario, closed=True)
+    told = serve(scenario, closed=True)
+    assert [(one.outcome, one.passes) for one in told] == [("cancelled", 1)], "told once, with what it took"
 
 
 def test_the_budget_counts_from_arrival() -> None:
     async def scenario(worker: Worker, denoiser: Denoiser) -> None:
         first = asyncio.create_task(worker.complete(HOLE))
         await until(lambda: worker.load().running == 1)
-        late = asyncio.create_task(worker.complete(replace(HOLE, budget_ms=1.0)))
+        late = asyncio.create_task(worker.complete(replace(HOLE, budget_ms=20.0)))
         patient = asyncio.create_task(worker.complete(replace(HOLE, budget_ms=60_000.0)))
         await until(lambda: worker.load().waiting == 2)
-        await asyncio.sleep(0.02)
+        assert (await late).reason == "budget", "though the model is in the middle of a pass"
+        assert worker.load().waiting == 1
         denoiser.gate.set()
         assert text(await first) == ANSWER
-        assert (await late).reason == "budget"
         assert text(await patient) == ANSWER
 
-    serve(scenario, closed=True, limits=Limits(running=1))
+    told = serve(scenario, closed=True, limits=Limits(running=1))
+    assert [one.reason for one in told] == ["budget", None, None]
+
+
+def test_the_budget_does_not_count_while_the_model_is_opened() -> None:
+    def open_infiller() -> Infiller:
+        time.sleep(0.3)
+        return Infiller(ScriptedDenoiser("x = ", ANSWER))
+
+    async def scenario() -> None:
+        asked = [worker.complete(replace(HOLE, budget_ms=200.0), Caller(f"client {i}")) for i in range(2)]
+        assert [text(result) for result in await asyncio.gather(*asked)] == [ANSWER] * 2
+
+    worker = Worker(open_infiller)
+    worker.start()
+    try:
+        asyncio.run(scenario())
+    finally:
+        worker.close()
 
 
 def test_a_budget_that_ends_while_it_runs_gives_the_draft_so_far() -> None:
