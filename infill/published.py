@@ -69,8 +69,8 @@ PUBLISHED: dict[str, SamplerDefaults] = {
     "fastdllm2": SamplerDefaults("fastdllm2.threshold", "one", "sdar", block=8, part=True, threshold=0.9),
     "llada2": SamplerDefaults("llada2.threshold", "block", "sdar", steps=32, block=32, threshold=0.95),
     "llada2.1": SamplerDefaults("llada21.edit", "one", "sdar", block=32, threshold=0.95, edit=0.9, post=16),
-    "a2d-mdlm": SamplerDefaults("llada.low_confidence", "rounded", "llada", steps=128, block=128),
-    "a2d-bd3lm": SamplerDefaults("llada.low_confidence", "rounded", "llada", steps=32, block=32),
+    "a2d-mdlm": SamplerDefaults("llada.low_confidence", "rounded", "dllm", steps=128, block=128),
+    "a2d-bd3lm": SamplerDefaults("llada.low_confidence", "rounded", "dllm", steps=32, block=32),
     "mdlm": SamplerDefaults("mdlm.ancestral", "mdlm", "mdlm", steps=129, temperature=1.0, settles=True),
     "bd3lm": SamplerDefaults("bd3lm.first_hitting", "one", "mdlm", temperature=1.0, top_p=0.9, block=4),
 }
