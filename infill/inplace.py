@@ -230,8 +230,12 @@ class InPlace(Request):
     async def one_by_one(self) -> Draft:
         if self.marks is None:
             self.plan = replace(self.plan, banned=None)  # a code block has several lines; the filters cut the answer
+        way = PUBLISHED.get(self.published.family.sampler) if self.options.policy == PUBLISHED_POLICY else None
+        part = 0 if way is None else way.together(self.published.block)
         with self.timed("draft"):
-            found = await write(self.published, self.asked(), self.limit, self.plan_for, self.generator, self.pace)
+            found = await write(
+                self.published, self.asked(), self.limit, self.plan_for, self.generator, self.pace, block=part
+            )
         return self.as_draft(found.ids, found.confidence, ended=found.ended)
 
     def asked(self) -> list[int]:
@@ -267,9 +271,8 @@ class InPlace(Request):
         o = self.options
         if o.policy == PUBLISHED_POLICY:
             way = PUBLISHED[self.published.family.sampler]
-            plan = way.plan(places, self.plan.banned)
-            steps = o.steps or min(plan.steps, places)
-            return replace(plan, steps=steps, block=None if self.published.block else plan.block)
+            plan = way.plan(places, self.plan.banned, own=self.published.block)
+            return replace(plan, steps=o.steps or min(plan.steps, places))
         return self.plan if o.steps is not None else replace(self.plan, steps=places)
 
     async def mended(self, rows: Sequence[list[int]]) -> list[Draft]:

@@ -100,11 +100,12 @@ class Instructor:
 
         def plan_for(places: int) -> Plan:
             assert way is not None, "a model with masks has a published way of filling them"
-            plan = way.plan(places)
+            plan = way.plan(places, own=published.block)
             return replace(plan, steps=min(plan.steps, places), block=None)
 
         generator = torch.Generator(published.device).manual_seed(seed)
-        found = await write(published, asked, limit, plan_for, generator, pace, block=(way and way.block) or 0)
+        together = 0 if way is None else way.together(published.block)
+        found = await write(published, asked, limit, plan_for, generator, pace, block=together)
         if not found.ended:
             return None, 0.0, "budget" if pace.tight() else "long"
         answer = unfenced(published.tokenizer.decode(found.ids))

@@ -39,8 +39,10 @@ async def write(
     report: Callable[[Sequence[int], Canvas], None] | None = None,
 ) -> Written:
     """At most ``limit`` tokens behind ``prompt``. ``plan_for``: how to denoise a block of so many places. ``block``:
-    places that are written together where all see all; 0: all of them. ``report`` is told what is written and the
-    canvas.
+    places that are written before those to their right, of all that see each other; 0: all of them. Where they are
+    parts of a network's own blocks, and it speaks of the next place, the first place of such a block is written first:
+    the block before it knows that one as an autoregressive model would (Fast-dLLM v2). ``report`` is told what is
+    written and the canvas.
 
     Raises:
         Cancelled: ``pace.should_stop`` said yes.
@@ -56,13 +58,15 @@ async def write(
     while len(ids) < limit and not (ids and pace.tight()):
         left = limit - len(ids)
         if published.block:
-            room, behind = published.block - (len(prompt) + len(ids)) % published.block, 0
-            if len(prompt) + len(ids) + room > published.positions:
+            room, behind = _own(published, len(prompt), len(ids), left, block)
+            if len(prompt) + len(ids) + room + behind > published.positions:
                 break
         else:
             room = min(block or left, left)
             behind = left - room
-        state = Around((*prompt, *ids), (mask,) * behind, ends=True, keep=published.keeps and behind == 0)
+        # A network with blocks computes the whole block anew; where all see all, so would the masks behind have to be.
+        keep = published.keeps and (published.block > 0 or behind == 0)
+        state = Around((*prompt, *ids), (mask,) * behind, ends=True, keep=keep)
         canvas = Canvas.of_lengths([room], [], published.tokenizer, published.device)
         told = None if report is None else _telling(report, list(ids))
         canvas = await refine(published.tokenizer, state, canvas, plan_for(room), generator, pace, told)
@@ -72,6 +76,21 @@ async def write(
         if stop is not None:
             return Written(ids[:limit], sure[:limit], ended=True)
     return Written(ids[:limit], sure[:limit], ended=False)
+
+
+def _own(published: Published, prompt: int, done: int, left: int, part: int) -> tuple[int, int]:
+    """Of the network's own block that goes on behind ``prompt`` and ``done`` places: how many are written now, and how
+    many stay masks behind them."""
+    size = published.block
+    if published.family.aligned:
+        return min(size - done % size, left), 0
+    at = (prompt + done) % size
+    if not part:
+        return size - at, 0
+    if at == 0 and published.family.shift and prompt + done > 0:
+        return 1, 0
+    room = min(part - at % part, size - at)
+    return room, size - at - room
 
 
 async def _composed(

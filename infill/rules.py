@@ -51,6 +51,12 @@ def llada(logits: Tensor, taste: Taste, generator: torch.Generator) -> tuple[Ten
     return (exact.exp() / (-uniform.log()) ** taste.temperature).argmax(-1), exact
 
 
+def dllm(logits: Tensor, taste: Taste, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """As ``llada``, but judged in float32: places whose probabilities differ by less are equal, and the leftmost wins
+    (ZHZisZZ/dllm, ``core/samplers``)."""
+    return llada(logits, taste, generator)[0], logits
+
+
 def mdlm(logits: Tensor, taste: Taste, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The largest of probability over exponential noise (MDLM, ``_sample_categorical``), from the nucleus that stays
     within top-p, the likeliest token always in it (BD3-LM, ``_nucleus_sample``). There is no temperature but 0, the
@@ -66,7 +72,7 @@ def mdlm(logits: Tensor, taste: Taste, generator: torch.Generator) -> tuple[Tens
     return (logits.softmax(-1) / (1e-10 - (uniform + 1e-10).log())).argmax(-1), logits
 
 
-DRAWS: dict[str, Draw] = {"dream": dream, "sdar": sdar, "llada": llada, "mdlm": mdlm}
+DRAWS: dict[str, Draw] = {"dream": dream, "sdar": sdar, "llada": llada, "dllm": dllm, "mdlm": mdlm}
 
 
 def each_by_chance(p: Proposal) -> Tensor:

@@ -131,8 +131,16 @@ class Published:
         chosen = torch.zeros(ids.shape, dtype=torch.bool)
         for row, at in enumerate(wanted):
             chosen[row, at] = True
-        logits: Tensor = self.network(ids, valid, chosen.to(self.device))
+        lead = self._lead([call.state for call in calls for _ in call.canvas])
+        logits: Tensor = self.network(ids, valid, chosen.to(self.device), **lead)
         return list(logits.split(counts))
+
+    def _lead(self, states: Sequence[Around]) -> dict[str, Tensor]:
+        """What the network is told of its blocks, for rows with these states: where they do not begin with the row."""
+        if not self.family.aligned:
+            return {}
+        missing = [-len(state.prefix) % self.block for state in states]
+        return {"lead": torch.tensor(missing, device=self.device)}
 
     def _rows(self, call: Denoise) -> tuple[list[list[int]], list[list[int]]]:
         """The rows of a call without padding, and the places whose output is about its wanted ones."""
@@ -146,24 +154,30 @@ class Published:
         return rows, places
 
     def _beside(self, call: Denoise) -> Tensor:
-        """A call whose state keeps what is around the hole: computed whole once, then the hole alone."""
+        """A call whose state keeps what is around the hole: computed whole once, then the hole alone, or all of the
+        network's own block that it is part of, so that nothing that sees the hole is left as it was."""
         state = call.state
         rows, places = self._rows(call)
-        begin = max(len(state.prefix) - self.family.shift, 0)
+        lead = self._lead([state] * len(rows))
+        begin, end = len(state.prefix) - self.family.shift, len(state.suffix)
+        if self.block:
+            first = 0 if not lead else int(lead["lead"][0])
+            begin, end = min(begin, len(state.prefix) - (len(state.prefix) + first) % self.block), 0
+        begin = max(begin, 0)
         if state.kept is None:
             ids, valid = _padded(rows, self.device)
             chosen = torch.zeros(ids.shape, dtype=torch.bool)
             for row, found in enumerate(places):
                 chosen[row, found] = True
             kept = Kept()
-            logits: Tensor = self.network(ids, valid, chosen.to(self.device), keep=kept)
+            logits: Tensor = self.network(ids, valid, chosen.to(self.device), keep=kept, **lead)
             state.kept, state.valid = kept, valid
             return logits
-        width = max(len(row) for row in rows) - begin - len(state.suffix)
+        width = max(len(row) for row in rows) - begin - end
         ids, _ = _padded(rows, self.device)
         window = ids[:, begin : begin + width]
         start = torch.full((len(rows),), begin, device=self.device)
-        out: Tensor = self.network.window(window, start, state.kept, state.valid)  # type: ignore[operator]
+        out: Tensor = self.network.window(window, start, state.kept, state.valid, **lead)  # type: ignore[operator]
         chosen = torch.zeros(window.shape, dtype=torch.bool)
         for row, found in enumerate(places):
             chosen[row, [place - begin for place in found]] = True

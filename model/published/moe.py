@@ -439,33 +439,41 @@ class Network(nn.Module):
         self.head = self.embedding if sizes.tied else nn.Parameter(torch.empty(sizes.vocab, sizes.hidden))
 
     def forward(
-        self, ids: Tensor, valid: Tensor | None = None, wanted: Tensor | None = None, *, keep: Kept | None = None
+        self,
+        ids: Tensor,
+        valid: Tensor | None = None,
+        wanted: Tensor | None = None,
+        *,
+        keep: Kept | None = None,
+        lead: Tensor | None = None,
     ) -> Tensor:
         """ids [B, L] -> float32 logits [B, L, V], or [M, V] of the ``wanted`` [B, L] places.
 
         ``valid`` [B, L]: False is padding, on either side; places are counted, and blocks laid out, from a row's first
-        valid one. An empty ``keep`` is filled.
+        valid one; ``lead`` [B]: its first block has so many places less. An empty ``keep`` is filled.
         """
         x, place = self.embedding[ids], places(ids, valid)
         cos, sin = self._turns(place, x.dtype)
-        mask = allowed(place, valid, self.sizes.block)
+        mask = allowed(place, valid, self.sizes.block, lead=lead)
         for layer in self.layers:
             x = layer(x, cos, sin, mask, keep=keep)
         return self._logits(x if wanted is None else x[wanted])
 
-    def window(self, ids: Tensor, start: Tensor, kept: Kept, valid: Tensor | None = None) -> Tensor:
+    def window(
+        self, ids: Tensor, start: Tensor, kept: Kept, valid: Tensor | None = None, *, lead: Tensor | None = None
+    ) -> Tensor:
         """Some places of rows, all others taken as ``kept`` found them: ids [B, W], which stand in columns ``start``
         [B] and after -> float32 logits [B, W, V]. Fast-dLLM's dual cache (Wu et al., arXiv 2505.22618).
 
         An approximation where tokens have changed since: what other places make of the change is left out. It is exact
         if nothing has, and where blocks are whole, since those before a block do not see it and those after it are not
-        seen. ``valid`` [B, L] is as it was when ``kept`` was filled, which stays as it is.
+        seen. ``valid`` [B, L] and ``lead`` are as they were when ``kept`` was filled, which stays as it is.
         """
         columns = start[:, None] + torch.arange(ids.shape[1], device=ids.device)
         place = places(kept.layers[0][0][:, 0, :, 0], valid)
         x = self.embedding[ids]
         cos, sin = self._turns(place.gather(1, columns), x.dtype)
-        mask = allowed(place, valid, self.sizes.block, columns)
+        mask = allowed(place, valid, self.sizes.block, columns, lead)
         for layer, (keys, values) in zip(self.layers, kept.layers, strict=True):
             x = layer(x, cos, sin, mask, around=Around(keys, values, columns))
         return self._logits(x)

@@ -14,16 +14,20 @@ def places(ids: Tensor, valid: Tensor | None) -> Tensor:
     return (valid.cumsum(1) - 1).clamp_min(0)
 
 
-def allowed(place: Tensor, valid: Tensor | None, block: int, columns: Tensor | None = None) -> Tensor | None:
+def allowed(
+    place: Tensor, valid: Tensor | None, block: int, columns: Tensor | None = None, lead: Tensor | None = None
+) -> Tensor | None:
     """[B, 1, L, L]: which places a place attends to; None where all see all. Padding sees itself, so that it stays a
-    number. Of ``columns`` [B, W] only, if they are given: [B, 1, W, L]."""
+    number. Of ``columns`` [B, W] only, if they are given: [B, 1, W, L]. ``lead`` [B]: how many places a row's first
+    block has less than the others; None: none."""
     if valid is None and not block:
         return None
     asking = place if columns is None else place.gather(1, columns)
     seen = torch.ones_like(place, dtype=torch.bool) if valid is None else valid
     mask = seen[:, None, :].expand(-1, asking.shape[1], -1)
     if block:
-        mask = mask & (place[:, None, :] // block <= asking[:, :, None] // block)
+        begin = 0 if lead is None else lead[:, None]
+        mask = mask & (((place + begin) // block)[:, None, :] <= ((asking + begin) // block)[:, :, None])
     if valid is not None:
         every = torch.arange(place.shape[1], device=place.device)
         mask = mask | ((every if columns is None else columns)[..., None] == every)

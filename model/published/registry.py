@@ -94,6 +94,8 @@ class Family:
     """A head that stands in a file counts, even where the configuration says that it is the embedding."""
     blocks: bool = False
     """Writes block after block, each of which sees itself and what is before it."""
+    aligned: bool = False
+    """A block ends where the prompt does, so that the first one may be short; else the first one is whole."""
     uniform: bool = False
     """Noise is random tokens; there is no mask, and nothing is filled in place."""
     expands: bool = False
@@ -167,6 +169,7 @@ FAMILIES = {
             "a2d-bd3lm",
             fim=QWEN_FIM,
             blocks=True,
+            aligned=True,
         ),
         Family(
             "a2d-qwen3-bd3lm",
@@ -175,6 +178,7 @@ FAMILIES = {
             "a2d-bd3lm",
             fim=QWEN_FIM,
             blocks=True,
+            aligned=True,
         ),
         Family(
             "llada",

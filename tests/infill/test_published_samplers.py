@@ -217,8 +217,10 @@ def dream_loop(alg: str) -> Loop:
     return loop
 
 
-def llada_loop(remasking: str, counts_of: Callable[[int, int], list[int]] = llada_counts) -> Loop:
-    """Also dllm's, which counts in another way and leaves out steps without a count."""
+def llada_loop(
+    remasking: str, counts_of: Callable[[int, int], list[int]] = llada_counts, judge: torch.dtype = torch.float64
+) -> Loop:
+    """Also dllm's, which counts in another way, leaves out steps without a count and is sure in float32."""
 
     def loop(toy: Toy, row: Row, s: Settings, g: torch.Generator) -> Iterator[Row]:
         row = list(row)
@@ -240,7 +242,7 @@ def llada_loop(remasking: str, counts_of: Callable[[int, int], list[int]] = llad
                     u = torch.rand(1, len(row), generator=g)[0]
                     score = {place: float(u[place]) for place in open_places if place in block}
                 else:
-                    score = {p: float(logits[p].softmax(-1)[tokens[p]]) for p in open_places if p in block}
+                    score = {p: float(logits[p].to(judge).softmax(-1)[tokens[p]]) for p in open_places if p in block}
                 for place in best(score, count):
                     row[place] = tokens[place]
                 yield list(row)
@@ -470,7 +472,17 @@ def test_llada(remasking: str) -> None:
 
 
 def test_llada_in_dllm() -> None:
-    check(llada_loop("low_confidence", dllm_counts), "llada.low_confidence", "rounded", "llada", LLADA)
+    loop = llada_loop("low_confidence", dllm_counts, torch.float32)
+    check(loop, "llada.low_confidence", "rounded", "dllm", LLADA)
+
+
+@pytest.mark.parametrize(("how", "first"), [("llada", 1), ("dllm", 0)])
+def test_places_that_only_float64_can_tell_apart_are_equal_in_dllm(how: str, first: int) -> None:
+    """Both are certain in float32, so that the leftmost is written; LLaDA's own sampler sees which is surer."""
+    logits = torch.tensor([[0.0, 20.0], [0.0, 30.0]])
+    _, judged = DRAWS[how](logits, Taste(0.0, 1.0, 0), torch.Generator())
+    assert int(judged.softmax(-1).max(-1).values.argmax()) == first
+    assert {name for name, way in PUBLISHED.items() if way.draw == "dllm"} == {"a2d-mdlm", "a2d-bd3lm"}
 
 
 @pytest.mark.parametrize("strategy", ["sequential", "low_confidence_static", "low_confidence_dynamic"])

@@ -36,7 +36,9 @@ def test_a_place_is_answered_by_what_the_network_says_of_it(tmp_path: Path, fami
     before, behind = published.tokenizer.encode("def area("), published.tokenizer.encode("):\n    return")
     [found] = published.run([asked(published, Around(tuple(before), tuple(behind)), [mask, 40, mask])])
     row = torch.tensor([[*before, mask, 40, mask, *behind]])
-    whole = published.network(row)[0]
+    # Where blocks end with the prompt, the first one is shorter by what they would lack otherwise.
+    lead = {"lead": torch.tensor([-len(before) % published.block])} if published.family.aligned else {}
+    whole = published.network(row, **lead)[0]
     at = [len(before) - published.family.shift, len(before) + 2 - published.family.shift]
     open_ids = [i for i in range(published.tokenizer.vocab_size) if published.tokenizer.token_bytes(i) and i != mask]
     torch.testing.assert_close(found[:, open_ids], whole[at][:, open_ids], atol=1e-5, rtol=1e-5)
@@ -107,6 +109,18 @@ def test_keys_and_values_around_an_unchanged_hole_can_be_kept(tmp_path: Path, fa
     torch.testing.assert_close(published.run([asked(published, state, *rows)])[0], first, atol=1e-5, rtol=1e-4)
     assert state.nbytes > 0
     assert state.beside <= 1
+
+
+@pytest.mark.parametrize("family", [family for family in MASKED if FAMILIES[family].blocks and family != "bd3lm"])
+@pytest.mark.parametrize("behind", [0, 3])
+def test_in_blocks_kept_keys_and_values_change_nothing(tmp_path: Path, family: str, behind: int) -> None:
+    """Though the prompt ends inside a block, whose other places see the hole, and masks of it follow."""
+    published = opened(tmp_path, family)
+    mask, before = published.tokenizer.mask, tuple(range(60, 97))
+    state, fresh = (Around(before, (mask,) * behind, keep=keep) for keep in (True, False))
+    for canvas in ([mask, mask, mask], [mask, 40, mask], [41, 40, mask]):
+        kept, whole = (published.run([asked(published, one, canvas)])[0] for one in (state, fresh))
+        torch.testing.assert_close(kept, whole, atol=1e-5, rtol=1e-4)
 
 
 def test_kept_keys_and_values_are_those_of_the_first_pass(tmp_path: Path) -> None:
