@@ -93,6 +93,20 @@ def look(folder: Path) -> Facts:
     return replace(facts, mask=mask, ignored=found.folder.unused)
 
 
+def read_through(folder: Path) -> None:
+    """Reads every tensor of ``folder``, one at a time; nothing is kept.
+
+    Raises:
+        ModelError: it is no checkpoint that can be opened, or its weights are damaged, and where.
+    """
+    try:
+        found = load.look(folder).folder if load.is_published(folder) else checkpoint.look(folder).folder
+        for name in found.entries:
+            found.read(name)
+    except (ValueError, checkpoint.CheckpointError) as error:
+        raise ModelError(str(error)) from error
+
+
 def follows(folder: Path) -> bool:
     """Whether a published checkpoint can be told in words what to do; False also where it is none of those known."""
     try:

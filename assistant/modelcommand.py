@@ -192,7 +192,8 @@ def _add_use(commands: Commands) -> None:
         "use",
         help="make a model the one that is used",
         description="Write `model = ...` into the settings file and leave the rest of it as it is. The model's headers "
-        "are checked first. A daemon that runs goes on with the model that it has until another is started.",
+        "are checked first, and all weights of a folder that was not pulled. A daemon that runs goes on with the model "
+        "that it has until another is started.",
     )
     parser.set_defaults(run=_use)
     _add_name(parser, "an installed model, the folder of a checkpoint, or embedded")
@@ -206,9 +207,11 @@ def _use(options: argparse.Namespace) -> int:
         _say(f"the embedded model is used ({path})")
     else:
         folder, name = chosen(options.name)
-        from assistant.checkpoints import look
+        from assistant.checkpoints import look, read_through
 
         facts = look(folder)
+        if name is None:
+            read_through(folder)
         path = write_setting("model", name or str(folder.resolve()))
         _say(f"{name or folder} is used: {facts.title}, {store.short(facts.parameters)} parameters ({path})")
     _tell_others()
@@ -260,12 +263,14 @@ def _add_info(commands: Commands) -> None:
     )
     parser.set_defaults(run=_info)
     _add_name(parser, "an installed model, a folder, or embedded (the one in use)", nargs="?")
-    parser.add_argument("--check", action="store_true", help="read every file and compare its checksum")
+    parser.add_argument(
+        "--check", action="store_true", help="read every file, and compare its checksum if it was pulled"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def _info(options: argparse.Namespace) -> int:
-    from assistant.checkpoints import look
+    from assistant.checkpoints import look, read_through
     from assistant.models import main_folder
 
     folder, name = _asked(options.name) if options.name else (main_folder(in_use()[1]), None)
@@ -273,7 +278,7 @@ def _info(options: argparse.Namespace) -> int:
     facts = look(folder)
     record = store.read_record(folder) if (folder / store.RECORD).is_file() else None
     if options.check and record is None:
-        raise RequestError(f"{folder} was not pulled, so nobody knows what its files should be")
+        read_through(folder)
     wrong = {}
     if options.check and record is not None:
         wrong = {piece.name: trouble for piece, trouble in store.verify(folder, record) if trouble}
@@ -284,7 +289,8 @@ def _info(options: argparse.Namespace) -> int:
         for key, value in _lines(name, folder, facts, record):
             _say(f"{key:11} {value}")
         if options.check:
-            _say(f"{'files':11} {len(record.files) if record else 0} read, {len(wrong) or 'none'} damaged")
+            count = f"{len(record.files)} read" if record else "weights read, checksums unknown"
+            _say(f"{'files':11} {count}, {len(wrong) or 'none'} damaged")
     for file, trouble in wrong.items():
         _note(f"{folder / file} {trouble}: `hone model remove {folder.name}`, then pull it again")
     return NONE if wrong else ANSWER

@@ -13,7 +13,7 @@ it: that belongs to the checkpoint. ``block``: places that see each other, and a
 from collections.abc import Mapping
 from typing import Any
 
-from model.published.fields import flag, number, only, theta, whole
+from model.published.fields import flag, head_size, number, only, said, theta, whole
 from model.published.moe import Names, Sizes, build, recomputed, tensors
 
 __all__ = ["build", "llada", "llama", "qwen2", "qwen3", "recomputed", "tensors"]
@@ -119,9 +119,9 @@ def _sizes(
     only(config, hidden_act={"silu"}, use_sliding_window={None, False}, quantization_config={None})
     kinds = config.get("layer_types") or []
     if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
-        raise ValueError(f"layer_types is {kinds!r}: only 'full_attention' can be used")
+        raise ValueError(f"layer_types is {said(kinds)}: only 'full_attention' can be used")
     hidden, heads = whole(config, "hidden_size"), whole(config, "num_attention_heads")
-    head_dim = whole(config, "head_dim", hidden // heads)
+    head_dim = head_size(config)
     return Sizes(
         vocab=whole(config, "vocab_size"),
         hidden=hidden,

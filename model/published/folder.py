@@ -25,6 +25,7 @@ EXPONENTS = {torch.float32: 0x7F800000, torch.float16: 0x7C00, torch.bfloat16: 0
 PART = 1 << 20
 """Numbers that are looked at at a time."""
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+READ = {".json", ".safetensors", ".txt"}
 LARGEST_HEADER = 100_000_000
 """Bytes; the limit of the format's own reader."""
 
@@ -122,6 +123,26 @@ def open_folder(path: Path) -> Folder:
     )
 
 
+def check_links(path: Path) -> None:
+    """Files that are read lie in the folder itself: a link out of it could name any file of the user's. The hub's own
+    cache, where a snapshot is links to ``blobs``, is one folder.
+
+    Raises:
+        ValueError: a file that would be read is a link to somewhere else.
+    """
+    home = path.resolve()
+    inside = [home, *([home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [])]
+    for entry in sorted(path.iterdir()) if path.is_dir() else ():
+        if (
+            entry.is_symlink()
+            and entry.suffix in READ
+            and not any(entry.resolve().is_relative_to(one) for one in inside)
+        ):
+            raise ValueError(
+                f"{entry} is a link to {entry.resolve()}, outside of the folder: put the file itself there"
+            )
+
+
 def _entries(path: Path) -> dict[str, Entry]:
     index, single = path / INDEX, path / SINGLE
     if index.is_file() and single.is_file():
@@ -165,7 +186,8 @@ def _header(file: Path) -> dict[str, Entry]:
         if size < 8 or length > min(size - 8, LARGEST_HEADER):
             raise ValueError(f"{file} is cut off, or is not a safetensors file: its header would be {length} bytes")
         header = json_object(stream.read(length), f"the header of {file}")
-    header.pop("__metadata__", None)
+    if not isinstance(header.pop("__metadata__", {}), dict):
+        raise ValueError(f"the header of {file} has a __metadata__ that is no object")  # noqa: TRY004 (a file's value)
     entries = {name: _entry(file, 8 + length, name, fields) for name, fields in header.items()}
     end = 8 + length
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):

@@ -31,6 +31,8 @@ def config_of(config: Mapping[str, Any]) -> DiffusionGemmaConfig:
     text = config.get("text_config")
     if not isinstance(text, Mapping):
         raise ValueError("text_config is missing")  # noqa: TRY004 (what a file holds is a value)
+    if config.get("canvas_length") is not None:
+        whole(config, "canvas_length")
     for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_experts", "top_k_experts"):
         try:
             whole(text, name)

@@ -19,11 +19,13 @@ import torch
 from model.checkpoint import MODEL_TYPE, choose_device, choose_dtype
 from model.jsonfile import read_json
 from model.published.denoiser import Controls, Published
-from model.published.folder import Folder, open_folder
+from model.published.folder import Folder, check_links, open_folder
 from model.published.quantized import BYTES
 from model.published.registry import FAMILIES, Family, family_of
 from model.published.tokenizer import PublishedTokenizer, load_tokenizer
 
+LEAST_PLACES = 64
+"""Of a hole, what is around it, and what is left free for repairs."""
 HEADROOM = 1.15
 """Memory for what a pass computes, as a factor of the weights."""
 LEAST_HEADROOM = 3 * 2**29
@@ -112,6 +114,7 @@ def look(path: Path, family: str | None = None) -> Looked:
     Raises:
         ValueError: as ``open_published``, but for the memory.
     """
+    check_links(path)
     folder = open_folder(path)
     found, sizes = expected(path / "config.json", path.resolve().name, family, folder.config)
     if found.own_head and sizes.tied and f"{sizes.names.head}.weight" in folder.entries:
@@ -133,11 +136,14 @@ def expected(
     config = read_json(file) if config is None else config
     if family is not None and family not in FAMILIES:
         raise ValueError(f"family {family!r} is unknown: choose one of {', '.join(FAMILIES)}")
-    found = FAMILIES[family] if family is not None else family_of(config, name=name)
     try:
-        return found, found.layout.sizes(config)
+        found = FAMILIES[family] if family is not None else family_of(config, name=name)
+        sizes = found.layout.sizes(config)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
+    if sizes.positions < LEAST_PLACES:
+        raise ValueError(f"{file}: {sizes.positions} places are too few to fill a hole in: it takes {LEAST_PLACES}")
+    return found, sizes
 
 
 def is_published(path: Path) -> bool:

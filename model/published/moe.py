@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.published.fields import EXPERTS, flag, number, only, whole
+from model.published.fields import EXPERTS, flag, head_size, number, only, said, theta, whole
 from model.published.places import allowed, places, turned, turns
 from model.published.quantized import Quantized, linear, quantize_layer
 
@@ -140,15 +140,17 @@ def llada2(config: Mapping[str, Any], block: int = 32) -> Sizes:
         use_rmsnorm={True},
         norm_head={False},
         norm_softmax={False},
-        rope_scaling={None},
         use_sliding_window={False},
         moe_router_enable_expert_bias={True},
         using_split_qkv_in_self_attention={False},
     )
     layers, first = whole(config, "num_hidden_layers"), whole(config, "first_k_dense_replace", 0, least=0)
     heads, hidden = whole(config, "num_attention_heads"), whole(config, "hidden_size")
-    head_dim = whole(config, "head_dim", hidden // heads)
-    rotary = int(head_dim * number(config, "partial_rotary_factor", 0.5))
+    head_dim = head_size(config)
+    part = number(config, "partial_rotary_factor", 0.5)
+    if part > 1:
+        raise ValueError(f"partial_rotary_factor must be at most 1, but is {part}")
+    rotary = int(head_dim * part)
     if whole(config, "rotary_dim", rotary) != rotary:
         raise ValueError(f"rotary_dim {config['rotary_dim']} contradicts partial_rotary_factor, which gives {rotary}")
     expert = whole(config, "moe_intermediate_size")
@@ -160,7 +162,7 @@ def llada2(config: Mapping[str, Any], block: int = 32) -> Sizes:
         kv_heads=whole(config, "num_key_value_heads"),
         head_dim=head_dim,
         rotary=rotary,
-        theta=number(config, "rope_theta"),
+        theta=theta(config, part),
         eps=number(config, "rms_norm_eps"),
         positions=whole(config, "max_position_embeddings"),
         dense=tuple(dense if layer < first else 0 for layer in range(layers)),
@@ -198,15 +200,13 @@ def llada_moe(config: Mapping[str, Any]) -> Sizes:
         routed_scaling_factor={None, 1},
         # The published code never divides by the sum, whatever the field says.
         norm_topk_prob={None, False},
-        rope_scaling={None},
-        partial_rotary_factor={None, 1},
     )
     layers, heads = whole(config, "num_hidden_layers"), whole(config, "num_attention_heads")
     sparse = config.get("moe_layer_freq") or [1] * layers
-    if not isinstance(sparse, list) or len(sparse) != layers or not set(sparse) <= {0, 1}:
-        raise ValueError(f"moe_layer_freq must be {layers} times 0 or 1, but is {sparse!r}")
+    if not isinstance(sparse, list) or len(sparse) != layers or any(one not in (0, 1) for one in sparse):
+        raise ValueError(f"moe_layer_freq must be {layers} times 0 or 1, but is {said(sparse)}")
     dense = 0 if all(sparse) else whole(config, "dense_intermediate_size")
-    head_dim = whole(config, "head_dim", whole(config, "hidden_size") // heads)
+    head_dim = head_size(config)
     return Sizes(
         vocab=whole(config, "vocab_size"),
         hidden=whole(config, "hidden_size"),
@@ -214,7 +214,7 @@ def llada_moe(config: Mapping[str, Any]) -> Sizes:
         kv_heads=whole(config, "num_key_value_heads", heads),
         head_dim=head_dim,
         rotary=head_dim,
-        theta=number(config, "rope_theta"),
+        theta=theta(config),
         eps=number(config, "rms_norm_eps", 1e-5),
         positions=whole(config, "max_position_embeddings"),
         dense=tuple(0 if experts else dense for experts in sparse),
@@ -228,15 +228,14 @@ def llada_moe(config: Mapping[str, Any]) -> Sizes:
 
 def qwen3_moe(config: Mapping[str, Any], block: int) -> Sizes:
     """Of the ``config.json`` of SDAR's models with experts: Qwen3-MoE's fields. Raises ValueError, naming the field."""
-    only(
-        config, hidden_act={"silu"}, attention_bias={False}, rope_scaling={None}, use_sliding_window={False},
-        partial_rotary_factor={None, 1},
-    )  # fmt: skip
+    only(config, hidden_act={"silu"}, attention_bias={False}, use_sliding_window={False})
     layers, heads = whole(config, "num_hidden_layers"), whole(config, "num_attention_heads")
     step, dense = whole(config, "decoder_sparse_step", 1), config.get("mlp_only_layers") or []
+    if not isinstance(dense, list) or any(type(layer) is not int for layer in dense):
+        raise ValueError(f"mlp_only_layers must be a list of whole numbers, but is {said(dense)}")
     sparse = [layer not in dense and (layer + 1) % step == 0 for layer in range(layers)]
     width = 0 if all(sparse) else whole(config, "intermediate_size")
-    head_dim = whole(config, "head_dim", whole(config, "hidden_size") // heads)
+    head_dim = head_size(config)
     return Sizes(
         vocab=whole(config, "vocab_size"),
         hidden=whole(config, "hidden_size"),
@@ -244,7 +243,7 @@ def qwen3_moe(config: Mapping[str, Any], block: int) -> Sizes:
         kv_heads=whole(config, "num_key_value_heads"),
         head_dim=head_dim,
         rotary=head_dim,
-        theta=number(config, "rope_theta"),
+        theta=theta(config),
         eps=number(config, "rms_norm_eps"),
         positions=whole(config, "max_position_embeddings"),
         dense=tuple(0 if experts else width for experts in sparse),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from model.published import dense, dit, moe
+from model.published.fields import said, whole
 
 Shapes = Mapping[str, tuple[int, ...]]
 Read = Callable[[str], Tensor]
@@ -109,14 +110,7 @@ def _llama(sizes: Callable[..., moe.Sizes], **fixed: Any) -> Layout:
 
 def _blockwise(sizes: Callable[..., moe.Sizes], field: str, default: int) -> Layout:
     """Block-causal attention, with a block as large as ``field`` says."""
-
-    def sized(config: Mapping[str, Any]) -> moe.Sizes:
-        block = config.get(field, default)
-        if type(block) is not int or block < 1:
-            raise ValueError(f"{field} must be a whole number, at least 1, but is {block!r}")
-        return sizes(config, block=block)
-
-    return _llama(sized)
+    return _llama(lambda config: sizes(config, block=whole(config, field, default)))
 
 
 def _late(name: str) -> Callable[..., Any]:
@@ -311,16 +305,19 @@ def family_of(config: Mapping[str, Any], *, name: str = "") -> Family:
     Raises:
         ValueError: none, or one that cannot be used; the message names it.
     """
-    kind = str(config.get("model_type"))
+    kind, declared = config.get("model_type"), config.get("architectures") or []
+    if kind is not None and not isinstance(kind, str):
+        raise ValueError(f"model_type must be a text, but is {said(kind)}")
+    if not isinstance(declared, list) or not all(isinstance(one, str) for one in declared):
+        raise ValueError(f"architectures must be a list of texts, but is {said(declared)}")
     if kind in REFUSED:
         raise ValueError(f"model_type {kind!r} cannot be used: {REFUSED[kind]}")
-    declared = config.get("architectures")
-    declared = declared if isinstance(declared, list) else []
-    found = next((_ARCHITECTURES[one] for one in map(str, declared) if one in _ARCHITECTURES), None)
-    found = found or _TYPES.get(kind)
+    found = next((_ARCHITECTURES[one] for one in declared if one in _ARCHITECTURES), None)
+    found = found or _TYPES.get(str(kind))
     if found is None:
         raise ValueError(
-            f"model_type {kind!r} with architectures {declared!r} is none of the known families: {', '.join(FAMILIES)}"
+            f"model_type {said(kind)} with architectures {said(declared)} is none of the known families: "
+            f"{', '.join(FAMILIES)}"
         )
     if found == "dream":
         found = _dream(config, name)

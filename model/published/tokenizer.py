@@ -24,6 +24,9 @@ QWEN2 = (
 )
 """Qwen2's pre-tokens (``transformers`` ``Qwen2Tokenizer``)."""
 
+LARGEST = 2**31 - 1
+"""Of all ids: the library's own have 32 bits."""
+
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -71,18 +74,24 @@ class PublishedTokenizer(Tokenizer):
 def load_tokenizer(folder: Path, vocab_size: int) -> PublishedTokenizer:
     """Raises ValueError, naming the file that is missing or wrong."""
     path = folder / "tokenizer.json"
-    if path.is_file():
-        return PublishedTokenizer(read_encoder(path), vocab_size)
-    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        return PublishedTokenizer(_byte_pairs(folder), vocab_size)
-    raise ValueError(f"{folder} holds no tokenizer.json, and no vocab.json with merges.txt")
+    if not path.is_file():
+        path = folder / "vocab.json"
+        if not path.is_file() or not (folder / "merges.txt").is_file():
+            raise ValueError(f"{folder} holds no tokenizer.json, and no vocab.json with merges.txt")
+    encoder = read_encoder(path) if path.name == "tokenizer.json" else _byte_pairs(folder)
+    if getattr(encoder.model, "dropout", None):
+        raise ValueError(f"{path} drops merges by chance (dropout {encoder.model.dropout}), which is for training only")
+    try:
+        return PublishedTokenizer(encoder, vocab_size)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _byte_pairs(folder: Path) -> Encoder:
     """Qwen2's tokenizer, or GPT-2's where a folder says so, from ``vocab.json`` and ``merges.txt``."""
     vocab = read_json(folder / "vocab.json")
-    if not all(type(token) is int for token in vocab.values()):
-        raise ValueError(f"{folder / 'vocab.json'} must map texts to whole numbers")
+    if not all(type(token) is int and 0 <= token <= LARGEST for token in vocab.values()):
+        raise ValueError(f"{folder / 'vocab.json'} must map texts to whole numbers from 0 to {LARGEST}")
     try:
         lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
         pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from assistant import __version__, runtime, store
 from assistant.cli import main
@@ -15,6 +16,7 @@ from assistant.errors import ModelError
 from assistant.runtime import Endpoint
 from assistant.setting import changed
 from assistant.store import Piece, Record
+from tests.published import make
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -249,10 +251,25 @@ def test_info_says_what_is_there_and_checks_it(
     shown = capsys.readouterr()
     assert json.loads(shown.out.splitlines()[-1])["damaged"].keys() == {"model.safetensors"}
     assert "does not have the checksum" in shown.err
-    assert main(["model", "info", str(checkpoint), "--check"]) == 2
-    assert "was not pulled" in capsys.readouterr().err
+    assert main(["model", "info", str(checkpoint), "--check"]) == 0
+    assert "weights read, checksums unknown, none damaged" in capsys.readouterr().out
     assert main(["model", "info"]) == 0
     assert "hone-tiny-python" in capsys.readouterr().out
+
+
+def test_numbers_that_are_none_are_seen_before_a_folder_is_used(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(tmp_path, "dream")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][3] = float("nan")
+    save_file(weights, folder / "model.safetensors")
+    for command in (["info", str(folder), "--check"], ["use", str(folder)]):
+        assert main(["model", *command]) == 2
+        said = capsys.readouterr().err
+        assert "'model.norm.weight' holds numbers that are not finite" in said
+        assert said.count("\n") == 1
+    assert load_settings().model is None
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ SINGLE_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "header no JSON": (lambda p: raw(p, b"}"), "the header of .* is not JSON"),
     "twice in header": (lambda p: raw(p, b'{"a": 1, "a": 1}'), "'a' is there twice"),
     "fields": (lambda p: raw(p, {"a": {"dtype": "F32"}}), "'a' is not described"),
+    "metadata": (lambda p: raw(p, {"__metadata__": [1]}), "__metadata__ that is no object"),
     "type": (lambda p: raw(p, {"a": one([1], 0, 8, "I64")}, bytes(8)), "'a' is of the type 'I64'"),
     "negative": (lambda p: raw(p, {"a": one([-1], 0, 4)}, bytes(4)), r"'a' has the shape \[-1\]"),
     "backwards": (lambda p: raw(p, {"a": one([1], 4, 0)}, bytes(4)), "'a' has -4 bytes"),

@@ -37,7 +37,10 @@ def test_a_type_decides_where_no_architecture_is_named() -> None:
         ({"model_type": "Dream", "mask_token_id": 151669}, "Dream-Reasoner"),
         ({"model_type": "Dream", "block_size": 32}, "Dream-Reasoner"),
         ({}, "none of the known families"),
-        ({"model_type": ["Dream"], "architectures": "DreamModel"}, "none of the known families"),
+        ({"model_type": ["Dream"], "architectures": ["DreamModel"]}, "model_type must be a text"),
+        ({"model_type": "Dream", "architectures": "DreamModel"}, "architectures must be a list of texts"),
+        ({"model_type": "Dream", "architectures": [1]}, "architectures must be a list of texts"),
+        ({"model_type": "x" * 10**6}, r"^model_type 'x{70,80}\.\.\. with architectures \[\] is none"),
     ],
 )
 def test_what_is_not_known_is_named(config: dict[str, Any], said: str) -> None:
