@@ -199,7 +199,20 @@ def tidy(name: str) -> None:
 
 def install(name: str, record: Record) -> Path:
     """What was gathered becomes the model of that name, in place of an older one. Files that the record does not list
-    are removed first."""
+    are removed first.
+
+    Raises:
+        ModelError: it cannot be written, and what was gathered is still there.
+    """
+    try:
+        return _install(name, record)
+    except OSError as error:
+        raise ModelError(
+            f"{error.filename or name} cannot be written: {error.strerror}; what has come is kept"
+        ) from error
+
+
+def _install(name: str, record: Record) -> Path:
     source, target = partial(name), models_folder() / name
     wanted = {piece.name for piece in record.files}
     for path in source.iterdir():

@@ -1,8 +1,10 @@
 """`hone model pull` against a server that speaks the hub's API, through the hub's own client."""
 
+import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -153,19 +155,24 @@ def test_a_server_that_does_not_know_ranges_sends_it_all_again(server: Hub, mode
     assert (models / NAME / "model.safetensors").read_bytes() == server.repos[REPO].files["model.safetensors"]
 
 
-def test_a_pull_that_was_killed_goes_on(server: Hub, models: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_pull_that_was_killed_or_stopped_goes_on(server: Hub, models: Path, how: signal.Signals) -> None:
     size = len(server.repos[REPO].files["model.safetensors"])
     server.cuts = [-(size // 2)]
     # Pieces of the client's usual size would hold all of this file.
-    code = "import huggingface_hub.constants as c, assistant.cli as m; c.DOWNLOAD_CHUNK_SIZE = 1000; m.main()"
+    code = "import sys, huggingface_hub.constants as c, assistant.cli as m; c.DOWNLOAD_CHUNK_SIZE = 1000; m.main()"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen([sys.executable, "-c", code, "model", "pull", REPO], env=environment) as process:
+    command = [sys.executable, "-c", code.replace("m.main()", "sys.exit(m.main())"), "model", "pull", REPO]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         begun = models / f"{NAME}.partial"
         while not any(path.stat().st_size > size // 3 for path in begun.glob("model.safetensors.*")):
             assert process.poll() is None
             server.stall.wait(0.05)
-        process.kill()
+        process.send_signal(how)
+        _, complaint = process.communicate()
     server.stall.set()
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert "Traceback" not in complaint
     assert names(models) == [f"{NAME}.partial"]
     assert store.installed() == []
     server.asked.clear()
@@ -175,6 +182,35 @@ def test_a_pull_that_was_killed_goes_on(server: Hub, models: Path) -> None:
     [begin] = [asked for path, asked in server.asked if path.endswith("model.safetensors")]
     assert int(str(begin).removeprefix("bytes=").removesuffix("-")) > size // 3
     assert not [trouble for _, trouble in store.verify(models / NAME, store.read_record(models / NAME)) if trouble]
+
+
+@pytest.mark.parametrize("at", ["a file", "the record"])
+def test_a_disk_that_is_full_in_the_middle_is_one_sentence_and_what_has_come_is_kept(
+    server: Hub, models: Path, at: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    written = Path.write_text
+
+    def write_text(path: Path, *rest: Any, **more: Any) -> int:
+        if path.name == "hone.json":
+            raise full
+        return written(path, *rest, **more)
+
+    def http_get(url: str, stream: Any, **_: Any) -> None:
+        stream.write(server.repos[REPO].files[url.rpartition("/")[2]][:500])
+        raise full
+
+    with monkeypatch.context() as now:
+        if at == "a file":
+            now.setattr(hub, "http_get", http_get)
+        else:
+            now.setattr(Path, "write_text", write_text)
+        assert main(["model", "pull", REPO]) == 2
+    complaint = said(capsys).splitlines()[-1]
+    assert complaint.startswith("hone: ")
+    assert "No space left on device" in complaint
+    assert store.installed() == []
+    assert main(["model", "pull", REPO]) == 0
 
 
 def test_what_was_begun_is_gone_on_with(server: Hub, models: Path) -> None:
