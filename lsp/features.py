@@ -17,6 +17,7 @@ from assistant.types import Caller, CompletionRequest, CompletionResult, EditReq
 from lsp.actions import ACTIONS, Action, Edit, Place
 from lsp.convert import code_points
 from lsp.documents import Document
+from lsp.notebook import Whole
 from lsp.protocol import CONTENT_MODIFIED, FAILED, INVALID_PARAMS, LARGEST, asked_about, log, work_token
 from lsp.session import Session
 from lsp.suggest import Question, Suggestion, label, sendable
@@ -207,12 +208,12 @@ async def code_action(session: Session, params: types.CodeActionParams) -> list[
         (document.offset(one.range.start), document.offset(one.range.end)) for one in params.context.diagnostics[:16]
     )
     starting = await _waited(session) if params.context.trigger_kind == types.CodeActionTriggerKind.Invoked else None
-    place = _place(session, document, start, end, wrong=wrong)
+    place = _place(session, session.context.whole(document), start, end, wrong=wrong)
     wanted = [action for action in ACTIONS if _is_wanted(action.kind, params.context.only)]
     fitting = await session.think(lambda: [action for action in wanted if action.applies(place)])
     if starting is not None and not fitting:
         raise _refused(str(starting))
-    return [_offer(session, action, document, place, params.context.diagnostics) for action in fitting]
+    return [_offer(session, action, document, (start, end), params.context.diagnostics) for action in fitting]
 
 
 async def _waited(session: Session) -> HoneError | None:
@@ -231,31 +232,35 @@ def _is_wanted(kind: str, only: Any) -> bool:
 
 def _place(
     session: Session,
-    document: Document,
+    whole: Whole,
     start: int,
     end: int,
     *,
     wrong: tuple[tuple[int, int], ...] = (),
     given: Mapping[str, Any] | None = None,
 ) -> Place:
-    edits = session.edits(document)
+    """``start``, ``end`` and ``wrong`` are in the document, those of the place in its whole."""
+    document, at = whole.own, whole.start
+    wrong = tuple((first + at, last + at) for first, last in wrong)
     path, language, tasks = document.filename or "", document.language or "", session.tasks or ()
-    return Place(document.text, start, end, path, language, edits, wrong, given or {}, tasks)
+    edits = session.edits_of(whole)
+    return Place(whole.text, start + at, end + at, path, language, edits, wrong, given or {}, tasks)
 
 
 def _offer(
     session: Session,
     action: Action,
     document: Document,
-    place: Place,
+    selected: tuple[int, int],
     diagnostics: Sequence[types.Diagnostic],
 ) -> types.CodeAction:
+    start, end = selected
     data = {
         "action": action.name,
         "uri": document.uri,
         "version": document.version,
-        "start": place.start,
-        "end": place.end,
+        "start": start,
+        "end": end,
     }
     support = _action_support(session)
     tags = None
@@ -310,8 +315,13 @@ async def known_tasks(session: Session, *_: Any) -> list[str]:
 @dataclass(frozen=True)
 class _Chosen:
     action: Action
-    document: Document
+    whole: Whole
     place: Place
+    """In the whole."""
+
+    @property
+    def document(self) -> Document:
+        return self.whole.own
 
 
 def _chosen(session: Session, data: object) -> _Chosen:
@@ -331,7 +341,8 @@ def _chosen(session: Session, data: object) -> _Chosen:
     if LONE_RETURN.search(document.text):
         raise _refused("the document has carriage returns alone for line ends; give it others first")
     start, end = _place_of(document, data)
-    return _Chosen(action, document, _place(session, document, start, end, given=data))
+    whole = session.context.whole(document)
+    return _Chosen(action, whole, _place(session, whole, start, end, given=data))
 
 
 def _place_of(document: Document, data: Mapping[Any, Any]) -> tuple[int, int]:
@@ -358,9 +369,9 @@ async def _edit(session: Session, chosen: _Chosen, token: str | int | None = Non
     async def ask(request: CompletionRequest) -> CompletionResult:
         values = {key: value for key, value in vars(request).items() if key != "text"}
         values["extra"] = await session.context.snippets(document, request.text, request.start)
-        beside = session.context.beside(document)
-        asked = beside.asked(CompletionRequest(sendable(request.text), **values))
-        return beside.answered(await session.complete(asked, Caller(document=label(document, "action"))))
+        return await session.complete(
+            CompletionRequest(sendable(request.text), **values), Caller(document=label(document, "action"))
+        )
 
     async def edit(request: EditRequest) -> EditResult:
         return await session.edit(
@@ -372,38 +383,64 @@ async def _edit(session: Session, chosen: _Chosen, token: str | int | None = Non
             edits = await action.run(chosen.place, work)
     except HoneError as error:
         raise _refused(str(error)) from error
-    if not session.documents.is_current(document):
+    placed = _placed(chosen, tuple(sorted(edits, key=lambda one: (one.start, one.end))))
+    if not all(session.documents.is_current(one) for one in (document, *placed)):
         raise _stale()
     session.statistics.count(f"action_{action.name}", document.language_id)
-    return _workspace_edit(session, chosen, tuple(sorted(edits, key=lambda one: (one.start, one.end))))
+    return _workspace_edit(session, action, placed)
 
 
-def _workspace_edit(session: Session, chosen: _Chosen, edits: tuple[Edit, ...]) -> types.WorkspaceEdit:
-    document, action = chosen.document, chosen.action
+def _placed(chosen: _Chosen, edits: tuple[Edit, ...]) -> dict[Document, list[Edit]]:
+    """Each edit in the document it belongs to: a rename goes on in other cells, what a model may write does not."""
+    whole, placed = chosen.whole, dict[Document, list[Edit]]()
+    for one in edits:
+        document, at = whole.locate(one.start, one.end) or (None, 0)
+        if document is None or (chosen.action.is_generated and document is not whole.own):
+            raise _refused("what would be changed is not in its cell alone")
+        start, end = one.start - at, one.end - at
+        if document.text[start:end] != whole.text[one.start : one.end]:
+            raise _refused("there is a command of IPython in what would be changed")
+        placed.setdefault(document, []).append(replace(one, start=start, end=end))
+    return placed
+
+
+def _workspace_edit(session: Session, action: Action, placed: Mapping[Document, list[Edit]]) -> types.WorkspaceEdit:
+    edits = [one for some in placed.values() for one in some]
     workspace = session.client_capabilities.workspace
     support = None if workspace is None else workspace.workspace_edit
-    plain = [types.TextEdit(document.range(one.start, one.end), one.text) for one in edits]
+    plain = {
+        document: [types.TextEdit(document.range(one.start, one.end), one.text) for one in some]
+        for document, some in placed.items()
+    }
     if support is None or not support.document_changes:
-        return types.WorkspaceEdit(changes={document.uri: plain})
-    identifier = types.OptionalVersionedTextDocumentIdentifier(uri=document.uri, version=document.version)
+        return types.WorkspaceEdit(changes={document.uri: some for document, some in plain.items()})
     if support.change_annotation_support is None:
-        return types.WorkspaceEdit(document_changes=[types.TextDocumentEdit(identifier, plain)])
+        changes = [types.TextDocumentEdit(_version(document), some) for document, some in plain.items()]
+        return types.WorkspaceEdit(document_changes=changes)
     is_quick = len(edits) == 1 and edits[0].by_rule  # undo is enough
     asks = action.needs_confirmation and not is_quick
     default = "written by the model" if action.is_generated else "found by rule"
     reasons = {why: f"{action.name}.{number}" for number, why in enumerate(dict.fromkeys(one.why for one in edits))}
     names = {why: action.name if len(reasons) == 1 else name for why, name in reasons.items()}
     noted = [
-        types.AnnotatedTextEdit(names[one.why], edit.range, edit.new_text)
-        for one, edit in zip(edits, plain, strict=True)
+        types.TextDocumentEdit(
+            _version(document),
+            [
+                types.AnnotatedTextEdit(names[one.why], edit.range, edit.new_text)
+                for one, edit in zip(some, plain[document], strict=True)
+            ],
+        )
+        for document, some in placed.items()
     ]
     annotations = {
         name: types.ChangeAnnotation(action.title, needs_confirmation=asks, description=why or default)
         for why, name in names.items()
     }
-    return types.WorkspaceEdit(
-        document_changes=[types.TextDocumentEdit(identifier, noted)], change_annotations=annotations
-    )
+    return types.WorkspaceEdit(document_changes=noted, change_annotations=annotations)
+
+
+def _version(document: Document) -> types.OptionalVersionedTextDocumentIdentifier:
+    return types.OptionalVersionedTextDocumentIdentifier(uri=document.uri, version=document.version)
 
 
 def _refused(message: str) -> JsonRpcException:

@@ -7,7 +7,7 @@ import uuid
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from typing import Protocol as Seam
 
@@ -20,7 +20,7 @@ from assistant.types import Caller, EditRequest, EditResult
 from lsp.documents import Document, Documents
 from lsp.history import Change, History, Span
 from lsp.kept import Kept
-from lsp.notebook import Notebooks
+from lsp.notebook import Notebooks, Whole
 from lsp.options import SECTION, Options, read_options
 from lsp.protocol import DID_CHANGE_STATUS, REFUSED, Protocol, log
 from lsp.suggest import Complete, Counting, Suggester, Uncounted
@@ -136,6 +136,15 @@ class Session(LanguageServer):
         """What was changed lately in a document that is current."""
         history = self.histories.get(document.key)
         return () if history is None or not self.documents.is_current(document) else history.spans
+
+    def edits_of(self, whole: Whole) -> tuple[Span, ...]:
+        """The same in all cells of a notebook, in the order of their text."""
+        moved = (
+            replace(one, start=one.start + at, end=one.end + at)
+            for document, at in whole.pieces
+            for one in self.edits(document)
+        )
+        return tuple(sorted(moved, key=lambda one: one.start))
 
     async def known_tasks(self, patience_s: float | None = None) -> tuple[str, ...]:
         """``tasks``, as soon as the daemon is there.

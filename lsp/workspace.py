@@ -26,7 +26,7 @@ import assistant
 from assistant.types import Snippet
 from assistant.workspace.secrets import denied_by
 from lsp.documents import CELL, Document
-from lsp.notebook import Beside
+from lsp.notebook import Beside, Whole, is_foreign
 from lsp.protocol import REFUSED, log
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ class Workspace:
 
     def denied(self, document: Document) -> str | None:
         """Why a document may not enter a prompt."""
+        if is_foreign(document):
+            return "the cell is in another language than Python: its first line says so"
         exclude = self._excluded
         if (glob := denied_by(document.path, exclude)) is not None:
             where = "the option exclude" if glob in exclude else "the built-in list"
@@ -120,6 +122,10 @@ class Workspace:
     def beside(self, document: Document) -> Beside:
         """What the other cells of a notebook put around one of them: they are of one file, so one gate is for all."""
         return self._session.notebooks.beside(document)
+
+    def whole(self, document: Document) -> Whole:
+        """A cell between the others; any other document by itself."""
+        return self._session.notebooks.whole(document)
 
     async def snippets(self, document: Document, text: str, at: int) -> tuple[Snippet, ...]:
         """For a place in ``text``, which is the document's or will be."""

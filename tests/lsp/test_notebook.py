@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from assistant.types import CompletionRequest
-from tests.lsp.peers import MODERN, Editor, Script, in_memory, run
+from assistant.types import CompletionRequest, EditRequest, EditResult, TextEdit
+from lsp.notebook import as_python
+from tests.lsp.peers import MODERN, Editor, RequestFailedError, Script, in_memory, run
 
 NOTEBOOK = "file:///w/a.ipynb"
 CAPABLE = MODERN | {"notebookDocument": {"synchronization": {}}}
@@ -88,8 +89,8 @@ def test_a_cell_stands_between_those_above_and_below_it() -> None:
         (("sql", "select 1"), ""),
         (python("x = (1,"), ""),
         (python("'''half"), ""),
-        (python("%matplotlib inline\n!ls\nr = 2"), "# %matplotlib inline\n# !ls\nr = 2\n\n"),
-        (python("%%time\nr = 2"), "# %%time\nr = 2\n\n"),
+        (python("%matplotlib inline\n!ls\nr = 2"), "#matplotlib inline\n#ls\nr = 2\n\n"),
+        (python("%%time\nr = 2"), "#%time\nr = 2\n\n"),
         (python("%%bash\nls *"), ""),
         (python("r = await get()"), "r = await get()\n\n"),
         (python("s = '\\d'"), "s = '\\d'\n\n"),
@@ -200,5 +201,105 @@ def test_all_cells_of_a_notebook_that_is_kept_out_are() -> None:
         open_notebook(editor, python("r = 2"), python("x = "))
         assert await editor.inline(0, 4, uri(1)) == []
         assert not script.asked
+
+    run(work)
+
+
+def test_a_cell_with_commands_of_ipython_is_python_all_the_same() -> None:
+    assert asked(python("r = 2"), python("x = "), at=1) == "r = 2\n\nx = |"
+    assert as_python("%%time\n!ls\nif a:\n    !ls\nx = (a\n     % b) != 3\n") == (
+        "#%time\n#ls\nif a:\n    #ls\nx = (a\n     % b) != 3\n"
+    )
+
+
+def test_a_cell_in_another_language_than_the_editor_says_is_left_alone() -> None:
+    async def work() -> None:
+        editor, script = await started()
+        open_notebook(editor, python("%%bash"), python("%%time"))
+        assert await editor.inline(0, 6, uri(0)) == []
+        assert not script.asked
+        assert len(await editor.inline(0, 6, uri(1))) == 1
+
+    run(work)
+
+
+# Code actions.
+
+
+async def chosen(editor: Editor, title: str, cell: int, line: int) -> dict[str, list[tuple[dict[str, int], str]]]:
+    """Where a code action writes what, by the URI of the cell."""
+    here = {"line": line, "character": 0}
+    offers = await editor.request(
+        "textDocument/codeAction",
+        textDocument={"uri": uri(cell)},
+        range={"start": here, "end": here},
+        context={"diagnostics": [], "triggerKind": 1},
+    )
+    offer = next((one for one in offers if one["title"] == title), None)
+    assert offer is not None, [one["title"] for one in offers]
+    edit = (await editor.request("codeAction/resolve", **offer))["edit"]
+    return {
+        change["textDocument"]["uri"]: [(one["range"]["start"], one["newText"]) for one in change["edits"]]
+        for change in edit["documentChanges"]
+    }
+
+
+def test_a_rename_goes_on_in_the_other_cells() -> None:
+    async def work() -> None:
+        editor, _ = await started()
+        cells = "total = 1\n", "'total'", "!ls\nprint(total)", "total"
+        open_notebook(editor, *map(python, cells))
+        renamed = {"range": {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 5}}, "text": "sum_"}
+        change_notebook(editor, textContent=[{"document": {"uri": uri(0), "version": 2}, "changes": [renamed]}])
+        second, third = ({"line": 1, "character": 6}, "sum_"), ({"line": 0, "character": 0}, "sum_")
+        assert await chosen(editor, "Rename here too", 2, 1) == {uri(2): [second]}
+        everywhere = await chosen(editor, "Rename everywhere else, too", 0, 0)
+        assert everywhere == {uri(2): [second], uri(3): [third]}
+
+    run(work)
+
+
+NAMES = "def area(width, heights):\n    return width * height\n"
+
+
+def test_a_rule_knows_the_names_of_the_cells_above() -> None:
+    """Alone, the cell looks like a rename that was left half done."""
+
+    async def work() -> None:
+        editor, _ = await started()
+        open_notebook(editor, python("x = 1"), python(NAMES))
+        assert (await chosen(editor, "Fix this block", 1, 1))[uri(1)]
+        open_notebook(editor, python("height = 1"), python(NAMES))
+        with pytest.raises(AssertionError):
+            await chosen(editor, "Fix this block", 1, 1)
+
+    run(work)
+
+
+def test_the_model_edits_a_block_of_its_cell_alone() -> None:
+    wanted = ["HERE"]
+    seen: list[EditRequest] = []
+
+    async def edit(request: EditRequest, caller: Any) -> EditResult:
+        del caller
+        seen.append(request)
+        at = request.text.index(wanted[0])
+        return EditResult((TextEdit(at, at + len(wanted[0]), "NEW", 0, gain=1.0),), ("",))
+
+    async def work() -> None:
+        editor, _ = in_memory(Script(lambda _: []), edit=edit, tasks=("modernise",))
+        await editor.start(CAPABLE, ALONE)
+        text = "%time\ndef f():\n    !ls\n    return os.sep  # HERE\n"
+        open_notebook(editor, python("import os\nOLD = 1"), python(text))
+        assert await chosen(editor, "Modernise", 1, 3) == {uri(1): [({"line": 3, "character": 21}, "NEW")]}
+        assert seen[-1].text == "import os\nOLD = 1\n\n" + text.replace("%", "#").replace("!", "#")
+        assert seen[-1].text[slice(*seen[-1].blocks[0])].startswith("def f()")
+        for wanted[0], reason in (
+            ("#ls", "a command of IPython"),
+            ("1\n\n#time", "not in its cell alone"),
+            ("OLD", "not in its cell alone"),
+        ):
+            with pytest.raises(RequestFailedError, match=reason):
+                await chosen(editor, "Modernise", 1, 3)
 
     run(work)
