@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import torch
 
-from model.checkpoint import MODEL_TYPE, choose_device, choose_dtype
+from model.checkpoint import choose_device, choose_dtype
 from model.jsonfile import read_json
 from model.published.denoiser import Controls, Published
 from model.published.folder import Folder, check_links, open_folder
@@ -144,14 +144,6 @@ def expected(
     if sizes.positions < LEAST_PLACES:
         raise ValueError(f"{file}: {sizes.positions} places are too few to fill a hole in: it takes {LEAST_PLACES}")
     return found, sizes
-
-
-def is_published(path: Path) -> bool:
-    """Whether a folder holds something other than our own model. Reads ``config.json`` alone."""
-    try:
-        return read_json(path / "config.json").get("model_type") not in (None, MODEL_TYPE)
-    except (OSError, ValueError):
-        return False
 
 
 def memory(parameters: int, dtype: torch.dtype, quantize: str | None = None, *, outer: int = 0) -> int:
