@@ -101,9 +101,12 @@ def read_through(folder: Path) -> None:
         ModelError: it is no checkpoint that can be opened, or its weights are damaged, and where.
     """
     try:
-        found = load.look(folder).folder if is_published(folder) else checkpoint.look(folder).folder
-        for name in found.entries:
-            found.read(name)
+        if is_published(folder):
+            load.read_through(folder)
+            return
+        own = checkpoint.look(folder).folder
+        for name in own.entries:
+            own.read(name)
     except (ValueError, checkpoint.CheckpointError) as error:
         raise ModelError(str(error)) from error
 

@@ -20,6 +20,7 @@ from model.checkpoint import choose_device, choose_dtype
 from model.jsonfile import read_json
 from model.published.denoiser import Controls, Published
 from model.published.folder import Folder, check_links, open_folder
+from model.published.moe import same_head
 from model.published.quantized import BYTES
 from model.published.registry import FAMILIES, Family, family_of
 from model.published.tokenizer import PublishedTokenizer, load_tokenizer
@@ -122,6 +123,19 @@ def look(path: Path, family: str | None = None) -> Looked:
     folder.check(found.layout.tensors(sizes), found.layout.recomputed(sizes))
     tokenizer, controls = tokens(path, found, sizes.vocab)
     return Looked(folder, found, sizes, tokenizer, controls)
+
+
+def read_through(path: Path) -> None:
+    """Reads every tensor, one at a time; nothing is kept.
+
+    Raises:
+        ValueError: as ``look``; or one is damaged, or a head that should be the embedding is not.
+    """
+    looked = look(path)
+    for name in looked.folder.entries:
+        looked.folder.read(name)
+    if getattr(looked.sizes, "tied", False):
+        same_head(looked.sizes, looked.folder.read)
 
 
 def expected(
