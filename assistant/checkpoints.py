@@ -17,6 +17,7 @@ from assistant.store import short
 from model import checkpoint
 from model.published import load
 from model.published.folder import check_names
+from model.published.kind import is_published
 from model.published.quantized import BITS
 from model.published.registry import Family
 
@@ -83,7 +84,7 @@ def look(folder: Path) -> Facts:
         ModelError: it is no checkpoint that can be opened, and why.
     """
     try:
-        if not load.is_published(folder):
+        if not is_published(folder):
             return _own(folder)
         found = load.look(folder)
     except (ValueError, checkpoint.CheckpointError) as error:
@@ -100,9 +101,12 @@ def read_through(folder: Path) -> None:
         ModelError: it is no checkpoint that can be opened, or its weights are damaged, and where.
     """
     try:
-        found = load.look(folder).folder if load.is_published(folder) else checkpoint.look(folder).folder
-        for name in found.entries:
-            found.read(name)
+        if is_published(folder):
+            load.read_through(folder)
+            return
+        own = checkpoint.look(folder).folder
+        for name in own.entries:
+            own.read(name)
     except (ValueError, checkpoint.CheckpointError) as error:
         raise ModelError(str(error)) from error
 
@@ -113,7 +117,7 @@ def follows(folder: Path) -> bool:
         family, _ = load.expected(folder / "config.json", folder.resolve().name)
     except ValueError:
         return False
-    return load.is_published(folder) and family.chat is not None
+    return is_published(folder) and family.chat is not None
 
 
 def expect(config: Path, name: str) -> Facts:

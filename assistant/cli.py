@@ -36,7 +36,6 @@ from assistant.models import (
     can_edit,
     edit_folder,
     for_edits,
-    is_published,
     main_folder,
     name_of,
     tasks_of,
@@ -485,6 +484,8 @@ def _refactor(options: argparse.Namespace) -> int:
 
 def _follows(folder: Path) -> bool:
     """Whether the checkpoint follows instructions, as its config says. Only for published ones torch is imported."""
+    from model.published.kind import is_published
+
     if not is_published(folder):
         return False
     from assistant.checkpoints import follows
@@ -758,7 +759,7 @@ def _cut(source: Source, at: int, settings: Settings) -> "Cut":
     from infill.languages import resolve
     from model.checkpoint import CheckpointError, look
     from model.layout import encode_context
-    from model.published.load import is_published
+    from model.published.kind import is_published
 
     folder = main_folder(settings)
     if is_published(folder):

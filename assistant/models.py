@@ -61,12 +61,9 @@ def tasks_of(folder: Path) -> tuple[str, ...]:
 
 def annotates(folder: Path) -> bool:
     """Whether the checkpoint fills holes and says how likely it is right: then it annotates (``infill.annotate``)."""
+    from model.published.kind import is_published  # noqa: PLC0415 (commands that need no model load none of it)
+
     return bool(_read(folder / "calibration.json").get("chance")) and not is_published(folder)
-
-
-def is_published(folder: Path) -> bool:
-    """Whether the checkpoint says of itself that somebody else trained it. ``assistant.checkpoints`` knows more."""
-    return _read(folder / "config.json").get("model_type") not in (None, "hone-canvas")
 
 
 def edit_folder(settings: Settings) -> Path | None:

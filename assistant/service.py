@@ -42,7 +42,8 @@ from model.damage.kinds import KINDS, group_of, instruction
 from model.damage.types import GROUPS
 from model.denoiser import NetworkDenoiser
 from model.published.denoiser import Published
-from model.published.load import is_published, open_published
+from model.published.kind import is_published
+from model.published.load import open_published
 from model.published.quantized import count_parameters
 from model.tokenizer import Tokenizer
 

@@ -31,7 +31,8 @@ from infill.types import Denoiser
 from model.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_denoiser
 from model.denoiser import NetworkDenoiser
 from model.published.denoiser import Published
-from model.published.load import is_published, open_published
+from model.published.kind import is_published
+from model.published.load import open_published
 
 TEST_SECONDS = 5
 LONGEST = 64

@@ -15,11 +15,11 @@ from model.denoiser import NetworkDenoiser
 from model.jsonfile import read_json, write_json
 from model.network import Network
 from model.published.folder import Folder, open_folder
+from model.published.kind import MODEL_TYPE
 from model.tokenizer import Tokenizer
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "hone-tiny-python"
 DEFAULT_EDITS = DEFAULT_WEIGHTS.with_name("hone-tiny-python-edits")
-MODEL_TYPE = "hone-canvas"
 PREFIX = "network."
 """Of the name of every tensor in a file."""
 SHARD = 48 * 2**20

@@ -11,9 +11,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from model.checkpoint import MODEL_TYPE
 from model.config import ModelConfig
 from model.network import Canvases, Network
+from model.published.kind import MODEL_TYPE
 
 
 class HoneCanvasConfig(PretrainedConfig):

@@ -16,8 +16,8 @@ MAY_IMPORT = {
     "infill": {"infill", "model"},
     "model": {"model"},
 }
-LOADERS = {"assistant/service.py", "assistant/checkpoints.py"}
-"""Where ``assistant`` touches ``model``: to load a checkpoint, and to look at one."""
+LOADERS = {"assistant/service.py", "assistant/checkpoints.py", "assistant/models.py"}
+"""Where ``assistant`` touches ``model``: to load a checkpoint, to look at one, and to ask whose it is."""
 COMPOSER = "assistant/cli.py"
 """Where everything is put together: it may import any package inside a command's body, and nobody imports it."""
 HEAVY = ("torch", "transformers", "tokenizers", "numpy", "rich", "tree_sitter", "infill", "model")

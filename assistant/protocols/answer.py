@@ -25,12 +25,12 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from assistant import typing_on
-from assistant.api import caller_of, one_line, until_disconnect
-from assistant.bounds import STOP_TEXTS, ServerOptions
+from assistant.api import caller_of, one_line, options_of, serving_of, until_disconnect
+from assistant.bounds import STOP_TEXTS
 from assistant.errors import RequestError
 from assistant.protocols.fim import NEVER_WRITTEN, Hole
 from assistant.protocols.guess import guess
-from assistant.types import Completion, CompletionRequest, CompletionResult, ModelInfo, OnDraft, Serving
+from assistant.types import Completion, CompletionRequest, CompletionResult, ModelInfo, OnDraft
 
 Json = dict[str, Any]
 
@@ -158,16 +158,6 @@ async def run(
     serving, options = serving_of(request), options_of(request)
     asked = completion_request(hole, wish, options.max_tokens)
     return await until_disconnect(request, serving.complete(asked, caller_of(request, document), on_step=on_step))
-
-
-def serving_of(request: Request) -> Serving:
-    serving: Serving = request.app.state.serving
-    return serving
-
-
-def options_of(request: Request) -> ServerOptions:
-    options: ServerOptions = request.app.state.options
-    return options
 
 
 # Alternatives.

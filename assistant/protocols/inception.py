@@ -18,7 +18,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from assistant.api import Events, JsonRoute, caller_of, until_disconnect
+from assistant.api import Events, JsonRoute, caller_of, options_of, serving_of, until_disconnect
 from assistant.errors import HoneError, RequestError
 from assistant.protocols.answer import (
     DONE,
@@ -31,8 +31,6 @@ from assistant.protocols.answer import (
     event,
     first,
     new_id,
-    options_of,
-    serving_of,
 )
 from assistant.protocols.fim import Hole
 from assistant.protocols.rewrite import NONE, Rewrite, merge, next_edit

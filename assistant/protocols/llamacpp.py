@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from assistant.api import JsonRoute
+from assistant.api import JsonRoute, serving_of
 from assistant.errors import RequestError
 from assistant.protocols.answer import (
     STARTED,
@@ -23,7 +23,6 @@ from assistant.protocols.answer import (
     model_names,
     prompt_text,
     run,
-    serving_of,
     tokens,
 )
 from assistant.protocols.fim import Hole, locate

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from assistant.api import JsonRoute
+from assistant.api import JsonRoute, serving_of
 from assistant.protocols.answer import (
     Json,
     Stops,
@@ -22,7 +22,6 @@ from assistant.protocols.answer import (
     first,
     new_id,
     run_varied,
-    serving_of,
 )
 from assistant.protocols.fim import locate
 from assistant.protocols.inception import diffusing

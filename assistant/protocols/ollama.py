@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from assistant.api import JsonRoute
+from assistant.api import JsonRoute, serving_of
 from assistant.errors import RequestError
 from assistant.protocols.answer import (
     STARTED,
@@ -27,7 +27,6 @@ from assistant.protocols.answer import (
     first,
     model_names,
     run,
-    serving_of,
     tokens,
     verdict,
 )

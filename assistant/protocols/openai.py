@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from assistant.api import JsonRoute
+from assistant.api import JsonRoute, serving_of
 from assistant.errors import RequestError
 from assistant.protocols import tabby
 from assistant.protocols.answer import (
@@ -26,7 +26,6 @@ from assistant.protocols.answer import (
     new_id,
     prompt_text,
     run_varied,
-    serving_of,
     tokens,
 )
 from assistant.protocols.fim import locate

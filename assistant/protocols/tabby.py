@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, cast
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from assistant.api import JsonRoute
+from assistant.api import JsonRoute, serving_of
 from assistant.errors import RequestError
-from assistant.protocols.answer import Json, Wish, about, as_json, new_id, run, serving_of
+from assistant.protocols.answer import Json, Wish, about, as_json, new_id, run
 from assistant.protocols.fim import Hole, locate
 
 router = APIRouter(route_class=JsonRoute, tags=["Tabby"])

@@ -16,10 +16,11 @@ from typing import Any
 import psutil
 import torch
 
-from model.checkpoint import MODEL_TYPE, choose_device, choose_dtype
+from model.checkpoint import choose_device, choose_dtype
 from model.jsonfile import read_json
 from model.published.denoiser import Controls, Published
 from model.published.folder import Folder, check_links, open_folder
+from model.published.moe import same_head
 from model.published.quantized import BYTES
 from model.published.registry import FAMILIES, Family, family_of
 from model.published.tokenizer import PublishedTokenizer, load_tokenizer
@@ -124,6 +125,19 @@ def look(path: Path, family: str | None = None) -> Looked:
     return Looked(folder, found, sizes, tokenizer, controls)
 
 
+def read_through(path: Path) -> None:
+    """Reads every tensor, one at a time; nothing is kept.
+
+    Raises:
+        ValueError: as ``look``; or one is damaged, or a head that should be the embedding is not.
+    """
+    looked = look(path)
+    for name in looked.folder.entries:
+        looked.folder.read(name)
+    if getattr(looked.sizes, "tied", False):
+        same_head(looked.sizes, looked.folder.read)
+
+
 def expected(
     file: Path, name: str, family: str | None = None, config: Mapping[str, Any] | None = None
 ) -> tuple[Family, Any]:
@@ -144,14 +158,6 @@ def expected(
     if sizes.positions < LEAST_PLACES:
         raise ValueError(f"{file}: {sizes.positions} places are too few to fill a hole in: it takes {LEAST_PLACES}")
     return found, sizes
-
-
-def is_published(path: Path) -> bool:
-    """Whether a folder holds something other than our own model. Reads ``config.json`` alone."""
-    try:
-        return read_json(path / "config.json").get("model_type") not in (None, MODEL_TYPE)
-    except (OSError, ValueError):
-        return False
 
 
 def memory(parameters: int, dtype: torch.dtype, quantize: str | None = None, *, outer: int = 0) -> int:

@@ -500,7 +500,7 @@ def build(
     ValueError: the head is the embedding, but the file has another one besides.
     """
     if sizes.tied:
-        _same_head(sizes, read)
+        same_head(sizes, read)
     with torch.device("meta"):
         network = Network(sizes)
     network.requires_grad_(requires_grad=False)
@@ -523,8 +523,12 @@ def build(
     return network.eval()
 
 
-def _same_head(sizes: Sizes, read: Callable[[str], Tensor]) -> None:
-    """Some files hold a tied head a second time. Some rows are compared at a time: both are large."""
+def same_head(sizes: Sizes, read: Callable[[str], Tensor]) -> None:
+    """Some files hold a tied head a second time. Some rows are compared at a time: both are large.
+
+    Raises:
+        ValueError: it is another one.
+    """
     name, embedding = f"{sizes.names.head}.weight", f"{sizes.names.embedding}.weight"
     try:
         head = read(name)

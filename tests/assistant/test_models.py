@@ -10,11 +10,12 @@ from assistant.checkpoints import follows
 from assistant.cli import main
 from assistant.config import Settings, load_settings
 from assistant.errors import SettingError
-from assistant.models import EMBEDDED, EMBEDDED_EDITS, can_edit, edit_folder, for_edits, is_published, tasks_of
+from assistant.models import EMBEDDED, EMBEDDED_EDITS, can_edit, edit_folder, for_edits, tasks_of
 from assistant.types import TASKS
 from model.checkpoint import save_model
 from model.config import SIZES, ModelConfig
 from model.network import Network
+from model.published.kind import is_published
 from tests.fakes import small_tokenizer
 from tests.published import make
 

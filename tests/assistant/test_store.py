@@ -272,6 +272,16 @@ def test_numbers_that_are_none_are_seen_before_a_folder_is_used(
     assert load_settings().model is None
 
 
+def test_a_head_that_is_not_the_embedding_is_seen_before_a_folder_is_used(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(tmp_path, "dream")
+    config = json.loads((folder / "config.json").read_text()) | {"tie_word_embeddings": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert main(["model", "use", str(folder)]) == 2
+    assert "'lm_head.weight' is not 'model.embed_tokens.weight'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from model.calls import Denoise, Encode, Think, tokens
 from model.published.denoiser import Around, Published
-from model.published.load import is_published, open_published
+from model.published.kind import is_published
+from model.published.load import open_published
 from model.published.registry import FAMILIES
 from tests.published import MASKED, encoder, make
 
