@@ -143,7 +143,7 @@ def error_out(status: int, message: str) -> ErrorOut:
 # then waits beside a model that keeps the processor busy.
 
 
-async def serving_of(request: Request) -> Serving:
+def serving_of(request: Request) -> Serving:
     serving: Serving = request.app.state.serving
     return serving
 
@@ -158,6 +158,10 @@ def metrics_of(request: Request) -> Metrics:
     return metrics
 
 
+async def _serving_of(request: Request) -> Serving:
+    return serving_of(request)
+
+
 async def _metrics_of(request: Request) -> Metrics:
     return metrics_of(request)
 
@@ -170,7 +174,7 @@ async def require_admin(request: Request) -> None:
         raise HTTPException(401, message, {"www-authenticate": "Bearer"})
 
 
-ServingOf = Annotated[Serving, Depends(serving_of)]
+ServingOf = Annotated[Serving, Depends(_serving_of)]
 MetricsOf = Annotated[Metrics, Depends(_metrics_of)]
 ADMIN = [Depends(require_admin)]
 ERRORS: dict[int | str, dict[str, Any]] = {
