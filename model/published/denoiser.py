@@ -123,17 +123,23 @@ class Published:
         rows: list[list[int]] = []
         wanted: list[list[int]] = []
         counts: list[int] = []
-        for call in calls:
+        twice = dict[int, list[int]]()
+        for index, call in enumerate(calls):
             made, places = self._rows(call)
             rows, wanted = rows + made, wanted + places
-            counts.append(sum(map(len, places)))
+            counts.append(sum(len(set(at)) for at in places))
+            if counts[-1] < sum(map(len, places)):
+                twice[index] = _among_different(places)
         ids, valid = _padded(rows, self.device)
         chosen = torch.zeros(ids.shape, dtype=torch.bool)
         for row, at in enumerate(wanted):
             chosen[row, at] = True
         lead = self._lead([call.state for call in calls for _ in call.canvas])
         logits: Tensor = self.network(ids, valid, chosen.to(self.device), **lead)
-        return list(logits.split(counts))
+        found = list(logits.split(counts))
+        for index, order in twice.items():
+            found[index] = found[index][order]
+        return found
 
     def _lead(self, states: Sequence[Around]) -> dict[str, Tensor]:
         """What the network is told of its blocks, for rows with these states: where they do not begin with the row."""
@@ -148,7 +154,7 @@ class Published:
         rows = [
             [*state.prefix, *(token for token in row if token != pad), *state.suffix] for row in call.canvas.tolist()
         ]
-        # With nothing before it, a shifted network says of the first place what it says at the first place.
+        # With nothing before them, a shifted network says of the first two places what it says at the first.
         begin = len(state.prefix) - self.family.shift
         places = [[max(begin + place, 0) for place, asked in enumerate(row) if asked] for row in call.wanted.tolist()]
         return rows, places
@@ -172,7 +178,7 @@ class Published:
             kept = Kept()
             logits: Tensor = self.network(ids, valid, chosen.to(self.device), keep=kept, **lead)
             state.kept, state.valid = kept, valid
-            return logits
+            return logits if state.prefix else logits[_among_different(places)]
         width = max(len(row) for row in rows) - begin - end
         ids, _ = _padded(rows, self.device)
         window = ids[:, begin : begin + width]
@@ -181,7 +187,8 @@ class Published:
         chosen = torch.zeros(window.shape, dtype=torch.bool)
         for row, found in enumerate(places):
             chosen[row, [place - begin for place in found]] = True
-        return out[chosen.to(self.device)]
+        asked = out[chosen.to(self.device)]
+        return asked if state.prefix else asked[_among_different(places)]
 
     def _allowed(self, call: Denoise, logits: Tensor) -> Tensor:
         """Logits [M, V] with what may not be written at minus infinity."""
@@ -218,6 +225,16 @@ class Controls:
 def longest_hole(positions: int) -> int:
     """Places of a hole at most, where there are so many for all of the text."""
     return min(MAX_HOLE, positions // 4)
+
+
+def _among_different(places: Sequence[Sequence[int]]) -> list[int]:
+    """Of each place in each row: which it is, if each is counted once."""
+    order, before = list[int](), 0
+    for at in places:
+        which = {place: before + index for index, place in enumerate(dict.fromkeys(at))}
+        order += [which[place] for place in at]
+        before += len(which)
+    return order
 
 
 def ids_of(tokenizer: PublishedTokenizer, names: Sequence[str]) -> list[int]:

@@ -66,12 +66,18 @@ def test_calls_of_one_pass_do_not_see_each_other(tmp_path: Path, family: str) ->
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_with_nothing_before_it_a_shifted_network_answers_the_first_place_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep", [False, True])
+def test_with_nothing_before_it_a_shifted_network_answers_the_first_places_there(tmp_path: Path, keep: bool) -> None:
+    """As the projects shift logits: those of the first place stand for the first two."""
     published = opened(tmp_path, "dream")
     mask = published.tokenizer.mask
-    [found] = published.run([asked(published, Around((), (50, 51)), [mask])])
-    whole = published.network(torch.tensor([[mask, 50, 51]]))[0, 0]
-    torch.testing.assert_close(found[0, :256], whole[:256], atol=1e-5, rtol=1e-5)
+    state, rows = Around((), (50, 51), keep=keep), [[mask, mask, 40, mask], [40, mask, mask, mask], [mask] * 4]
+    told = [[0, 0, 2], [0, 1, 2], [0, 0, 1, 2]]
+    for _ in range(2):
+        [found] = published.run([asked(published, state, *rows)])
+        whole = published.network(torch.tensor([[*row, 50, 51] for row in rows]))
+        expected = torch.cat([whole[row, at] for row, at in enumerate(told)])
+        torch.testing.assert_close(found[:, :256], expected[:, :256], atol=1e-5, rtol=1e-5)
 
 
 def test_only_where_an_answer_may_end_can_it_be_ended(tmp_path: Path) -> None:
