@@ -418,7 +418,8 @@ def _workspace_edit(session: Session, action: Action, placed: Mapping[Document, 
         changes = [types.TextDocumentEdit(_version(document), some) for document, some in plain.items()]
         return types.WorkspaceEdit(document_changes=changes)
     is_quick = len(edits) == 1 and edits[0].by_rule  # undo is enough
-    asks = action.needs_confirmation and not is_quick
+    # VS Code's preview takes all cells of a notebook for one, and draws what becomes of it wrong.
+    asks = action.needs_confirmation and not is_quick and len(placed) == 1
     default = "written by the model" if action.is_generated else "found by rule"
     reasons = {why: f"{action.name}.{number}" for number, why in enumerate(dict.fromkeys(one.why for one in edits))}
     names = {why: action.name if len(reasons) == 1 else name for why, name in reasons.items()}

@@ -222,10 +222,33 @@ def test_a_cell_of_a_notebook(window: Workbench, script: Script) -> None:
     assert sources(window) == ["radius = 2", "area = 3 * radius", "def f():\n    ..."]
     window.cells.nth(2).locator(".view-line").last.click()
     window.command("Hone: Fill Hole")
-    filled = "def f():\n    return area"
-    until(lambda: window.save() and sources(window), "the edit", lambda found: found[2] == filled)
-    assert sources(window)[:2] == ["radius = 2", "area = 3 * radius"]
-    assert window.told == []
+    last = window.cells.nth(2).locator(".view-line").last
+    until(last.inner_text, "the edit", lambda text: "return" in text)
+    window.save()
+    assert sources(window) == ["radius = 2", "area = 3 * radius", "def f():\n    return area"]
+    until(lambda: [one for one in window.told if "Hone" in one], "the end of the progress", lambda told: told == [])
+
+
+def test_a_rename_in_a_notebook_goes_on_in_its_other_cells(window: Workbench, script: Script) -> None:
+    del script
+    window.open_notebook("total = 1", "print(total)", "x = total")
+    window.cells.nth(0).locator(".view-lines").click()
+    window.press("Control+Home", "Control+Shift+ArrowRight")
+    window.type("amount")
+    assert "Hone: Fix This Block" in offered(window), "it is Python"
+
+    def open_menu() -> None:  # Escape has left the cell
+        window.cells.nth(1).locator(".view-lines").click()
+        window.press("Control+.")
+
+    window.code_action("Rename everywhere else, too", open_menu)
+    last = window.cells.nth(2).locator(".view-line").last
+    until(last.inner_text, "the edit", lambda text: "amount" in text)
+    window.save()
+    assert sources(window) == ["amount = 1", "print(amount)", "x = amount"]
+    window.press("Control+z")
+    window.save()
+    assert sources(window) == ["amount = 1", "print(total)", "x = total"], "one step of undo"
 
 
 def sources(window: Workbench) -> list[str]:
@@ -435,6 +458,14 @@ def test_the_installation_is_checked(window: Workbench, script: Script) -> None:
     report = until(window.lines, "the report", lambda lines: "ok       model     one that knows the answers" in lines)
     assert report[0] == "Hone: ready"
     assert str(script.program) in report[1]
+    before = script.pid
+    window.set(hone__model="~/tiny")
+    wait_for_new_server(window, script, before)
+    window.command("Hone: Check Installation")
+    until(window.lines, "the model of the settings", lambda lines: "ok       model     ~/tiny" in lines)
+    before = script.pid
+    window.set(hone__model=None)
+    wait_for_new_server(window, script, before)
 
 
 # When something ends.
@@ -469,6 +500,32 @@ def test_a_server_that_does_not_start(window: Workbench, script: Script) -> None
     window.open("\n")
     window.type("x = ")
     window.wait_for_ghost("one")
+
+
+def test_a_server_that_answers_nothing_is_given_up_and_ended(window: Workbench, script: Script) -> None:
+    script.set(hang=True)
+    window.command("Hone: Restart Language Server")
+    until(lambda: window.status, "the start", lambda text: "loading" in text)
+    until(lambda: servers(script), "the process")
+    told = "the language server does not start: there is no answer within 30 s"
+    until(lambda: window.told, "the failure", lambda found: any(told in one for one in found), 2 * START_S)
+    until(lambda: servers(script), "the end of the process", lambda found: found == [])
+    script.set(("x = ", "one"))
+    window.answer("does not start", "Restart")
+    window.wait_for_status("sparkle")
+    window.open("\n")
+    window.type("x = ")
+    window.wait_for_ghost("one")
+
+
+def servers(script: Script) -> list[int]:
+    """The processes that stand for language servers of this window."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "lsp" in words and str(script.program.parent / "script.json") in words:
+            found.append(process.pid)
+    return found
 
 
 # Windows of their own.

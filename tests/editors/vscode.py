@@ -256,7 +256,7 @@ class Workbench:
 
     def open_notebook(self, *cells: str) -> None:
         """A new notebook of cells of Python in the place of what is open."""
-        code: dict[str, object] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+        code: dict[str, Any] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
         found = [{**code, "id": f"c{number}", "source": [text]} for number, text in enumerate(cells)]
         language = {"language_info": {"name": "python"}}
         notebook = {"cells": found, "metadata": language, "nbformat": 4, "nbformat_minor": 5}

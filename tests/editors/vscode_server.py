@@ -4,8 +4,9 @@ python -m tests.editors.vscode_server SCRIPT LOG (lsp | doctor | --version)
 
 The script is JSON and read anew for each request: ``answers`` has pairs of what stands before the cursor and the
 alternatives for what follows, ``delay`` is in seconds, ``confirm`` makes code actions ask for confirmation, ``tasks``
-is what the model can do to blocks, ``edits`` has pairs of what it finds in them and what it makes of that. What the
-client sends goes into the log, a line of JSON for each message.
+is what the model can do to blocks, ``edits`` has pairs of what it finds in them and what it makes of that, ``exit``
+ends the server at once, with ``hang`` it answers nothing. What the client sends goes into the log, a line of JSON for
+each message.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ import json
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ def main() -> int:
         sys.stdout.write(f"hone {__version__}\n")
         return 0
     if command == "doctor":
-        sys.stdout.write("ok       model     one that knows the answers\n")
+        named = os.environ.get("HONE_MODEL", "one that knows the answers")
+        sys.stdout.write(f"ok       model     {named}\n")
         return 0
     assert command == "lsp", command
     return serve(script, log)
@@ -53,6 +56,9 @@ def serve(script: Path, log: Path) -> int:
     first = read()
     if "exit" in first:
         return int(first["exit"])
+    if first.get("hang"):
+        sys.stdin.read()
+        time.sleep(3600)
     completer = Script(answer)
     if first.get("confirm"):
         actions.ACTIONS[:] = [

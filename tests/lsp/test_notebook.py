@@ -238,6 +238,8 @@ async def chosen(editor: Editor, title: str, cell: int, line: int) -> dict[str, 
     offer = next((one for one in offers if one["title"] == title), None)
     assert offer is not None, [one["title"] for one in offers]
     edit = (await editor.request("codeAction/resolve", **offer))["edit"]
+    (annotation,) = edit["changeAnnotations"].values()
+    assert annotation.get("needsConfirmation", False) == (len(edit["documentChanges"]) == 1 and title == "Modernise")
     return {
         change["textDocument"]["uri"]: [(one["range"]["start"], one["newText"]) for one in change["edits"]]
         for change in edit["documentChanges"]

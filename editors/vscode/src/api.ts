@@ -2,9 +2,10 @@
 
 import { execFile } from "node:child_process";
 import * as vscode from "vscode";
-import { SCHEMES, type Section } from "./config.ts";
+import { environment, SCHEMES, type Section } from "./config.ts";
 import type { Hone, Missing } from "./python.ts";
 import type { Drawn } from "./status.ts";
+import { messageOf } from "./work.ts";
 
 export type Kind = "error" | "warning" | "info";
 
@@ -33,7 +34,10 @@ export function tell(kind: Kind, message: string, ...buttons: readonly Button[])
   const titles = buttons.map((button) => button.title);
   const { showErrorMessage, showWarningMessage, showInformationMessage } = vscode.window;
   const show = { error: showErrorMessage, warning: showWarningMessage, info: showInformationMessage }[kind];
-  void show(message, ...titles).then((chosen) => buttons.find((button) => button.title === chosen)?.run());
+  void show(message, ...titles)
+    .then((chosen) => buttons.find((button) => button.title === chosen)?.run())
+    // Nobody waits for a button: without this, a setting that cannot be written would say nothing.
+    .then(undefined, (error: unknown) => showErrorMessage(`Hone: ${messageOf(error)}`));
 }
 
 export interface StatusItem extends vscode.Disposable {
@@ -172,10 +176,11 @@ export async function onSelectedPython(changed: () => void): Promise<vscode.Disp
   return environments === undefined ? [] : [environments.onDidChangeActiveEnvironmentPath(() => changed())];
 }
 
-/** The words of `hone doctor`, whether it is content or not. */
+/** The words of `hone doctor`, whether it is content or not; about the models that the settings name. */
 export function doctor(hone: Hone, token: vscode.CancellationToken): Promise<string> {
+  const options = { env: { ...process.env, ...environment(section) }, windowsHide: true };
   return new Promise((resolve) => {
-    const child = execFile(hone.program, [...hone.args, "doctor"], { windowsHide: true }, (error, stdout, stderr) =>
+    const child = execFile(hone.program, [...hone.args, "doctor"], options, (error, stdout, stderr) =>
       resolve(`${stdout}${stderr}`.trim() || (error?.message ?? "it said nothing")),
     );
     token.onCancellationRequested(() => child.kill());
@@ -187,8 +192,9 @@ const REPORT = vscode.Uri.parse("hone-report:Hone");
 /** Documents that are read only. */
 export class Reports implements vscode.TextDocumentContentProvider, vscode.Disposable {
   readonly #changed = new vscode.EventEmitter<vscode.Uri>();
-  readonly #registration = vscode.workspace.registerTextDocumentContentProvider(REPORT.scheme, this);
   readonly onDidChange = this.#changed.event;
+  // Last: VS Code looks for the event above when it is registered, and never again.
+  readonly #registration = vscode.workspace.registerTextDocumentContentProvider(REPORT.scheme, this);
   #text = "";
 
   provideTextDocumentContent(): string {

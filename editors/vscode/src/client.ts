@@ -21,10 +21,12 @@ import { actionToBeConfirmed, isCurrent, isEmpty, STALE, toBeConfirmed } from ".
 import { watched } from "./inline.ts";
 import type { Hone, Missing } from "./python.ts";
 import type { Status } from "./status.ts";
+import { messageOf, within } from "./work.ts";
 
 const CRASHES = 4;
 const CRASHES_MS = 3 * 60_000;
 const STOP_MS = 3000;
+const START_MS = 30_000;
 
 /** What it needs of the editor. */
 export interface Host {
@@ -62,9 +64,7 @@ export class Server {
   /** Ends it where it runs, and starts it. What is wished for meanwhile is one wish. */
   restart(): Promise<void> {
     this.#isWanted = true;
-    this.#work ??= this.#restart().finally(() => {
-      this.#work = undefined;
-    });
+    this.#work ??= this.#restart();
     return this.#work;
   }
 
@@ -89,10 +89,14 @@ export class Server {
   }
 
   async #restart(): Promise<void> {
-    while (this.#isWanted) {
-      this.#isWanted = false;
-      await this.#end();
-      await this.#start();
+    try {
+      while (this.#isWanted) {
+        this.#isWanted = false;
+        await this.#end();
+        await this.#start();
+      }
+    } finally {
+      this.#work = undefined; // at once: a wish that comes now starts anew
     }
   }
 
@@ -123,9 +127,10 @@ export class Server {
     log.info(`${found.program} is Hone ${found.version}`);
     const client = this.#create(found);
     try {
-      await client.start();
+      await within(START_MS, client.start()); // a start that hangs would hold up every later one
     } catch (error) {
-      await client.dispose().catch(() => undefined); // it has not come up: there is nothing to end
+      // It has not come up, so there is nothing to end; this ends the process where it still runs.
+      await client.dispose().catch(() => undefined);
       const message = `the language server does not start: ${messageOf(error)}`;
       log.error(message);
       status.set("failed", message);
@@ -260,10 +265,6 @@ export class Server {
     }
     void this.restart();
   }
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** The server's refusals of an outdated document arrive as a cancellation. */

@@ -2,10 +2,11 @@
 
 import { commands, type ExtensionContext } from "vscode";
 import * as api from "./api.ts";
-import { messageOf, Server } from "./client.ts";
+import { Server } from "./client.ts";
 import { AT_START, readConfig } from "./config.ts";
 import { find } from "./python.ts";
 import { Status } from "./status.ts";
+import { messageOf } from "./work.ts";
 
 let server: Server | undefined;
 

@@ -7,6 +7,7 @@ import { environment, type Section, serverOptions } from "../src/config.ts";
 import { isCurrent, toBeConfirmed } from "../src/edits.ts";
 import { find } from "../src/python.ts";
 import { type Drawn, Status } from "../src/status.ts";
+import { within } from "../src/work.ts";
 
 function folder(): Promise<string> {
   return mkdtemp(join(tmpdir(), "hone-"));
@@ -153,4 +154,12 @@ test("the status bar", () => {
   assert.equal(text(), "$(circle-slash) Hone off");
   status.set("failed", "it ended");
   assert.ok(drawn.at(-1)?.isWarning);
+});
+
+test("what takes too long is given up, and what fails says why", async () => {
+  assert.equal(await within(1000, Promise.resolve(3)), 3);
+  await assert.rejects(within(1000, Promise.reject(new Error("broken"))), /broken/);
+  const late = new Promise((_, reject) => setTimeout(() => reject(new Error("too late to be told")), 60));
+  await assert.rejects(within(20, late), /there is no answer within 0.02 s/);
+  await new Promise((resolve) => setTimeout(resolve, 80)); // its end is no unhandled rejection
 });
