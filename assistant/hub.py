@@ -218,7 +218,8 @@ def _explained(repo: str, revision: str | None, file: str = "") -> Iterator[None
         raise ModelError(f"{host} refuses {what}: {_reason(error)}") from error
     except Exception as error:
         if _is_network(error):
-            raise ModelError(f"{host} cannot be reached for {what}: {_reason(error)}; what has come is kept") from error
+            kept = "; what has come is kept" if file else ""
+            raise ModelError(f"{host} cannot be reached for {what}: {_reason(error)}{kept}") from error
         if isinstance(error, OSError):
             raise ModelError(f"{what} cannot be fetched: {_reason(error)}") from error
         raise

@@ -274,7 +274,7 @@ def _info(options: argparse.Namespace) -> int:
     from assistant.models import main_folder
 
     folder, name = _asked(options.name) if options.name else (main_folder(in_use()[1]), None)
-    name = name or store.name_in_store(folder)
+    name = name or (EMBEDDED if folder == EMBEDDED_FOLDER else store.name_in_store(folder))
     facts = look(folder)
     record = store.read_record(folder) if (folder / store.RECORD).is_file() else None
     if options.check and record is None:
@@ -331,6 +331,8 @@ def _add_remove(commands: Commands) -> None:
 
 def _remove(options: argparse.Namespace) -> int:
     name = options.name
+    if name == EMBEDDED:
+        raise RequestError("the embedded model comes with Hone and goes with it: there is nothing to remove")
     folder = store.find(name)
     if folder is not None:
         name = folder.name

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from assistant import checkpoints, hub, store
 from assistant.checkpoints import Facts
+from assistant.config import EMBEDDED
 from assistant.errors import ModelError, RequestError
 from assistant.hub import Offer, Offered
 from assistant.known import KNOWN
@@ -69,8 +70,10 @@ def wish(value: str, name: str | None, revision: str | None, *, accepts: bool, a
         raise RequestError(f"{value!r} is no OWNER/REPO, and none of the short names: {', '.join(KNOWN)}")
     repo = known.repo if known else value
     name = name or (known.name if known else repo.partition("/")[2])
-    if not store.is_name(name) or name == "embedded":
+    if not store.is_name(name):
         raise RequestError(f"--name must be letters, digits, dots and dashes, not {name!r}")
+    if name == EMBEDDED:
+        raise RequestError(f"{name!r} is the name of the model that Hone comes with: choose another --name")
     return Wish(repo, name, revision, known.tokenizer if known else None, accepts=accepts, anyway=anyway)
 
 

@@ -334,7 +334,7 @@ class Worker:
 
     async def pieces(self, tokens: list[int]) -> list[bytes]:
         known: Callable[[int], bytes] = (await self._tokenizer()).token_bytes
-        return [known(token) for token in tokens]
+        return await asyncio.to_thread(lambda: [known(token) for token in tokens])
 
     async def _tokenizer(self) -> Any:
         return await self._ask(lambda infiller: infiller.denoiser.tokenizer)

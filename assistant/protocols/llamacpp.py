@@ -5,6 +5,7 @@ empty and the answer holds the indentation. What the clients do not know how to 
 probabilities; ``input_extra`` is accepted and not read (context from other files comes with Hone's own front ends).
 """
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -259,13 +260,18 @@ async def props(request: Request) -> Json:
 
 
 @router.post("/tokenize")
-async def tokenize(request: Request, body: TextBody) -> Json:
+async def tokenize(request: Request, body: TextBody) -> Response:
     serving = serving_of(request)
     tokens = await serving.tokenize(body.content)
-    if not body.with_pieces:
-        return {"tokens": tokens}
-    pieces = await serving.pieces(tokens)
-    return {"tokens": [{"id": token, "piece": _piece(piece)} for token, piece in zip(tokens, pieces, strict=True)]}
+    pieces = await serving.pieces(tokens) if body.with_pieces else None
+    # Of the largest body they are millions, and everybody else's requests are on the event loop.
+    return await asyncio.to_thread(_tokenized, tokens, pieces)
+
+
+def _tokenized(tokens: list[int], pieces: list[bytes] | None) -> Response:
+    if pieces is None:
+        return as_json({"tokens": tokens})
+    return as_json({"tokens": [{"id": one, "piece": _piece(piece)} for one, piece in zip(tokens, pieces, strict=True)]})
 
 
 def _piece(data: bytes) -> str | list[int]:

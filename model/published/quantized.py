@@ -6,6 +6,8 @@ memory; a pass is not faster by it. The loss is measured by ``benchmarks/quantiz
 """
 
 import importlib
+import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from math import prod
@@ -79,6 +81,10 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def _library() -> Any:
+    # With the package ``kernels`` beside it, it fetches compiled code from the hub and runs it; for products that are
+    # not used here. Without, it complains.
+    sys.modules["kernels"] = None  # type: ignore[assignment]
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

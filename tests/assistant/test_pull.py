@@ -419,9 +419,11 @@ def test_names_do_not_collide(server: Hub, models: Path, capsys: pytest.CaptureF
     assert f"{NAME} is {REPO} already: choose another name" in said(capsys)
     assert main(["model", "pull", other, "--name", "other"]) == 0
     assert names(models) == [NAME, "other"]
-    for name in ("../x", "a/b", "embedded", ".x", "x.partial"):
+    for name in ("../x", "a/b", ".x", "x.partial"):
         assert main(["model", "pull", other, "--name", name]) == 2
         assert "--name must be" in said(capsys)
+    assert main(["model", "pull", other, "--name", "embedded"]) == 2
+    assert "the name of the model that Hone comes with" in said(capsys)
 
 
 def test_a_name_that_would_make_another_family_of_it_is_refused(
@@ -469,7 +471,9 @@ def test_what_the_hub_refuses_is_one_clear_sentence(
     server.repos[REPO].gated = True
     assert f"{REPO} is gated: accept its terms at {server.url}/{REPO}" in refused(REPO)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    assert "127.0.0.1:9 cannot be reached" in refused(REPO)
+    unreached = refused(REPO)
+    assert "127.0.0.1:9 cannot be reached" in unreached
+    assert "kept" not in unreached, "nothing has come"
 
 
 def test_a_commit_that_is_there_needs_no_hub(server: Hub, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

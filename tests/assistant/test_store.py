@@ -254,7 +254,11 @@ def test_info_says_what_is_there_and_checks_it(
     assert main(["model", "info", str(checkpoint), "--check"]) == 0
     assert "weights read, checksums unknown, none damaged" in capsys.readouterr().out
     assert main(["model", "info"]) == 0
-    assert "hone-tiny-python" in capsys.readouterr().out
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].split() == ["name", "embedded"]
+    assert "hone-tiny-python" in told[1]
+    assert main(["model", "remove", "embedded", "--yes"]) == 2
+    assert "comes with Hone" in capsys.readouterr().err
 
 
 def test_numbers_that_are_none_are_seen_before_a_folder_is_used(

@@ -473,11 +473,8 @@ def test_a_body_that_breaks_off_as_no_http_is_answered_once(
         time.sleep(0.1)
         sock.sendall(b"{}   no chunk\r\n")
         assert sock.recv(65536).startswith(b"HTTP/1.1 400 ")
-        poll(
-            lambda: [one.message for one in caplog.records if one.name == "hone.serve"], lambda said: "answered" in said
-        )
+        poll(lambda: caplog.records, lambda said: "answered" in [one.message for one in said])
         time.sleep(0.5)
-    assert [one.message for one in caplog.records if one.name in ("hone.serve", "uvicorn.error")].count("failed") == 0
     assert not [one for one in caplog.records if one.levelname == "ERROR"]
     assert httpx.post(f"{url}/v1/hone/complete", json=BODY).status_code == 200
 

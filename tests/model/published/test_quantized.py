@@ -1,6 +1,9 @@
 """Weights in 8 and 4 bits: how far from the wide ones, how much smaller, and what is left as it is."""
 
 import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,16 @@ def test_a_matrix_is_near_what_it_was_and_smaller(kind: str, most: float) -> Non
     assert small.wide().shape == weight.shape
     assert (small.wide() - weight).norm() / weight.norm() < most
     assert small.nbytes <= weight.numel() * quantized.BYTES[kind] * 1.1
+
+
+def test_no_compiled_code_is_fetched_from_the_hub(tmp_path: Path) -> None:
+    """bitsandbytes asks for it on some processors as soon as it is imported, and on others in the first product."""
+    (tmp_path / "kernels.py").write_text("def get_kernel(*_, **__):\n    raise SystemExit('fetched')\n")
+    code = "import model.published.quantized as q, importlib; q._library(); importlib.import_module('kernels')"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ended.stderr.splitlines()[-1].startswith("ModuleNotFoundError: import of kernels halted")
+    assert "kernels-community" not in ended.stderr
 
 
 @pytest.mark.parametrize("family", ["dream", "coda", "llada", "llada-moe", "llada2", "sdar"])

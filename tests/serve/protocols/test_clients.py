@@ -1,5 +1,6 @@
 """Unmodified clients over a real socket: the packages of OpenAI, Ollama and Mistral, and curl as plugins start it."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -160,6 +161,27 @@ def test_a_watcher_that_goes_away_stops_the_model(listen: Listen, serve: Serve) 
     while not outcomes and time.monotonic() < deadline:
         time.sleep(0.01)
     assert outcomes == ["cancelled"]
+
+
+@pytest.mark.parametrize("more", [{}, {"with_pieces": True}])
+def test_a_long_text_to_tokenize_holds_nobody_up(served: Served, more: dict[str, bool]) -> None:
+    """In processor time of the event loop's thread: how busy the machine is does not count."""
+    longest = 0.0
+
+    async def scenario() -> httpx.Response:
+        nonlocal longest
+        transport = httpx.ASGITransport(app=served.app, client=("127.0.0.1", 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8077") as client:
+            asked = asyncio.create_task(client.post("/tokenize", json={"content": "x" * 400_000} | more, timeout=60))
+            while not asked.done():
+                before = time.thread_time()
+                await asyncio.sleep(0.001)
+                longest = max(longest, time.thread_time() - before)
+            return await asked
+
+    answer = asyncio.run(scenario())
+    assert len(answer.json()["tokens"]) == 400_000
+    assert longest < 0.1
 
 
 def test_models_do_not_change_their_age_and_stay_loaded(served: Served) -> None:
