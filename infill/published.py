@@ -84,6 +84,7 @@ and policy of ``eval/eval_infill/run_eval.sh`` and the script's own top-p; its `
 ``sdar``: ``generate.py``'s arguments. ``fastdllm2``: ``v2/run_chatbot.py``, blocks of 32 in sub-blocks of 8; its top-p
 counts only above temperature 0, and the first token of each block, which the causal head gives there, is written first
 by ``infill.prompted``. ``llada2``, ``llada2.1``: the samplers of ZHZisZZ/dllm, which mirror the checkpoints' own
-``generate``; the card of LLaDA2.1 names two more pairs of thresholds, 0.7 and 0.5 for quality, 0.5 and 0 for speed.
+``generate``, but take the likeliest token at temperature 0, as that one documents, where it draws as at 1; the card of
+LLaDA2.1 names two more pairs of thresholds, 0.7 and 0.5 for quality, 0.5 and 0 for speed.
 ``a2d-mdlm``, ``a2d-bd3lm``: dllm's ``core/samplers``, 128 steps for 128 tokens. ``mdlm``: ``configs/config.yaml``,
 128 steps and noise removal. ``bd3lm``: the README, with blocks of 4; there are checkpoints of 8 and 16, too."""

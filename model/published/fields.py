@@ -72,10 +72,10 @@ def theta(config: Mapping[str, Any], part: float = 1) -> float:
                 f"{field} is {said(dict(rotation))}: only {turned} and the rope_type 'default' can be used"
             )
         bases += [rotation["rope_theta"]] if rotation.get("rope_theta") is not None else []
-    # Not the first with itself: a NaN is not equal to anything.
-    if other := [base for base in bases[1:] if base != bases[0]]:
-        raise ValueError(f"rope_theta is said to be both {said(bases[0])} and {said(other[0])}")
-    return number({"rope_theta": bases[0] if bases else None}, "rope_theta")
+    found = {number({"rope_theta": base}, "rope_theta") for base in bases or [None]}
+    if len(found) > 1:
+        raise ValueError(f"rope_theta is said to be both {min(found)} and {max(found)}")
+    return found.pop()
 
 
 def head_size(config: Mapping[str, Any]) -> int:

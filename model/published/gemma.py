@@ -38,6 +38,12 @@ def config_of(config: Mapping[str, Any]) -> DiffusionGemmaConfig:
             whole(text, name)
         except ValueError as error:
             raise ValueError(f"text_config.{error}") from None
+    vision = config.get("vision_config")
+    if isinstance(vision, Mapping) and vision.get("num_hidden_layers") is not None:
+        try:
+            whole(vision, "num_hidden_layers")  # its layers are counted out, though none is read
+        except ValueError as error:
+            raise ValueError(f"vision_config.{error}") from None
     if not config.get("tie_word_embeddings", True):
         raise ValueError(
             "tie_word_embeddings is false: only the published layout, where encoder and decoder share, is known"
@@ -46,11 +52,12 @@ def config_of(config: Mapping[str, Any]) -> DiffusionGemmaConfig:
         made = DiffusionGemmaConfig(**{name: value for name, value in config.items() if name != "auto_map"})
     except Exception as error:
         # Whatever transformers' checks raise for a wrong field: it is the folder's fault, and the caller is to say so.
-        raise ValueError(f"config.json is no DiffusionGemma's: {str(error).strip().splitlines()[-1]}") from error
+        raise ValueError(f"no DiffusionGemma has this configuration: {_last(error)}") from error
     if text["top_k_experts"] > text["num_experts"]:
         raise ValueError(f"top_k_experts {text['top_k_experts']} exceeds the {text['num_experts']} experts there are")
     # The portable kernels: others are not installed everywhere, and "eager" materialises all scores in float32.
     made._attn_implementation = "sdpa"  # noqa: SLF001
+    _blank(made)  # what cannot be made is the configuration's fault
     return made
 
 
@@ -150,8 +157,18 @@ def build(
 
 
 def _blank(config: DiffusionGemmaConfig) -> DiffusionGemmaForBlockDiffusion:
-    with torch.device("meta"):
-        return DiffusionGemmaForBlockDiffusion(config)
+    try:
+        with torch.device("meta"):
+            return DiffusionGemmaForBlockDiffusion(config)
+    except Exception as error:
+        # The same: an activation that transformers does not know is a KeyError.
+        raise ValueError(f"no DiffusionGemma can be made of this: {_last(error)}") from error
+
+
+def _last(error: Exception) -> str:
+    """The last line of what transformers says, which has its reason."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip()[:200] if lines else type(error).__name__
 
 
 def _stored(model: DiffusionGemmaForBlockDiffusion) -> dict[str, Tensor]:

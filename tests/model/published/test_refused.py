@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from model.published.load import look
+from model.published.load import look, open_published
 from tests.published import make
 
 HUGE = 10**400
@@ -45,6 +45,9 @@ FIELDS: list[tuple[str, dict[str, Any], str]] = [
     ("llada2", {"rope_scaling": {"rope_type": "default", "partial_rotary_factor": 1.0}}, "rope_scaling is"),
     ("llada2", {"head_dim": None, "num_attention_heads": 5, "num_key_value_heads": 5}, "32 does not divide into"),
     ("diffusion-gemma", {"canvas_length": -4}, "canvas_length must be a whole number"),
+    ("diffusion-gemma", {"vision_config": {"num_hidden_layers": 10**5}}, "vision_config.num_hidden_layers must be"),
+    ("diffusion-gemma", {"dtype": "os.system"}, "no DiffusionGemma has this configuration"),
+    ("diffusion-gemma", {"experts_implementation": "owner/code"}, "no DiffusionGemma"),
 ]  # fmt: skip
 
 
@@ -139,3 +142,25 @@ def test_a_snapshot_of_the_hubs_cache_is_links_to_its_blobs(tmp_path: Path) -> N
         blob = file.rename(tmp_path / "blobs" / f"of-{file.name}")
         file.symlink_to(Path("../../blobs") / blob.name)
     assert look(folder).family.name == "dream"
+
+
+def test_what_transformers_cannot_make_a_network_of_is_the_folders_fault(tmp_path: Path) -> None:
+    folder = make(tmp_path, "diffusion-gemma")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["hidden_activation"] = "no such thing"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"config\.json: no DiffusionGemma can be made of this: 'no such thing'"):
+        look(folder)
+
+
+@pytest.mark.parametrize("part", [None, "text_config", "vision_config"])
+def test_a_configuration_cannot_name_code_for_attention(tmp_path: Path, part: str | None) -> None:
+    """Transformers would take ``owner/name`` for kernels on the hub, where a package for that is installed."""
+    folder = make(tmp_path, "diffusion-gemma")
+    config = json.loads((folder / "config.json").read_text())
+    for name in ("attn_implementation", "_attn_implementation", "_attn_implementation_internal"):
+        (config if part is None else config[part])[name] = "owner/code"
+    (folder / "config.json").write_text(json.dumps(config))
+    network: Any = open_published(folder, device="cpu", dtype="float32").network
+    asked = {module.config._attn_implementation for module in network.modules() if hasattr(module, "config")}
+    assert asked == {"sdpa"}
