@@ -20,6 +20,13 @@ ELSEWHERE = re.compile(
 )
 """What may bind names that are not seen."""
 BUILTINS = frozenset(dir(builtins))
+ONCE = frozenset(
+    {
+        "StandardError", "apply", "basestring", "buffer", "cmp", "coerce", "execfile", "file", "intern", "long",
+        "raw_input", "reduce", "reload", "unichr", "unicode", "xrange",
+    }
+)  # fmt: skip
+"""Python 2's own names: who uses one means it, and stands where Python 2 runs."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Scope = Function | ast.Lambda
 
@@ -166,7 +173,7 @@ def _unbound(table: symtable.SymbolTable) -> Iterator[str]:
         todo += one.get_children()
         for symbol in one.get_symbols():
             is_free = symbol.is_global() or one is table
-            if symbol.is_referenced() and is_free and symbol.get_name() not in bound | BUILTINS:
+            if symbol.is_referenced() and is_free and symbol.get_name() not in bound | BUILTINS | ONCE:
                 yield symbol.get_name()
 
 

@@ -11,14 +11,21 @@ from assistant.indents import HEAD, LONGEST, STRING
 from assistant.mend import Mending
 from infill import program
 
+HEADS = "(?:if|elif|else|for|while|def|class|try|except|catch|finally|with)"
+ASKED = r"[^?:=]+(?:[=!<>]=[^?:=]+)?(?<! )"
 SPELLINGS = [
     (re.compile(pattern), new)
     for pattern, new in (
         (r"[ \t]*&&[ \t]*", " and "),
         (r"[ \t]*\|\|[ \t]*", " or "),
+        (r"!==", "!="),
+        (r"===", "=="),
         (r"!(?!=)[ \t]*(?=[\w(])", "not "),
         (r"<>", "!="),
         (r"=!(?=[ \t]*[^\s=])", "!="),
+        (r"\([ \t]*\)[ \t]*=>[ \t]*", "lambda: "),
+        (r"\(([\w, \t]+)\)[ \t]*=>[ \t]*", r"lambda \1: "),
+        (r"(?<=[=(,])([ \t]*)(\w+)[ \t]*=>[ \t]*(?=[^,]*\b\2\b)(?!.*\bfor\b)", r"\1lambda \2: "),
         (r"=>", ">="),
         (r"=<", "<="),
         (r"-[ \t]+>", "->"),
@@ -26,13 +33,30 @@ SPELLINGS = [
         (r"^([ \t]*[\w.]+)[ \t]*\+\+[ \t]*;?$", r"\1 += 1"),
         (r"^([ \t]*[\w.]+)[ \t]*--[ \t]*;?$", r"\1 -= 1"),
         (r"(?<=\S)[ \t]+then[ \t]*:?$", ":"),
+        (rf"^([ \t]*)\}}[ \t]*({HEADS}\b[^{{}}]*?)[ \t]*\{{$", r"\1\2:"),
+        (rf"^([ \t]*{HEADS}\b[^{{}}]*?)[ \t]*\{{$", r"\1:"),
+        (r"^([ \t]*)(?:function|func|fn|fun|sub)[ \t]+(?=\w+[ \t]*\()", r"\1def "),
+        (r"^([ \t]*)catch\b", r"\1except"),
+        (r"^([ \t]*)throw[ \t]+(?:new[ \t]+)?(?=\w)", r"\1raise "),
+        (r"^([ \t]*)(?:const|let|var)[ \t]+(?=\w[\w, \t]*=(?!=))", r"\1"),
+        (r"\bnew[ \t]+(?=[A-Za-z_][\w.]*\()", ""),
+        (
+            rf"^([ \t]*(?:return|[\w.]+[ \t]*=))[ \t]*({ASKED}) *\? *([^?:]*[^?: ]) *: *([^?:;]+);?$",
+            r"\1 \3 if \2 else \4",
+        ),
+        (r":[ \t]+=(?!=)", ":="),
+        (r"\b(lambda[ \t]+\w+(?:,[ \t]*\w+)*)[ \t]+(?=[\w(\[{'\"])", r"\1: "),
+        (r"(?<![\w.])(0[xX][0-9a-fA-F]+|\d+)[lL]\b", r"\1"),
         (r"(?<![\w.])0(?=[0-7]+(?![\w.]))", "0o"),
         ("[\u00a0\u2002\u2003\u2009\u202f\u3000]", " "),
         ("[\u200b\ufeff]", ""),
         ("[“”„]", '"'),
         ("[‘’]", "'"),
-        (r"^([ \t]*except[ \t]+(?:[\w.]+|\([\w., ]+\)))[ \t]*,[ \t]*(\w+)[ \t]*(?=:)", r"\1 as \2"),
+        # What begins with a capital is another exception: Python 3.14 needs no brackets around two.
+        (r"^([ \t]*except[ \t]+(?:[\w.]+|\([\w., ]+\)))[ \t]*,[ \t]*([a-z_]\w*)[ \t]*(?=:)", r"\1 as \2"),
         (r"^([ \t]*raise[ \t]+[\w.]+)[ \t]*,[ \t]*([^,]+)$", r"\1(\2)"),
+        (r"^([ \t]*print)[ \t]*>>[ \t]*([\w.]+)[ \t]*,[ \t]*(.*[^,\s])$", r"\1(\3, file=\2)"),
+        (r"^([ \t]*exec)[ \t]+(?![=.,(>])(.*?)[ \t]+in[ \t]+(.*[^,\s])$", r"\1(\2, \3)"),
         (r"^([ \t]*(?:print|exec))[ \t]+(?![=.,(>])(.*[^,\s])$", r"\1(\2)"),
         (r"`([^`]+)`", r"repr(\1)"),
         (r"^([ \t]*(?:'\w*'|\"\w*\"))[ \t]*=(?!=)[ \t]*", r"\1: "),
@@ -40,9 +64,12 @@ SPELLINGS = [
     )
 ]
 """What stands outside of strings and comments, and what Python has for it."""
+SLASHES = re.compile(r"(?:^|[;{:]|[ \t]{2})[ \t]*(//)(?!/)")
+"""What begins a comment elsewhere, where nothing is divided."""
+APOSTROPHE = re.compile(r"'([^'\"\\]*\w'\w[^'\"\\]*)'")
 MARKER = re.compile(r"(?:<{7}|>{7})(?: .*)?$|={7}$")
 F_STRING = re.compile(r"[fF][rR]?$|[rR][fF]$")
-UNCLOSED = re.compile(r"\{[A-Za-z_][\w.]*(?:\([^(){}\"']*\)|\[[^\[\]{}\"']*\])*(?![\w.(\[}:!=])")
+UNCLOSED = re.compile(r"\{[A-Za-z_][\w.]*(?:\([^(){}\"']*\)|\[[^\[\]{}\"']*\])*(?:![rsa])?(?![\w.(\[}:!=])")
 UNOPENED = re.compile(r"(?<![\w.{(\[])[A-Za-z_][\w.]*(?:\([^(){}\"']*\))?(?=\})")
 DOCUMENTED = re.compile(r"[ \t]*[rR]?(\"\"\"|''')\S")
 MOST = 20
@@ -75,7 +102,7 @@ def _said(text: str, start: int, end: int) -> Iterator[Mending]:
     above = text[: max(start - 1, 0)].rpartition("\n")[2].rstrip("\r")
     if MARKER.match(line) and not all(re.search(rf"(?m)^{sign * 7}", text) for sign in "<=>"):
         yield Mending(start, min(end + 1, len(text)), "")  # of a whole conflict a person has to choose
-    if line == above and HEAD.match(line):
+    if (line == above and HEAD.match(line)) or line.strip() == "}":
         yield Mending(start, min(end + 1, len(text)), "")
     code, rest = _without_comment(line)
     every = code
@@ -85,6 +112,10 @@ def _said(text: str, start: int, end: int) -> Iterator[Mending]:
             every = _replaced(pattern, new, every)
     if every != code:
         yield Mending(start, end, every + rest)
+    if (slashes := SLASHES.search(line)) is not None:
+        yield Mending(start + slashes.start(1), start + slashes.end(1), "#")
+    if line.count("'") == 3 and (said := APOSTROPHE.search(line)) is not None:
+        yield Mending(start + said.start(), start + said.end(), f'"{said[1]}"')
     yield from _braces(line, start)
     yield from _tabs(text, line, start)
 

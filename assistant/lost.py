@@ -25,6 +25,10 @@ IDLE = (
     ast.List, ast.Set, ast.Tuple, ast.Lambda, ast.IfExp, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,
 )  # fmt: skip
 """Expressions that do nothing as a statement, or nearly so."""
+SILENT = frozenset(
+    {"__init__", "__setitem__", "__delitem__", "__set__", "__delete__", "__setattr__", "__delattr__", "__del__"}
+)
+"""Methods of which nobody takes what they return."""
 GENERATORS = frozenset({"contextmanager", "asynccontextmanager", "fixture"})
 """Decorators of functions that yield once."""
 LITERALS = (str, bytes, int, float, complex)
@@ -95,7 +99,11 @@ def _function(around: Around) -> tuple[int, Function] | None:
 def _statements(known: Program, nodes: Iterable[tuple[ast.AST, Around]], places: Places) -> Iterator[Mending]:
     plain = _coroutines(known.tree.body)
     for node, around in nodes:
-        if not isinstance(node, ast.Expr) or (found := _function(around)) is None:
+        if not isinstance(node, ast.Expr):
+            continue
+        if isinstance(node.value, ast.Name) and node.value.id == "print":  # of Python 2: an empty line
+            yield Mending(places.end_of(node), places.end_of(node), "()")
+        if (found := _function(around)) is None:
             continue
         index, function = found
         owner = around[index - 1]
@@ -126,8 +134,10 @@ def _word(node: ast.Expr, around: Around, function: Function, text: str, corouti
     if others or GENERATORS & {last_name(one) for one in function.decorator_list}:
         return "yield "
     given = any(isinstance(one, ast.Return) and one.value is not None for one in ast.walk(function))
-    if isinstance(function.returns, ast.Constant) or not _ends(node, around):
+    if isinstance(function.returns, ast.Constant) or function.name in SILENT or not _ends(node, around):
         return None  # it returns None, or goes on
+    if _chooses(value) and not given and function.returns is None:
+        return None
     is_looked_up = isinstance(value, ast.Attribute | ast.Name | ast.Subscript) and not given
     is_looked_up = is_looked_up and function.returns is None
     return None if is_looked_up else "return "
@@ -164,6 +174,13 @@ def _acts(value: ast.expr, around: Around) -> bool:
     calls = loops and any(isinstance(one, ast.Call | ast.Await) for one in inside)
     is_recorded = isinstance(value, ast.Compare) and any(isinstance(one, ast.With | ast.AsyncWith) for one in around)
     return shifts or calls or is_recorded
+
+
+def _chooses(value: ast.expr) -> bool:
+    """Whether it may only choose what is called: ``a() if b else c()``, ``a and b()``."""
+    if isinstance(value, ast.IfExp):
+        return all(isinstance(one, ast.Call | ast.Await) or _chooses(one) for one in (value.body, value.orelse))
+    return isinstance(value, ast.BoolOp) and isinstance(value.values[-1], ast.Call | ast.Await)
 
 
 def _called(value: ast.expr, text: str) -> bool:

@@ -66,6 +66,7 @@ class Broken:
         usable = usable and languages.depth(text, self._row) <= languages.DEPTH and not is_deep(text)
         self._parser: Parser | None = languages.parser(self._row.name) if usable and self._row else None
         self._data = _encode(text)
+        self._newline = "\r\n" if "\r\n" in text else "\n"
         self._is_ascii = len(self._data) == len(text)
         self._tree = None if self._parser is None else self._parser.parse(self._seen(self._data))
         self.faults = [] if self._tree is None else [self._fault(node) for node in _faulty(self._tree)]
@@ -130,7 +131,7 @@ class Broken:
             count, covered = self._measure(one)
             # A slip that is known comes first, and of the others: what is missing is forgotten more often than what is
             # too much is written.
-            size = (one.end - one.start, len(one.text)) if cost else (0, 0)
+            size = (one.end - one.start, len(one.text.strip())) if cost else (0, 0)
             worth = (count, cost, covered, *size, rank)
             if count < len(self.faults) and (best is None or worth < best[0]):
                 best = worth, one
@@ -174,7 +175,7 @@ class Broken:
         closers = "".join(reversed(unmatched(self.text[-LARGEST:], comment)))
         if closers and self._row is not None and not self._row.indent_block:
             end = len(self.text.rstrip())
-            yield Mending(end, end, "\n" + closers)
+            yield Mending(end, end, self._newline + closers)
 
     def _slips(self, lines: Iterable[tuple[int, int]]) -> Iterator[Mending]:
         python = self._row is not None and self._row.indent_block
@@ -184,7 +185,7 @@ class Broken:
             around = unmatched(self.text[max(start - NEAR, 0) : start], self._row.comment if self._row else "")
             quote = '"' if self.text.count('"') >= self.text.count("'") else "'"
             for low, high, text in slips(line, words, around, quote, python=python):
-                yield Mending(start + low, start + high, text)
+                yield Mending(start + low, start + high, text.replace("\n", self._newline))
 
     def _lines_of(self, fault: Fault, at: int) -> list[tuple[int, int]]:
         """Lines where the cause may be: the fault's first and last, the cursor's, and the one before each."""
@@ -203,7 +204,7 @@ class Broken:
         closers = "".join(reversed(unmatched(code, comment)))
         tail = len(code) - len(code.rstrip(":;,{ "))
         python = self._row is not None and self._row.indent_block
-        if closers:
+        if closers and not self._goes_on(start, end, comment):
             yield Mending(last, last, closers)
             yield Mending(last - tail, last - tail, closers)
             yield Mending(last, last, closers + ":")
@@ -213,7 +214,7 @@ class Broken:
             yield Mending(last, last, ":")
         if python and HEADER.match(code) and code.endswith(":"):
             indent = line[: len(line) - len(line.lstrip())]
-            yield Mending(end, end, "\n" + indent + self._unit() + "pass")
+            yield Mending(end, end, self._newline + indent + self._unit() + "pass")
         for quote in ('"', "'", "`"):
             if code.count(quote) % 2:
                 for at in (len(code), len(code) - tail, len(code.rstrip(")]}:;, {"))):
@@ -242,19 +243,51 @@ class Broken:
                 yield Mending(start, start + width, wanted)
 
     def _over_lines(self, start: int, end: int, comment: str) -> Iterator[Mending]:
-        """Closers behind one of the next lines, for a bracket that was opened on this one."""
+        """Closers behind one of the next lines, for a bracket that was opened on this one; on a line of their own where
+        nothing stands behind the bracket."""
+        line = self.text[start:end]
+        own = self._newline + line[: len(line) - len(line.lstrip())]
+        goes_on, first = self._goes_on(start, end, comment), end
+        if goes_on:
+            stop = self._further(start, end)
+            closers = "".join(reversed(unmatched(self.text[start:stop], comment)))
+            yield from [Mending(stop, stop, own + closers)] * bool(closers)
         for _ in range(LINES):
             code = self.text[start:end]
             closers = "".join(reversed(unmatched(code, comment)))
             if not closers:
                 return
             last = start + len(_without_comment(code, comment).rstrip())
-            for at in dict.fromkeys((last, start + len(code.rstrip().rstrip(":;,")))):
-                yield Mending(at, at, closers)
-            yield Mending(last, last, closers + ":")
+            if not goes_on or end > first:
+                for at in dict.fromkeys((last, start + len(code.rstrip().rstrip(":;,")))):
+                    yield Mending(at, at, closers)
+                yield Mending(last, last, closers + ":")
             if end >= len(self.text):
                 return
-            end = self._line_span(end + 1)[1]
+            end = self._line_span(self._below(end))[1]
+
+    def _further(self, start: int, end: int) -> int:
+        """Behind the last of the lines that stand further in than one, up to the first that does not."""
+        line = self.text[start:end]
+        level, found = len(line) - len(line.lstrip()), end
+        while end < len(self.text):
+            start, end = self._line_span(self._below(end))
+            line = self.text[start:end]
+            if line.strip() and len(line) - len(line.lstrip()) <= level:
+                break
+            found = end if line.strip() else found
+        return found
+
+    def _below(self, end: int) -> int:
+        """Where the next line begins, behind the end of one."""
+        return end + (2 if self.text.startswith("\r\n", end) else 1)
+
+    def _goes_on(self, start: int, end: int, comment: str) -> bool:
+        """Whether a line ends with an opened bracket and the next one stands further in, and so inside of it."""
+        line = self.text[start:end]
+        below = self.text[end + 1 : end + NEAR].lstrip("\r\n").partition("\n")[0]
+        further = len(below) - len(below.lstrip()) > len(line) - len(line.lstrip())
+        return further and _without_comment(line, comment).rstrip()[-1:] in CLOSER
 
     def _measure(self, tried: Mending) -> tuple[int, int]:
         """Errors of the text with an edit, and the bytes in them; parsed on top of the tree that there is."""

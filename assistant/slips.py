@@ -27,6 +27,13 @@ BEFORE_QUOTE = re.compile(r"(?<=[(\[{,=\s])(?=\S)|(?<=[fFrRbBuU])(?=\w)")
 AFTER_QUOTE = (re.compile(r"(?<=\S)(?=[\s,)\]}:]|$)"), re.compile(r"(?<=\S)(?=\.)"))
 VALUE = re.compile(r"(?:[=,:(\[{]|\b(?:in|or|and|if|is|not|return|yield))[ \t]*(?=\S)")
 """Behind it a value begins."""
+PREFIX = re.compile(r"(?<!\w)[fFrRbBuU]{1,2}$")
+FOREIGN = "?$"
+"""Signs that Python has no use for, and other languages have."""
+BEGINS = re.compile(
+    r"(?:return|raise|import|del|assert|pass|break|continue|global|nonlocal|def|class|while|with|try|async|for|if)\b|@"
+)
+"""A statement; the last two may also go on with one."""
 BLOCKS = {
     "if",
     "elif",
@@ -53,6 +60,8 @@ def slips(line: str, words: Collection[str], around: Sequence[str], quote: str, 
         yield from _lost_colon(line)
         yield from _misspelt(line, words)
         yield from _lost_head(line)
+        yield from _merged(line, around)
+        yield from _lost_in(line)
     yield from _wrong_bracket(line, around)
     yield from _doubled_closer(line)
     yield from _other_quote(line, quote)
@@ -117,6 +126,10 @@ def keeps_words(text: str, start: int, end: int, new: str) -> bool:
     # A text that is documentation stays one, and a decorator too: without them much parses.
     if any(made.count(sign) < line.count(sign) for sign in ('"""', "'''")) or _decorates(line) > _decorates(made):
         return False
+    if any(sign in FOREIGN or not (sign.isascii() or sign.isspace()) for sign in text[start:end] if sign not in new):
+        return False  # without what Python does not have it would be another program
+    if new.strip() and PREFIX.search(line[: start - first]) and line[end - first : end - first + 1] in OTHER:
+        return False  # between a string and what it begins with
     if not new and re.fullmatch(r"\s*[\w.]*\w\s*", made) and line.rstrip().endswith(("=", ".")):
         return False  # a statement that is not written to its end, and would say nothing
     if not new and made.rstrip().endswith(",") > line.rstrip().endswith(","):
@@ -126,7 +139,7 @@ def keeps_words(text: str, start: int, end: int, new: str) -> bool:
     tail = _common(a[head:][::-1], b[head:][::-1])
     gone, come = a[head : len(a) - tail], b[head : len(b) - tail]
     if "".join(gone) == "".join(come):  # a sign lost, or a space at a keyword
-        is_sign = new.strip() != "" and not any(quote in new for quote in OTHER)
+        is_sign = len(come) > len(gone) and not any(quote in new for quote in OTHER)
         return not gone or is_sign or any(word in KEYWORDS for word in (*gone, *come))
     if not gone:
         return all(word in KEYWORDS for word in come) and (made.rstrip().endswith(":") or come[0] not in BLOCKS)
@@ -170,6 +183,28 @@ def _lost_head(line: str) -> Iterator[Slip]:
             yield at + gap.end(), at + gap.end(), "in "
 
 
+def _merged(line: str, around: Sequence[str]) -> Iterator[Slip]:
+    """The end of a line between two statements."""
+    if around:
+        return
+    code = line.rstrip()
+    first = WORD.match(line.lstrip())
+    indent = line[: len(line) - len(line.lstrip())]
+    is_block = first is not None and first.group() in BLOCKS
+    for found in GAP.finditer(line):
+        begins = BEGINS.match(line, found.end())
+        goes_on = begins is not None and begins.group() in ("for", "if") and (is_block or not code.endswith(":"))
+        wide = len(found.group()) > 1 or "\t" in found.group()
+        if ((begins is not None and not goes_on) or wide) and not due(line[: found.start()], "#", [])[0]:
+            yield found.start(), found.end(), f"\n{indent}"
+
+
+def _lost_in(line: str) -> Iterator[Slip]:
+    """Between the names of a comprehension and what they are taken from."""
+    for found in re.finditer(r"\S[ \t]+for[ \t]+\w+(?:,[ \t]*\w+)*[ \t]+(?!in\b)(?=\w)", line):
+        yield found.end(), found.end(), "in "
+
+
 def _wrong_bracket(line: str, around: Sequence[str]) -> Iterator[Slip]:
     """A closing bracket of another kind than the one that is due."""
     stack = list(around)
@@ -206,10 +241,11 @@ def _lost_quote(line: str) -> Iterator[Slip]:
             continue
         last = line.rfind(quote)
         for found in itertools.chain(*(pattern.finditer(line) for pattern in AFTER_QUOTE)):
-            if line[found.start() - 1] != quote:
+            if line[found.start() - 1] != quote and line.count(quote, 0, found.start()) % 2:
                 yield found.start(), found.start(), quote
         for found in BEFORE_QUOTE.finditer(line):
-            if found.start() <= last and line[found.start()] != quote:
+            opened = line.count(quote, 0, found.start()) % 2
+            if found.start() <= last and line[found.start()] != quote and not opened:
                 yield found.start(), found.start(), quote
 
 
@@ -227,6 +263,8 @@ def _lost_sign(line: str, around: Sequence[str]) -> Iterator[Slip]:
         piece = re.split(r"[,(\[{]", line[: found.start()])[-1]
         comma, colon, equals = [(found.start(), found.start(), sign) for sign in (",", ":", " =")]
         if not inside:
+            if re.search(r"(?<![=!<>])=(?!=)", line):
+                continue  # which would give one value to two names
             yield from (equals, comma) if not re.match(r"\s*(?:return|for|in|print)\b", line) else (comma, equals)
         elif inside[-1] == "}":
             yield from (comma, colon) if ":" in piece else (colon, comma)

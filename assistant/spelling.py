@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from assistant.bindings import BUILTINS, Places, Scope, Use, bound_in, program, uses
 from assistant.mend import Mending
 from assistant.slips import is_near
+from infill.program import compiles
 
 METHODS = frozenset(name for kind in (list, dict, set, str, bytes) for name in dir(kind) if not name.startswith("_"))
 ELSEWHERE = {"null": "None", "nil": "None", "undefined": "None", "true": "True", "false": "False"}
 """Names that other languages, and JSON, have for what Python calls otherwise."""
+ALONE = ("pass", "break", "continue", "return")
+"""Statements of one word."""
 LEAST = 3
 """Letters of a name; shorter ones are near to too many."""
 
@@ -44,11 +47,15 @@ def _meant(text: str, places: Places, use: Use) -> Mending | None:
     if use.method is not None and wrong == "self":
         return _first_parameter(text, places, use.method)
     if is_member(text, use):
+        if text[:start].endswith("self,"):  # the comma may be the dot, and need not
+            return None
         return Mending(start, start, "self.")
     if wrong in ELSEWHERE:
         return Mending(start, start + len(wrong), ELSEWHERE[wrong])
     if (at := _lost_dot(text, use)) is not None:
         return Mending(start + at, start + at, ".")
+    if (word := _statement(text, start, wrong)) is not None:
+        return Mending(start, start + len(wrong), word)
     near = [name for name in use.bound if len(name) >= LEAST and is_near(wrong, name)]
     # Of what is not in the text, only with the same letters or one of them less: "text" is no misspelt "next".
     builtins = (name for name in BUILTINS - use.bound if len(name) >= LEAST)
@@ -74,6 +81,13 @@ def _lost_dot(text: str, use: Use) -> int | None:
         and (wrong[at:] in METHODS or re.search(rf"\.{re.escape(wrong[at:])}\b", text) is not None)
     ]
     return found[0] if len(found) == 1 else None
+
+
+def _statement(text: str, start: int, wrong: str) -> str | None:
+    """The keyword that a name alone on its line was meant to be, if the text is a program with it."""
+    line = text[text.rfind("\n", 0, start) + 1 :].partition("\n")[0]
+    found = [word for word in ALONE if is_near(wrong, word)] if line.strip() == wrong else []
+    return found[0] if found and compiles(text[:start] + found[0] + text[start + len(wrong) :]) else None
 
 
 def is_member(text: str, use: Use) -> bool:

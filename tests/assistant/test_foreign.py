@@ -22,6 +22,10 @@ MENDED = {
         'print "a, b", 1  # two\nprint "%s" % x\n',
         'print("a, b", 1)  # two\nprint("%s" % x)\n',
     ),
+    "an empty line": (
+        "def f(a):\n    print a\n    print\nprint\n",
+        "def f(a):\n    print(a)\n    print()\nprint()\n",
+    ),
     "except and raise": (
         'try:\n    f()\nexcept (A, b.C), e:\n    raise D, "x, y"\n',
         'try:\n    f()\nexcept (A, b.C) as e:\n    raise D("x, y")\n',
@@ -47,6 +51,31 @@ MENDED = {
     ),
     "a tab": ("def f():\n    if a:\n\tg()\n    return 1\n", "def f():\n    if a:\n        g()\n    return 1\n"),
     "CR LF": ('if a && b:\r\n    print "x"\r\n', 'if a and b:\r\n    print("x")\r\n'),
+    "functions": (
+        "function f(a):\n    throw new E(a)\nfunc g():\n    pass\n",
+        "def f(a):\n    raise E(a)\ndef g():\n    pass\n",
+    ),
+    "braces": (
+        "if (a > 1) {\n    f()\n} else {\n    g()\n}\ntry:\n    f()\ncatch OSError as error:\n    g()\n",
+        "if (a > 1):\n    f()\nelse:\n    g()\ntry:\n    f()\nexcept OSError as error:\n    g()\n",
+    ),
+    "declarations": ("const a = 1;\nlet b = new C.D(2);\n", "a = 1;\nb = C.D(2);\n"),
+    "arrows": (
+        "f = (x, y) => x + y\ng = map(x => x * 2, y)\nh = () => 1\nif f => 1:\n    f()\n",
+        "f = lambda x, y: x + y\ng = map(lambda x: x * 2, y)\nh = lambda: 1\nif f >= 1:\n    f()\n",
+    ),
+    "a lambda without its colon": ("f = lambda a, b (a, b)\n", "f = lambda a, b: (a, b)\n"),
+    "a walrus that is torn": ("if (a : = f()) > 1:\n    g()\n", "if (a := f()) > 1:\n    g()\n"),
+    "a question": ("def f(x):\n    return x >= 0 ? x : -x;\n", "def f(x):\n    return x if x >= 0 else -x\n"),
+    "identity": ("if a === b or a !== c:\n    f()\n", "if a == b or a != c:\n    f()\n"),
+    "a comment": (
+        'x = a // b  // the "half"\n// and next\ny = 1\n',
+        'x = a // b  # the "half"\n# and next\ny = 1\n',
+    ),
+    "an apostrophe": ("assert a, 'isn't it'\n", 'assert a, "isn\'t it"\n'),
+    "a brace behind a conversion": ('x = f"of {b!r"\n', 'x = f"of {b!r}"\n'),
+    "long numbers": ("a = 10L + 0xFFL\n", "a = 10 + 0xFF\n"),
+    "exec in": ("exec a in b, c\n", "exec(a, b, c)\n"),
     "constants": ("def f(a=null):\n    return true\n", "def f(a=None):\n    return True\n"),
 }  # fmt: skip
 LEFT = {
@@ -55,6 +84,9 @@ LEFT = {
     "an attribute that is half written": "def f(a):\n    a.\n    return a\n",
     "a tab that may stand in two places": "class A:\n    def f(self):\n        a = 1\n\tb = 2\n",
     "print that goes on": 'print "a",\n',
+    "two exceptions, as in Python 3.14": "try:\n    f()\nexcept ValueError, TypeError:\n    pass\n",
+    "what no name may have in it": "€ = 2\n",
+    "an array of a shell": "$a = 2\nb = $a ? 1\n",
     "a name of one's own": "true = 1\nnull = true\n",
     "what a string says": 'x = "a && b" if c else "print x"\n',
 }
@@ -74,6 +106,53 @@ def test_it_is_said_as_python_says_it(name: str) -> None:
 @pytest.mark.parametrize("name", LEFT)
 def test_what_is_not_clear_is_left_alone(name: str) -> None:
     assert fixed(LEFT[name]) == LEFT[name]
+
+
+SLIPPED = {
+    "a closer on its own line": (
+        "x = {\n    'a': 1,\n    'b': 2,\ny = 1\n",
+        "x = {\n    'a': 1,\n    'b': 2,\n}\ny = 1\n",
+    ),
+    "the closer of an inner one": (
+        "def f():\n    x = g(\n        1,\n        2,\n    return x\n",
+        "def f():\n    x = g(\n        1,\n        2,\n    )\n    return x\n",
+    ),
+    "a quote that opens": ('x = {"name": shop", "b": 1}\n', 'x = {"name": "shop", "b": 1}\n'),
+    "two statements": (
+        "def f(self, a, b):\n    self.a = a        self.b = b\n    return a\n",
+        "def f(self, a, b):\n    self.a = a\n    self.b = b\n    return a\n",
+    ),
+    "a loop behind a statement": (
+        "def f(a):\n    b = [] for c in a:\n        b = c\n    c = b return c\n",
+        "def f(a):\n    b = []\n    for c in a:\n        b = c\n    c = b\n    return c\n",
+    ),
+    "a decorator": (
+        "class A:\n    @staticmethod def f(a):\n        return a\n",
+        "class A:\n    @staticmethod\n    def f(a):\n        return a\n",
+    ),
+    "in": ("x = [a for a, b c if b]\n", "x = [a for a, b in c if b]\n"),
+    "a statement of one word": ("class E(Exception):\n    psas\n", "class E(Exception):\n    pass\n"),
+}
+KEPT = {
+    "a bracket between two words": "def f[T(a):\n    return a\n",
+    "half a comma": "def f(self):\n    for a in self,lines:\n        self.lines = a\n",
+    "Python 2's own names": "def f(char, searcher_string):\n    return unichr(1), basestring, raw_input()\n",
+    "a choice": "class A:\n    def f(self, a):\n        self.g(a) if a else self.h(a)\n",
+    "a condition": "class A:\n    def f(self):\n        self.a and self.h(1)\n",
+}
+
+
+@pytest.mark.parametrize("name", SLIPPED)
+def test_it_is_put_where_a_person_puts_it(name: str) -> None:
+    text, wanted = SLIPPED[name]
+    assert fixed(text) == wanted
+    assert fixed(wanted) == wanted
+    assert fixed(text.replace("\n", "\r\n")) == wanted.replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_no_other_program_is_made(name: str) -> None:
+    assert fixed(KEPT[name]) == KEPT[name]
 
 
 def test_nothing_is_done_outside_of_the_blocks() -> None:
