@@ -5,12 +5,12 @@ the protocol is in ``lsp.features``: offers and their resolution, the command fo
 user may confirm one by one, progress, cancelling.
 
 How to add one: write a class with the attributes of ``Action``. ``applies`` is asked on a thread of its own at every
-move of the cursor. ``run`` is a coroutine that may take many seconds: it asks the model with ``work.ask``, as often as
-it likes, says how far it is with ``work.report``, and raises a ``HoneError`` where there is no edit. It returns as many
-edits as it wants, in any order, in one or many blocks of the document; edits with the same ``why`` are one group in the
-editor's preview. A document that changes meanwhile, and a user who cancels, end it with ``CancelledError`` or make its
-edits void; it needs no code for either. What a command brings along beside the place (an instruction, say) is in
-``place.given``.
+move of the cursor, for a part of a large document where the action ``is_local``. ``run`` is a coroutine that may take
+many seconds: it asks the model with ``work.ask``, as often as it likes, says how far it is with ``work.report``, and
+raises a ``HoneError`` where there is no edit. It returns as many edits as it wants, in any order, in one or many blocks
+of the document; edits with the same ``why`` are one group in the editor's preview. A document that changes meanwhile,
+and a user who cancels, end it with ``CancelledError`` or make its edits void; it needs no code for either. What a
+command brings along beside the place (an instruction, say) is in ``place.given``.
 
 Where a body ends is found by lines and brackets, without a parser: an offer may be missed, and what is chosen still
 passes the syntax gate.
@@ -149,6 +149,13 @@ class Action(Protocol):
         """Whether the model may have written the text."""
         ...
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the definitions around the place are enough: of a large file no more is looked at. What asks where
+        names come from needs the whole text.
+        """
+        ...
+
     def applies(self, place: Place) -> bool:
         """Quick: asked at every move of the cursor."""
         ...
@@ -185,6 +192,7 @@ class Filling:
     kind: str = "refactor.rewrite"
     needs_confirmation: bool = False
     is_generated: bool = True
+    is_local: bool = True
 
     def applies(self, place: Place) -> bool:
         return self.find(place) is not None
@@ -215,6 +223,7 @@ class FixSyntax:
     kind: str = "quickfix"
     needs_confirmation: bool = True
     is_generated: bool = True
+    is_local: bool = True
 
     def applies(self, place: Place) -> bool:
         return self._fault(place, _broken(place.text, place.language, place.filename)) is not None
@@ -269,6 +278,7 @@ class RenameToo:
     everywhere: bool
     kind: str = "refactor.rewrite"
     is_generated: bool = False
+    is_local: bool = False
 
     @property
     def needs_confirmation(self) -> bool:
@@ -305,6 +315,7 @@ class Editing:
     kind: str = "refactor.rewrite"
     needs_confirmation: bool = True
     is_generated: bool = True
+    is_local: bool = True
 
     def applies(self, place: Place) -> bool:
         """Where the model does it, or rules have something to do."""
@@ -623,9 +634,9 @@ ACTIONS: list[Action] = [
     FixSyntax(),
     RenameToo("renameHere", "Rename here too", everywhere=False),
     RenameToo("renameEverywhere", "Rename everywhere else, too", everywhere=True),
-    Editing("fixBlock", "Fix this block", "fix"),
+    Editing("fixBlock", "Fix this block", "fix", is_local=False),
     Editing("modernise", "Modernise", "modernise"),
     Editing("addAnnotations", "Add annotations", "annotate"),
     Editing("addDocstring", "Add docstring", "document"),
-    Editing("renameUses", "Make names agree with their definitions", "rename"),
+    Editing("renameUses", "Make names agree with their definitions", "rename", is_local=False),
 ]

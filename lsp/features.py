@@ -21,6 +21,7 @@ from lsp.notebook import Whole
 from lsp.protocol import CONTENT_MODIFIED, FAILED, INVALID_PARAMS, LARGEST, asked_about, log, work_token
 from lsp.session import Session
 from lsp.suggest import Question, Suggestion, label, sendable
+from lsp.window import WHOLE, Window
 from lsp.work import START_S, Work
 
 ACCEPTED = "hone.accepted"
@@ -208,9 +209,12 @@ async def code_action(session: Session, params: types.CodeActionParams) -> list[
         (document.offset(one.range.start), document.offset(one.range.end)) for one in params.context.diagnostics[:16]
     )
     starting = await _waited(session) if params.context.trigger_kind == types.CodeActionTriggerKind.Invoked else None
-    place = _place(session, session.context.whole(document), start, end, wrong=wrong)
     wanted = [action for action in ACTIONS if _is_wanted(action.kind, params.context.only)]
-    fitting = await session.think(lambda: [action for action in wanted if action.applies(place)])
+    places = {
+        is_local: _scope(session, document, start, end, is_local=is_local).place(session, start, end, wrong=wrong)
+        for is_local in {action.is_local for action in wanted}
+    }
+    fitting = await session.think(lambda: [one for one in wanted if one.applies(places[one.is_local])])
     if starting is not None and not fitting:
         raise _refused(str(starting))
     return [_offer(session, action, document, (start, end), params.context.diagnostics) for action in fitting]
@@ -230,21 +234,58 @@ def _is_wanted(kind: str, only: Any) -> bool:
     return only is None or any(one in ("", kind) or kind.startswith(f"{one}.") for one in only)
 
 
-def _place(
-    session: Session,
-    whole: Whole,
-    start: int,
-    end: int,
-    *,
-    wrong: tuple[tuple[int, int], ...] = (),
-    given: Mapping[str, Any] | None = None,
-) -> Place:
-    """``start``, ``end`` and ``wrong`` are in the document, those of the place in its whole."""
-    document, at = whole.own, whole.start
-    wrong = tuple((first + at, last + at) for first, last in wrong)
-    path, language, tasks = document.filename or "", document.language or "", session.tasks or ()
-    edits = session.edits_of(whole)
-    return Place(whole.text, start + at, end + at, path, language, edits, wrong, given or {}, tasks)
+@dataclass(frozen=True, eq=False)
+class _Scope:
+    """What of a document, or around it, an action looks at."""
+
+    whole: Whole
+    window: Window
+
+    @property
+    def shift(self) -> int:
+        """From places in the document to those in what is looked at."""
+        return self.whole.start - self.window.head
+
+    def place(
+        self,
+        session: Session,
+        start: int,
+        end: int,
+        *,
+        wrong: tuple[tuple[int, int], ...] = (),
+        given: Mapping[str, Any] | None = None,
+    ) -> Place:
+        """For places in the document."""
+        document, shift, text = self.whole.own, self.shift, self.window.of(self.whole.text)
+        inside = [(first + shift, last + shift) for first, last in wrong]
+        return Place(
+            text,
+            start + shift,
+            end + shift,
+            document.filename or "",
+            document.language or "",
+            session.edits_of(self.whole) if self.window == WHOLE else (),
+            tuple((first, last) for first, last in inside if first >= 0 and last <= len(text)),
+            given or {},
+            session.tasks or (),
+        )
+
+    def document_of(self, edit: Edit) -> tuple[Document, Edit] | None:
+        """Whose an edit of what is looked at is, and the edit in it; None where it is not one document's."""
+        start, end = edit.start + self.window.head, edit.end + self.window.head
+        found = self.whole.locate(start, end)
+        if found is None:
+            return None
+        document, at = found
+        return document, replace(edit, start=start - at, end=end - at)
+
+
+def _scope(session: Session, document: Document, start: int, end: int, *, is_local: bool) -> _Scope:
+    """A notebook's cell between the others; of a large document the part around the place, where that is enough."""
+    whole, size = session.context.whole(document), len(document.text)
+    window = session.windows.around(document.key, size, start) if is_local else WHOLE
+    alone = whole.text is document.text
+    return _Scope(whole, window if alone and window.holds(size, start, end) else WHOLE)
 
 
 def _offer(
@@ -315,13 +356,13 @@ async def known_tasks(session: Session, *_: Any) -> list[str]:
 @dataclass(frozen=True)
 class _Chosen:
     action: Action
-    whole: Whole
+    scope: _Scope
     place: Place
-    """In the whole."""
+    """In the scope."""
 
     @property
     def document(self) -> Document:
-        return self.whole.own
+        return self.scope.whole.own
 
 
 def _chosen(session: Session, data: object) -> _Chosen:
@@ -341,8 +382,8 @@ def _chosen(session: Session, data: object) -> _Chosen:
     if LONE_RETURN.search(document.text):
         raise _refused("the document has carriage returns alone for line ends; give it others first")
     start, end = _place_of(document, data)
-    whole = session.context.whole(document)
-    return _Chosen(action, whole, _place(session, whole, start, end, given=data))
+    scope = _scope(session, document, start, end, is_local=action.is_local)
+    return _Chosen(action, scope, scope.place(session, start, end, given=data))
 
 
 def _place_of(document: Document, data: Mapping[Any, Any]) -> tuple[int, int]:
@@ -368,7 +409,9 @@ async def _edit(session: Session, chosen: _Chosen, token: str | int | None = Non
 
     async def ask(request: CompletionRequest) -> CompletionResult:
         values = {key: value for key, value in vars(request).items() if key != "text"}
-        values["extra"] = await session.context.snippets(document, request.text, request.start)
+        window = chosen.scope.window
+        text = request.text if window == WHOLE else window.back(document.text, request.text)
+        values["extra"] = await session.context.snippets(document, text, request.start + window.head)
         return await session.complete(
             CompletionRequest(sendable(request.text), **values), Caller(document=label(document, "action"))
         )
@@ -392,15 +435,15 @@ async def _edit(session: Session, chosen: _Chosen, token: str | int | None = Non
 
 def _placed(chosen: _Chosen, edits: tuple[Edit, ...]) -> dict[Document, list[Edit]]:
     """Each edit in the document it belongs to: a rename goes on in other cells, what a model may write does not."""
-    whole, placed = chosen.whole, dict[Document, list[Edit]]()
+    placed: dict[Document, list[Edit]] = {}
     for one in edits:
-        document, at = whole.locate(one.start, one.end) or (None, 0)
-        if document is None or (chosen.action.is_generated and document is not whole.own):
+        found = chosen.scope.document_of(one)
+        if found is None or (chosen.action.is_generated and found[0] is not chosen.document):
             raise _refused("what would be changed is not in its cell alone")
-        start, end = one.start - at, one.end - at
-        if document.text[start:end] != whole.text[one.start : one.end]:
+        document, edit = found
+        if document.text[edit.start : edit.end] != chosen.place.text[one.start : one.end]:
             raise _refused("there is a command of IPython in what would be changed")
-        placed.setdefault(document, []).append(replace(one, start=start, end=end))
+        placed.setdefault(document, []).append(edit)
     return placed
 
 

@@ -237,10 +237,7 @@ class Suggester:
         """For a place in a part of the document, which may not be as it is yet. Apart, so that a long text is not held
         while the model is waited for.
         """
-        if window == WHOLE:
-            return await self._around.snippets(document, text, at)
-        known = document.text
-        whole = known[: window.head] + text + known[len(known) - window.tail :]
+        whole = text if window == WHOLE else window.back(document.text, text)
         return await self._around.snippets(document, whole, at + window.head)
 
     def _foresee(self, document: Document, window: Window, answered: Answered, best: Suggestion) -> None:

@@ -40,6 +40,14 @@ class Window:
     def of(self, text: str) -> str:
         return text[self.head : len(text) - self.tail] if self != WHOLE else text
 
+    def back(self, known: str, text: str) -> str:
+        """``known`` with ``text`` in place of what is in the window."""
+        return known[: self.head] + text + known[len(known) - self.tail :] if self != WHOLE else text
+
+    def holds(self, size: int, start: int, end: int) -> bool:
+        """Whether a stretch of a text of that size is inside."""
+        return self.head <= start and end <= size - self.tail
+
 
 WHOLE = Window()
 

@@ -282,6 +282,7 @@ def test_no_answer_says_why() -> None:
 def test_an_action_of_somebody_else_needs_no_other_change(monkeypatch: pytest.MonkeyPatch) -> None:
     class Shout:
         name, title, kind, needs_confirmation, is_generated = "shout", "Shout", "refactor.rewrite", True, True
+        is_local = True
 
         def applies(self, place: Place) -> bool:
             return "def" in place.text

@@ -166,6 +166,7 @@ def test_nothing_is_broken_at_the_place_of_a_command() -> None:
 
 class Slow:
     name, title, kind, needs_confirmation, is_generated = "slow", "Slow", "refactor.rewrite", False, True
+    is_local = True
 
     def __init__(self) -> None:
         self.given: Any = None

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.cuts import find_cuts
+from assistant.types import EditRequest, EditResult, TextEdit
 from infill.languages import parser
 from lsp import window
 from lsp.documents import Document
 from lsp.history import Change
 from lsp.window import AROUND, SMALL, WHOLE, Windows, found_apart
-from tests.lsp.peers import URI, Editor, Script, in_memory, run, until
+from tests.lsp.peers import URI, Editor, RequestFailedError, Script, in_memory, run, until
 from tests.lsp.test_inline import applied
 
 ALONE: dict[str, Any] = {"ahead": False, "debounceMs": 0, "context": []}
@@ -149,6 +150,50 @@ def test_answers_of_a_part_come_back_to_their_place() -> None:
         await typed(editor, script, text, line)
         assert len(script.asked[-1][0].text) < 2 * AROUND + 10_000
         assert script.asked[-1][0].text.isprintable() is False
+
+    run(work)
+
+
+async def acted(editor: Editor, action: str, line: int, character: int = 8) -> tuple[int, int, str]:
+    """What a code action changes, by command: the line, the column, the new text."""
+    where = {"action": action, "uri": URI, "position": {"line": line, "character": character}}
+    await editor.request("workspace/executeCommand", command="hone.run", arguments=[where])
+    (change,) = editor.applied.pop()["documentChanges"]
+    (made,) = change["edits"]
+    return made["range"]["start"]["line"], made["range"]["start"]["character"], made["newText"]
+
+
+def test_code_actions_look_at_the_part_around_their_place_and_edit_there() -> None:
+    seen: list[EditRequest] = []
+
+    async def edit(request: EditRequest, caller: Any) -> EditResult:
+        del caller
+        seen.append(request)
+        start, end = request.blocks[0]
+        at = request.text.index("return", start, end)
+        return EditResult((TextEdit(at, at + 6, "yield", 0, gain=1.0),), ("",))
+
+    async def work() -> None:
+        script = Script(lambda _: ["return 3"])
+        editor, session = in_memory(script, edit=edit, tasks=("modernise",))
+        await editor.start(options=ALONE | {"context": ["open"]})
+        line = 20_000
+        hole = "def near(a):\n    ...\n\n\ndef used(width, heights):\n    return (width * height)\n\n\n"
+        rows = LARGE.split("\n")
+        text = "height = 1\n\n\n\n" + "\n".join([*rows[:line], *hole.split("\n")[:-1], *rows[line:]])
+        line += 4
+        editor.open(text)
+        await until(lambda: session.windows.around(URI, len(text), len(text) // 2) != WHOLE, "the places", 60)
+        assert await acted(editor, "fillHole", line + 1) == (line + 1, 4, "return 3")
+        assert len(script.asked[-1][0].text) < 2 * AROUND + 10_000
+        assert await acted(editor, "modernise", line + 5) == (line + 5, 4, "yield")
+        assert len(seen[-1].text) < 2 * AROUND + 10_000
+        editor.delete(line + 5, 26, 27, 2)
+        assert await acted(editor, "fixSyntax", line + 5) == (line + 5, 26, ")")
+        # Rules that ask where names come from are shown all of it: in the part alone, this one looks misspelt.
+        editor.type(")", line + 5, 26, 3)
+        with pytest.raises(RequestFailedError, match="no model does this task"):
+            await acted(editor, "fixBlock", line + 5)
 
     run(work)
 
