@@ -10,6 +10,7 @@ marks. Byte-level BPE after Radford et al., "Language Models are Unsupervised Mu
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -51,6 +52,13 @@ SPECIALS = _NAMED + [f"<reserved:{i}>" for i in range(N_SPECIAL - len(_NAMED))]
 PATTERN = r"(?:\r?\n)+[ \t]*| ?[A-Za-z_]+|[0-9]{1,3}| ?[^\sA-Za-z_0-9]{1,4}|[ ]+|\t+|\s+"
 """One pre-token. No token crosses its border; every character falls under one of the branches."""
 
+LINES = re.compile(r"(?<=\S)(?=\r?\n)")
+"""Where a pre-token begins whatever stands around it: the pieces of a text can be encoded apart."""
+KEPT_LINES = 4096
+"""Lines whose ids are kept: a context is tokenised at every key, and all of its lines but one are the old ones."""
+LONG = 1 << 16
+"""Characters of a text whose lines are not kept: it is no context."""
+
 
 class Tokenizer:
     """An exact, reversible map between text and token ids.
@@ -65,12 +73,16 @@ class Tokenizer:
         """Wrap a trained ``tokenizers`` model.
 
         Raises:
-            ValueError: the first 64 ids are not ``SPECIALS``, or an id or a byte has no token of its own.
+            ValueError: the first 64 ids are not ``SPECIALS``, an id or a byte has no token of its own, or the text is
+                not cut by ``PATTERN``.
         """
         self._encoder = encoder
         self._encoder.encode_special_tokens = True  # "<mask>" in a file is six characters, not a hole
         self.vocab_size: int = encoder.get_vocab_size()
         self._bytes = _token_bytes(encoder)
+        if f"{_split()}" not in f"{encoder.pre_tokenizer}":
+            raise ValueError(f"not a tokenizer of Hone: its pre-tokens must be {PATTERN}")
+        self._lines: dict[str, list[int]] = {}
         self._languages = {name: len(_ROLES) + i for i, name in enumerate(LANGUAGES)}
 
     @classmethod
@@ -87,7 +99,7 @@ class Tokenizer:
         encoder = Encoder(models.BPE())
         encoder.pre_tokenizer = pre_tokenizers.Sequence(
             [
-                pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+                _split(),
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
             ]
         )
@@ -131,7 +143,20 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, never a special one. Lone surrogates become U+FFFD."""
-        ids: list[int] = self._encoder.encode(_encodable(text), add_special_tokens=False).ids
+        if len(text) > LONG:
+            return self._whole(text)
+        ids: list[int] = []
+        for line in LINES.split(_encodable(text)):
+            known = self._lines.get(line)
+            if known is None:
+                if len(self._lines) >= KEPT_LINES:
+                    self._lines.clear()
+                known = self._lines[line] = self._whole(line)
+            ids += known
+        return ids
+
+    def _whole(self, text: str) -> list[int]:
+        ids: list[int] = self._encoder.encode_batch_fast([_encodable(text)], add_special_tokens=False)[0].ids
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -151,6 +176,10 @@ class Tokenizer:
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one token, ``b""`` for a special one."""
         return self._bytes[token]
+
+
+def _split() -> pre_tokenizers.Split:
+    return pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
 
 
 def read_encoder(path: Path) -> Encoder:

@@ -56,12 +56,12 @@ class PublishedTokenizer(Tokenizer):
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``: what looks like a special token in it is text."""
         self._encoder.encode_special_tokens = True
-        return super().encode(text)
+        return self._whole(text)
 
     def encode_marked(self, text: str) -> list[int]:
         """Token ids of a text of our own, in which special tokens stand by name."""
         self._encoder.encode_special_tokens = False
-        return super().encode(text)
+        return self._whole(text)
 
     def language(self, name: str | None) -> int:
         raise ValueError(f"published vocabularies have no token for the language {name!r}")

@@ -52,6 +52,23 @@ def test_a_batch_is_encoded_like_its_texts(batch: list[str]) -> None:
     assert trained.encode_batch(batch) == [trained.encode(text) for text in batch]
 
 
+WHITE = "\t\r\n\x0b\f\x1c\x85\u2028"
+spaced = Tokenizer.train([f"a{one}{two}b{one}\n{two}" for one in WHITE for two in WHITE] * 9, vocab_size=600)
+
+
+@given(st.text(f"ab_1. {WHITE}\ud83d", max_size=12))
+@settings(max_examples=500, deadline=None)
+def test_a_text_is_encoded_like_its_lines(text: str) -> None:
+    assert spaced.encode(text) == spaced.encode_batch([text])[0]
+
+
+def test_old_lines_make_room_for_new_ones(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.tokenizer.KEPT_LINES", 3)
+    text = "".join(f"\nline{i}" for i in range(50))
+    assert tokenizer.encode(text) == tokenizer.encode_batch([text])[0]
+    assert len(tokenizer._lines) <= 3
+
+
 @given(st.binary(max_size=40))
 def test_every_byte_has_a_token(content: bytes) -> None:
     of = {trained.token_bytes(i): i for i in range(trained.n_special, trained.vocab_size)}
@@ -141,4 +158,14 @@ def test_a_foreign_tokenizer_is_refused(tokenizer: Tokenizer, tmp_path: Path) ->
     foreign["model"]["vocab"]["<musk>"] = foreign["model"]["vocab"].pop("<mask>")
     path.write_text(json.dumps(foreign), encoding="utf-8")
     with pytest.raises(ValueError, match="not a tokenizer of Hone"):
+        Tokenizer.load(tmp_path)
+
+
+def test_other_pre_tokens_are_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    foreign = json.loads(path.read_text(encoding="utf-8"))
+    foreign["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"\S+|\s+"
+    path.write_text(json.dumps(foreign), encoding="utf-8")
+    with pytest.raises(ValueError, match="its pre-tokens must be"):
         Tokenizer.load(tmp_path)
