@@ -13,10 +13,15 @@ from model.tokenizer import Tokenizer
 
 GRID = 4
 """A long prefix is cut at line numbers divisible by this: the cut stays put while a few lines are typed."""
+STEADY = 32
+"""Where a text is cut changes only as the prefix grows by that share of the room: what stands behind a cut is encoded
+anew when it moves."""
 HINT = 8
 """Most tokens of the file's name."""
 EDITS_SHORTER = 2
 """Contexts of edits are so many times shorter than others: what is wrong is seen from near by, and it costs less."""
+_LINE_CHARS = 3
+"""Characters of a token in a line that is typed: few lines have less."""
 _CHARS = 12
 """Characters looked at per token of budget; code averages 4, so only runs of spaces make this too few."""
 
@@ -56,10 +61,14 @@ def encode_context(
         head += [tokenizer.edit, *tokenizer.encode(edit[0]), tokenizer.eol, *edit[1]]
     room = context - reserve - len(head) - 4  # <suf> <eof> <pre> <bof>
     share = room // 3 if suffix_tokens is None else min(suffix_tokens, room)
-    prefix_ids, whole = _prefix(tokenizer, prefix, room - min(share, _most(suffix)))
+    step = max(room // STEADY, 1)
+    spare = _spare(tokenizer, prefix, step)
+    prefix_ids, whole = _prefix(tokenizer, prefix, room - min(share, _most(suffix)), spare)
+    cut = share
     if suffix_tokens is None:
         share = room - len(prefix_ids)
-    suffix_ids, ends = _suffix(tokenizer, suffix, share)
+        cut = share - spare - -(len(prefix_ids) + spare) % step
+    suffix_ids, ends = _suffix(tokenizer, suffix, share, cut)
     ids = [*head, tokenizer.suf, *suffix_ids]
     if ends:
         ids.append(tokenizer.eof)
@@ -79,12 +88,23 @@ def _most(text: str) -> int:
     return min(4 * len(text), 1 << 30)
 
 
-def _prefix(tokenizer: Tokenizer, prefix: str, budget: int) -> tuple[list[int], bool]:
-    """The end of the prefix in at most ``budget`` tokens, and whether it is all of it."""
+def _spare(tokenizer: Tokenizer, prefix: str, step: int) -> int:
+    """Tokens that the line at the cursor does not have yet: with them it has a round number that does not change with
+    each key, as its tokens do, of which a key may also make fewer."""
+    line = prefix[max(prefix.rfind("\n"), 0) :]
+    if len(line) > _CHARS * step * STEADY:
+        return 0
+    tokens = len(tokenizer.encode(line))
+    return -(-max(tokens, len(line) // _LINE_CHARS) // step) * step - tokens
+
+
+def _prefix(tokenizer: Tokenizer, prefix: str, budget: int, spare: int) -> tuple[list[int], bool]:
+    """All of the prefix in at most ``budget`` tokens, else its end with ``spare`` left over; and whether it is all."""
     if len(prefix) <= budget * _CHARS:
         ids = tokenizer.encode(prefix)
         if len(ids) <= budget:
             return ids, True
+    budget -= spare
     near = max(0, len(prefix) - budget * _CHARS)
     line = prefix.count("\n", 0, near)
     cuts: list[int] = []
@@ -110,17 +130,17 @@ def _prefix(tokenizer: Tokenizer, prefix: str, budget: int) -> tuple[list[int], 
     return (ids, False) if at < len(prefix) else (tokenizer.encode(prefix[-max(budget // 4, 1) :])[-budget:], False)
 
 
-def _suffix(tokenizer: Tokenizer, suffix: str, budget: int) -> tuple[list[int], bool]:
-    """The beginning of the suffix in at most ``budget`` tokens, and whether it reaches the file's end."""
+def _suffix(tokenizer: Tokenizer, suffix: str, budget: int, cut: int) -> tuple[list[int], bool]:
+    """All of the suffix in at most ``budget`` tokens, else its beginning in at most ``cut``; and whether it is all."""
     if budget <= 0:
         return [], False
     window = suffix[: budget * _CHARS]
     ids = tokenizer.encode(window)
     if len(ids) <= budget:
         return ids, len(window) == len(suffix)
-    ids = ids[:budget]
+    ids = ids[: max(cut, 0)]
     newlines = [i for i, token in enumerate(ids) if tokenizer.token_bytes(token).startswith(b"\n")]
-    if newlines and newlines[-1] > budget // 2:
+    if newlines and newlines[-1] > cut // 2:
         ids = ids[: newlines[-1]]
     return ids, False
 

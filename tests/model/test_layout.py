@@ -70,17 +70,17 @@ def test_a_huge_line_fits(tokenizer: Tokenizer, text: str) -> None:
 
 def test_typing_only_appends(tokenizer: Tokenizer) -> None:
     """Most keystrokes keep all but the last token or two of the context."""
-    typed = "    result = function_7(total) + 12\n    return result\n"
-    before = lay(tokenizer, CODE[:9000], CODE[9000:])
+    typed = "    result = [" + ", ".join(f"value + {i}" for i in range(40)) + "]\n    return result\n"
+    before = lay(tokenizer, CODE[:9000], CODE[9000:], context=1024)
     kept = 0
     for n in range(1, len(typed) + 1):
-        after = lay(tokenizer, CODE[:9000] + typed[:n], CODE[9000:])
+        after = lay(tokenizer, CODE[:9000] + typed[:n], CODE[9000:], context=1024)
         common = next(
             (i for i, (a, b) in enumerate(zip(before.ids, after.ids, strict=False)) if a != b), len(before.ids)
         )
         kept += common >= len(before.ids) - 3
         before = after
-    assert kept >= 0.9 * len(typed)
+    assert kept >= 0.88 * len(typed)
 
 
 def test_reserve_leaves_room(tokenizer: Tokenizer) -> None:
