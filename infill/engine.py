@@ -57,6 +57,10 @@ TOKENS_PER_STEP = 32
 TRUSTED = 8
 """Characters of a match elsewhere in the file that count more than the likeliest word."""
 _WORD = re.compile(r" ?[A-Za-z_]+\Z")
+_SPACE = re.compile(r"\S \Z")
+_MARKS = re.compile(r" ?[^\sA-Za-z_0-9]+")
+JOINED = 0.1
+"""A mark at the cursor is written anew where it is so likely part of a longer token, beside what it is by itself."""
 FIRST = 3
 """Rows that no canvas wrote and the judge looks at at once; the others where they might still win."""
 DOUBTED = 0.6
@@ -107,7 +111,7 @@ class Infiller:
         self.clock = clock
         self.contexts: Contexts[Any] = Contexts(cache_bytes)
         self.breaks = _line_breaks(denoiser.tokenizer).to(denoiser.device)
-        self.words = Words(denoiser.tokenizer)
+        self.words = Words(denoiser.tokenizer, denoiser.device)
         self.by_line = recall.by_line(denoiser.tokenizer.encode)
 
     def fill(
@@ -187,6 +191,9 @@ class Request:
     """The length distribution of this hole; None where the length was given."""
     head: str = ""
     """How the answer begins: the end of the word in which the cursor stands, where that is certain."""
+    stub: str = ""
+    """What of the text before the cursor the context leaves out, and every draft begins with: a tokenizer joins a space
+    or a mark with what follows, and behind one that stands alone the model has seldom seen anything."""
     kept: list[int] = field(default_factory=list[int])
     """Blocks that are written already, when the answer is longer than a canvas."""
     state: Any = None
@@ -279,6 +286,8 @@ class Request:
     async def drafts(self) -> list[Draft]:
         """Finished drafts, best first."""
         self.pace.check()
+        if self.options.hole_length is None and _SPACE.search(self.prompt.prefix):
+            self.stub = " "
         with self.timed("context"):
             await self.lay_out("")
             if self.options.hole_length is None:
@@ -363,6 +372,7 @@ class Request:
     async def lay_out(self, written: str) -> None:
         """Encodes the context of a hole behind the prefix and what is ``written`` already."""
         prefix, suffix = self.sides
+        prefix = prefix[: len(prefix) - len(self.stub)]
         self.layout: Layout = encode_context(
             self.tokenizer,
             prefix.removeprefix("\ufeff") + written,
@@ -389,6 +399,8 @@ class Request:
         """Completes the word in which the cursor stands, where one token that begins with it is likelier than the word
         as it was cut: a tokenizer would not have cut it there, and the model has seldom seen the pieces (token healing,
         as in guidance and in llama.cpp). A long match elsewhere in the file that goes on otherwise overrules it."""
+        if self.stub or await self.joins():
+            return
         if self.situation.suffix[:1].isalnum() or self.situation.suffix[:1] == "_":
             return
         word = self.infiller.words.last(self.prompt.prefix, self.ids)
@@ -404,6 +416,23 @@ class Request:
             self.head = head
             self.ids = self.ids[: len(self.ids) - len(tail)]
             await self.extend([best])
+
+    async def joins(self) -> bool:
+        """Whether the mark at the cursor is likely part of a longer token (``("``, ``):``), and so is written anew."""
+        last, prefix = self.ids[-1], self.sides[0]
+        written = self.tokenizer.token_bytes(last)
+        mark = written.decode(errors="ignore")
+        if not _MARKS.fullmatch(mark) or mark.encode() != written or not prefix.endswith(mark):
+            return False
+        longer = self.infiller.words.longer(written)
+        if not longer:
+            return False
+        log_p = self.denoiser.last_logits(self.state, 1)[0].log_softmax(-1)
+        if float(log_p[longer].logsumexp(0) - log_p[last]) < math.log(JOINED):
+            return False
+        self.stub = mark
+        await self.rewind(self.ids[:-1])
+        return True
 
     async def extend(self, tokens: Sequence[int]) -> Any:
         """Appends tokens to the context; the state before is used up."""
@@ -537,7 +566,9 @@ class Request:
         longest = min(self.limit, self.denoiser.max_hole)
         rows: list[Given] = []
         for copies, borrowed in ((self.copied, False), (self.borrowed, True)):
-            fitting = [(one.text.removeprefix(self.head), one) for one in copies if one.text.startswith(self.head)]
+            fitting = [
+                (self.stub + one.text.removeprefix(self.head), one) for one in copies if one.text.startswith(self.head)
+            ]
             made = [Given(self.tokenizer.encode(text), one.evidence, borrowed) for text, one in fitting]
             rows += [row for row in made if 0 < len(row.ids) <= longest]
         return [*rows, Given([])] if self.head else rows
@@ -639,16 +670,28 @@ class Request:
             # Places written in one step do not see each other: long holes need more steps.
             longest = int(canvas.hole.sum(1).max())
             plan = replace(plan, steps=max(plan.steps, -(-longest // TOKENS_PER_STEP)))
+        if self.stub and not self.kept:
+            plan = replace(plan, first=self.infiller.words.unlike(self.stub))
         return await refine(self.tokenizer, self.state, canvas, plan, self.generator, self.pace, report, narrow)
 
     def _reporter(self, on_step: OnStep, phase: str) -> Callable[[Canvas], None]:
         def report(canvas: Canvas) -> None:
             ids = canvas.ids[0][canvas.hole[0]].tolist()
             sure = canvas.confidence[0][canvas.hole[0]].tolist()
-            given = [*self.tokenizer.encode(self.head), *self.kept]
-            on_step(Step(self.pace.steps, (*given, *ids), (*[1.0] * len(given), *sure), phase))
+            shown = self.shown([*self.kept, *ids], [*[1.0] * len(self.kept), *sure])
+            on_step(Step(self.pace.steps, *shown, phase))
 
         return report
+
+    def shown(self, ids: Sequence[int], sure: Sequence[float]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """Tokens of an answer as text behind the cursor, and how sure each is: with its head, without its stub."""
+        first = self.tokenizer.token_bytes(ids[0]) if ids else b""
+        if self.stub and first:
+            begun, doubt, ids, sure = first[len(self.stub) :].decode(errors="ignore"), sure[0], ids[1:], sure[1:]
+        else:
+            begun, doubt = self.head, 1.0
+        given = self.tokenizer.encode(begun)
+        return (*given, *ids), (*[doubt] * len(given), *sure)
 
     # Judging.
 
@@ -755,7 +798,7 @@ class Request:
             back,
             self.state,
             limit,
-            self.plan,
+            replace(self.plan, first=self.infiller.words.unlike(self.stub) if self.stub else None),
             self.generator,
             self.pace,
             stop=breaks.__contains__,
@@ -765,11 +808,8 @@ class Request:
         )
 
     def _teller(self, on_step: OnStep) -> Callable[[Sequence[int], Sequence[float]], None]:
-        given = self.tokenizer.encode(self.head)
-
         def tell(ids: Sequence[int], log_p: Sequence[float]) -> None:
-            sure = (*[1.0] * len(given), *(math.exp(p) for p in log_p))
-            on_step(Step(len(ids), (*given, *ids), sure, "causal"))
+            on_step(Step(len(ids), *self.shown(ids, [math.exp(p) for p in log_p]), "causal"))
 
         return tell
 
@@ -854,6 +894,9 @@ class Request:
             text = self.head + self.tokenizer.decode_bytes(draft.ids).decode("utf-8")
         except UnicodeDecodeError:
             return None
+        if not text.startswith(self.stub):
+            return None
+        text = text[len(self.stub) :]
         if not draft.ended and self.options.hole_length is None and "\n" in text:
             text = text[: text.rindex("\n")]
         return text
@@ -874,7 +917,8 @@ class Request:
 
     def decoded(self, ids: Sequence[int]) -> str:
         """The text of a draft's beginning; a character that is not whole yet does not count."""
-        return self.head + self.tokenizer.decode_bytes(ids).decode("utf-8", errors="ignore")
+        text = self.head + self.tokenizer.decode_bytes(ids).decode("utf-8", errors="ignore")
+        return text[len(self.stub) :]
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -889,8 +933,9 @@ class Request:
 class Words:
     """Which tokens complete a word."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, device: torch.device) -> None:
+        self.tokenizer, self.device = tokenizer, device
+        self._unlike: dict[str, torch.Tensor] = {}
         ordinary = range(tokenizer.n_special, tokenizer.vocab_size)
         self.sorted = sorted((tokenizer.token_bytes(token), token) for token in ordinary)
 
@@ -906,6 +951,13 @@ class Words:
             if list(ids[-len(tail) :]) == tail and (longer := self.longer(text.encode())):
                 return tail, longer
         return None
+
+    def unlike(self, beginning: str) -> torch.Tensor:
+        """[n]: the tokens that do not begin so."""
+        if beginning not in self._unlike:
+            ids = [token for text, token in self.sorted if not text.startswith(beginning.encode())]
+            self._unlike[beginning] = torch.tensor(ids, dtype=torch.int64, device=self.device)
+        return self._unlike[beginning]
 
     def longer(self, word: bytes) -> list[int]:
         low = bisect_right(self.sorted, (word, self.tokenizer.vocab_size))

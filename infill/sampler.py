@@ -52,6 +52,8 @@ class Plan:
     top_p: float = 1.0
     banned: Tensor | None = None
     """[n] ids that may not be written, besides the special ones: line breaks where the answer is one line."""
+    first: Tensor | None = None
+    """[n] ids that may not stand in the hole's first place."""
     draw: str | None = None
     """A name in ``DRAWS``: how a published sampler draws tokens; None: ``choose``."""
     top_k: int = 0
@@ -173,6 +175,9 @@ async def step(
     logits = (await denoise(state, canvas.ids, asked))[:, first:]
     if plan.banned is not None:
         logits.index_fill_(-1, plan.banned - first, -torch.inf)
+    if plan.first is not None:
+        begins = asked.nonzero()[:, 1] == 0
+        logits[begins] = logits[begins].index_fill_(-1, plan.first - first, -torch.inf)
     if curb is not None:
         curb(logits, asked)
     pace.steps += 1
@@ -257,6 +262,8 @@ async def decode(
         log_p = mixed(ids, logits.log_softmax(-1))
         allowed = log_p.clone()
         allowed[: denoiser.tokenizer.n_special] = -torch.inf
+        if plan.first is not None and not ids:
+            allowed[plan.first] = -torch.inf
         allowed[denoiser.tokenizer.eot] = log_p[denoiser.tokenizer.eot]
         token = int(choose(allowed[None], plan.temperature, plan.top_p, generator))
         return token, float(log_p[token]), log_p

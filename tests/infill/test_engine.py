@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from infill.engine import Infiller
 from infill.judge import SIGNS, Calibration
@@ -14,7 +15,7 @@ from infill.policy import POLICIES
 from infill.sampler import Late
 from infill.types import Infill, InfillOptions, Prompt, Step
 from model.calls import one_by_one
-from tests.fakes import ScriptedDenoiser, byte_tokenizer, byte_tokens, small_tokenizer
+from tests.fakes import FakeState, ScriptedDenoiser, byte_tokenizer, byte_tokens, small_tokenizer
 
 BEFORE = "def first(self, index):\n    "
 ANSWER = "return self.values[index]"
@@ -754,6 +755,66 @@ class TestHealing:
     def test_a_word_that_goes_on_behind_the_cursor_is_not_completed(self) -> None:
         _, denoiser = fill(self.BEFORE, "", "urn index\n")
         assert denoiser.calls["last_logits"] == 0
+
+
+class TestStub:
+    """A space or a mark at the cursor is written anew, joined with what follows as the tokenizer joins it."""
+
+    SPACE = ("def first(self, index):\n    return ", "index", AFTER)
+    MARK = ("value = call(", '"index")', "\n")
+
+    @pytest.mark.parametrize("policy", ["confidence", "causal"])
+    @pytest.mark.parametrize(("place", "left"), [(SPACE, "return"), (MARK, "call")], ids=["space", "mark"])
+    def test_the_context_ends_before_it(
+        self, place: tuple[str, str, str], left: str, policy: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prefix, answer, suffix = place
+        denoiser, contexts = ScriptedDenoiser(prefix, answer), list[str]()
+        lengths = denoiser.length_logprobs, denoiser.next_logits
+
+        def at_length(state: FakeState, *, line: bool = False) -> Tensor:
+            contexts.append(denoiser.tokenizer.decode(state.ids))
+            return lengths[0](state, line=line)
+
+        def at_next(state: FakeState) -> Tensor:
+            contexts.append(denoiser.tokenizer.decode(state.ids))
+            return lengths[1](state)
+
+        monkeypatch.setattr(denoiser, "length_logprobs", at_length)
+        monkeypatch.setattr(denoiser, "next_logits", at_next)
+        shown: list[Step] = []
+        infiller, prompt = Infiller(denoiser, calibration=OWN), Prompt(prefix, suffix, "python")
+        found = infiller.fill(prompt, InfillOptions(policy=policy), on_step=shown.append)
+        assert texts(found) == [answer]
+        assert contexts[0].endswith(left)
+        assert denoiser.tokenizer.decode(shown[-1].ids) == answer
+        assert len(shown[-1].ids) == len(shown[-1].confidence)
+
+    def test_nothing_else_may_stand_there(self) -> None:
+        prefix, answer, suffix = self.SPACE
+        (wrong,) = small_tokenizer().encode("value")
+        found, _ = fill(prefix, answer, suffix, slip=lambda target, _row: [wrong, *target[1:]])
+        assert not [text for text in texts(found) if text.startswith("alue")]
+
+    def test_a_copy_is_judged_behind_it_too(self) -> None:
+        prefix = "def one(self):\n    return self.index + 1\n\n\ndef two(self):\n    return "
+        calibration = Calibration(copies=4, copy_gain=5.0)
+
+        def stammered(target: list[int], _row: list[int]) -> list[int]:
+            return target[:1] * len(target)
+
+        found, _ = fill(prefix, "self.index + 1", "\n", calibration=calibration, slip=stammered)
+        assert [(one.text, one.origin) for one in found.candidates] == [("self.index + 1", "copy")]
+
+    def test_a_mark_that_joins_with_nothing_likely_stays(self) -> None:
+        _, denoiser = fill("value = call(", "index)", "\n")
+        assert denoiser.calls["last_logits"] == 1
+        assert denoiser.calls["encode with past"] == 0
+
+    def test_a_given_length_counts_from_the_cursor(self) -> None:
+        prefix, _, suffix = self.SPACE
+        assert len(small_tokenizer().encode(" 5")) == 2
+        assert texts(fill(prefix, "5", suffix, InfillOptions(hole_length=1))[0]) == ["5"]
 
 
 def test_what_a_stop_text_ended_is_not_ended_otherwise() -> None:
