@@ -30,6 +30,8 @@ from model.tokenizer import Tokenizer
 
 TOP = re.compile(r"^[A-Za-z@_]", re.MULTILINE)
 """Begins a statement of the top level."""
+_JOINT = re.compile(r"(?: ?[^\sA-Za-z_0-9]{1,3}|(?<=\S) )\Z")
+_MARKS = re.compile(r"[^\sA-Za-z_0-9]{0,3}")
 END_WEIGHT = 5.0
 """Loss weight of the end-of-text token: one token in hundreds, and it carries the joint with the suffix."""
 REPLACED = 0.15
@@ -127,6 +129,7 @@ class Batches(Dataset[Batch]):
         tokenizer, context = self.tokenizer, self.config.context
         if len(example.middle) > 4 * context:
             return None
+        example = joined(example, tokenizer)
         middle = tokenizer.encode(example.middle)
         if not middle or len(middle) > context // 3:
             return None
@@ -292,6 +295,23 @@ def alone(example: Example) -> Example:
         example.middle,
         after if behind is None else after[: behind.start()].rstrip() + "\n",
     )
+
+
+def joined(example: Example, tokenizer: Tokenizer) -> Example:
+    """The hole from where the token begins in which a space or a mark before it ends: in use it is written anew, too
+    (``infill.engine.Request.stub``)."""
+    found = _JOINT.search(example.before[-5:])
+    if found is None:
+        return example
+    mark = found.group()
+    marks = _MARKS.match(example.middle)
+    assert marks is not None
+    if mark != " " and tokenizer.encode(mark + marks.group()) == [
+        *tokenizer.encode(mark),
+        *tokenizer.encode(marks.group()),
+    ]:
+        return example
+    return Example(example.before[: -len(mark)], mark + example.middle, example.after)
 
 
 def to(batch: Batch, device: torch.device) -> Batch:

@@ -10,7 +10,7 @@ import torch
 from model import data as made
 from model.config import ModelConfig
 from model.corpus import Corpus
-from model.data import Batches, alone
+from model.data import Batches, alone, joined
 from model.layout import encode_context
 from model.loss import ALIGNED, Batch, cross_entropy, filled, losses
 from model.network import Network
@@ -48,8 +48,9 @@ def test_the_stream_is_the_layout_of_use_and_then_the_middle(
     rng = np.random.default_rng(0)
     corpus, cut = batches.source, 0
     for _ in range(200):
-        example = draw(rng, corpus.text(0), python_parser())
-        stream = batches.layout(rng, example, "a.py")
+        drawn = draw(rng, corpus.text(0), python_parser())
+        example = joined(drawn, tokenizer)
+        stream = batches.layout(rng, drawn, "a.py")
         if stream is None:
             continue
         middle = tokenizer.encode(example.middle)
@@ -84,6 +85,24 @@ def test_a_small_file_is_what_stands_around_a_hole_at_the_top_level() -> None:
     example = Example("import os\n\n\ndef f(a):\n    return ", "a + 1", "\n\n\nclass B:\n    pass\n")
     assert alone(example) == Example("def f(a):\n    return ", "a + 1", "\n")
     assert alone(Example("  x", "y", "")) == Example("  x", "y", "")
+
+
+def test_a_hole_begins_where_its_first_token_does(tokenizer: Tokenizer) -> None:
+    (one,) = tokenizer.encode("()")
+    assert one
+    for before, middle, moved in (
+        ("x =", " y", ""),
+        ("x = ", "y", " "),
+        ("x = ", "5", " "),
+        ("f(", ")", "("),
+        ("f(", "a)", ""),
+        ("x  ", "y", ""),
+        ("\n ", "y", ""),
+        ("", "y", ""),
+        ("ret", "urn", ""),
+    ):
+        found = joined(Example(before, middle, "after"), tokenizer)
+        assert found == Example(before.removesuffix(moved), moved + middle, "after"), before
 
 
 def test_every_kind_of_hole_is_drawn(batches: Batches) -> None:
