@@ -115,8 +115,8 @@ def _prefix(tokenizer: Tokenizer, prefix: str, budget: int, spare: int) -> tuple
             cuts.append(at)
     pieces = [prefix[a:b] for a, b in zip(cuts, [*cuts[1:], len(prefix)], strict=False)]
     total, start = 0, None
-    for cut, ids in zip(reversed(cuts), reversed(tokenizer.encode_batch(pieces)), strict=True):
-        total += len(ids)
+    for cut, piece in zip(reversed(cuts), reversed(pieces), strict=True):
+        total += len(tokenizer.encode(piece))
         if total > budget:
             break
         start = cut
