@@ -13,6 +13,7 @@ from assistant.indents import reindented
 from assistant.lost import restored
 from assistant.mend import Broken, Mending
 from assistant.slips import keeps_words
+from assistant.source import BYTE_ORDER_MARK
 from assistant.spelling import respelt
 from assistant.stale import renamed
 from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit, applied
@@ -75,6 +76,8 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     text, blocks = request.text, request.blocks
     if request.task not in RULED:
         return Ruled(request, request, (False,) * len(blocks))
+    if text.startswith(BYTE_ORDER_MARK):
+        return _marked(request, should_stop)
     is_python = resolve(request.language, request.filename, text) == "python"
     is_fix = request.task == "fix"
     is_program = is_python and compiles(text)
@@ -97,6 +100,19 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     faults = Broken(text, request.language, request.filename).faults
     left = tuple(any(start <= one.start < end for one in faults) for start, end in blocks)
     return Ruled(request, replace(request, text=text, blocks=blocks), left)
+
+
+def _marked(request: EditRequest, should_stop: ShouldStop) -> Ruled:
+    """As ``by_rule``, for a text with a byte-order mark, which to Python is no part of its first line."""
+
+    bare = tuple((max(start - 1, 0), max(end - 1, 0)) for start, end in request.blocks)
+    ruled = by_rule(replace(request, text=request.text[1:], blocks=bare), should_stop)
+    blocks = tuple(
+        (low + (old > 0), high + (end > 0))
+        for (old, end), (low, high) in zip(request.blocks, ruled.request.blocks, strict=True)
+    )
+    text = request.text[:1] + ruled.request.text
+    return Ruled(request, replace(request, text=text, blocks=blocks), ruled.broken)
 
 
 def _line_of(text: str, at: int) -> str:

@@ -126,6 +126,7 @@ def taken_back(prefix: str, old: str, new: str, suffix: str) -> str:
     """``old`` with those of its changes to ``new`` that damage takes back, one by one or those that are left together;
     ``old`` and ``new`` are whole lines between ``prefix`` and ``suffix``.
     """
+    prefix = prefix.removeprefix("\ufeff")
     text = prefix + old + suffix
     changes = list(_changes(old, new))
     kept = [one for one in changes if _is_kept(text, len(prefix), one)]

@@ -69,6 +69,30 @@ def test_slips_are_taken_back(name: str) -> None:
     assert all(one.ruled for one in found.edits)
     windows = wrong.replace("\n", "\r\n")
     assert by_rule(request(windows)).request.text == right.replace("\n", "\r\n")
+    marked = Ruling(unable)(request("\ufeff" + wrong), lambda: False)
+    assert applied("\ufeff" + wrong, marked.edits) == "\ufeff" + right
+    assert all(one.start for one in marked.edits)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("def f(é, a): return a is 'é'\n", "def f(é, a): return a == 'é'\n"),
+        ("def f(é, width): return é + widht\n", "def f(é, width): return é + width\n"),
+        ("def f(é, width): return é + wid\n", "def f(é, width): return é + width\n"),
+        ("if a === b and print(“é”):\n    pass\n", 'if a == b and print("é"):\n    pass\n'),
+        ("  x = 1\nprint(x)\n", "x = 1\nprint(x)\n"),
+    ],
+)
+def test_a_byte_order_mark_is_no_part_of_the_first_line(wrong: str, right: str) -> None:
+    assert by_rule(request(wrong)).request.text == right
+    for low in (0, 1):
+        ruled = by_rule(request("\ufeff" + wrong, (low, 1 + len(wrong))))
+        assert ruled.request.text == "\ufeff" + right
+        assert ruled.request.blocks == ((low, 1 + len(right)),)
+        assert applied("\ufeff" + wrong, ruled.without_model().edits) == "\ufeff" + right
+    first = by_rule(request("\ufeff" + wrong, (0, 0)))
+    assert (first.is_mended, first.request.blocks) == (False, ((0, 0),))
 
 
 @pytest.mark.parametrize("name", LEFT)

@@ -83,6 +83,13 @@ def test_lines_are_those_that_python_counts(text: str) -> None:
     assert found == [("é", "f(é"), ("a", ", a"), ("", "=1)")]
 
 
+def test_the_first_line_behind_a_byte_order_mark() -> None:
+    text = "\ufeffdef f(é, a=''):\n    return é\n"
+    new, found = annotated(Model([("int", 0.9), ("int", 0.9)]), text)
+    assert new == "\ufeffdef f(é: int, a: str = '') -> int:\n    return é\n"
+    assert all(one.start for one in found.changes)
+
+
 def test_what_is_evident_is_not_asked() -> None:
     found = {(one.function.name, one.name): evident(one) for one in places(SOURCE, parsed(SOURCE), 0, len(SOURCE))}
     assert {key: value for key, value in found.items() if value is not None} == {

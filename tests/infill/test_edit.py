@@ -212,6 +212,16 @@ def test_a_long_block_is_edited_in_windows() -> None:
     assert all(len(mender.tokenizer.encode(text)) <= mender.max_hole for text in mender.seen)
 
 
+def test_a_byte_order_mark_stays_and_is_not_shown_to_the_model() -> None:
+    mender = Mender({"imprt": "import"})
+    text = "\ufeff" + SOURCE.replace("import", "imprt")
+    mended, found = edit(mender, text)
+    assert mended == "\ufeff" + SOURCE
+    assert [(one.start, one.end) for one in found.changes] == [(1, 6)]
+    assert mender.seen
+    assert not any("\ufeff" in one for one in mender.seen)
+
+
 def test_from_scratch_the_same_comes_out() -> None:
     text = SOURCE.replace("return", "retrun")
     assert edit(Mender({"retrun": "return"}), text, "    retrun total", mode="causal")[0] == SOURCE

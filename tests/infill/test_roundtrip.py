@@ -155,6 +155,7 @@ def test_what_modernises_is_taken_back(name: str) -> None:
     assert taken_back("", old, new, "") == new
     assert taken_back(HEAD, old, new, TAIL) == new
     assert taken_back("# ä𝄞\n" + HEAD, old, new, TAIL) == new
+    assert taken_back("\ufeff", old, new, TAIL) == new
 
 
 @pytest.mark.parametrize("name", OTHERS)
