@@ -13,12 +13,12 @@ from assistant.indents import reindented
 from assistant.lost import restored
 from assistant.mend import Broken, Mending
 from assistant.slips import keeps_words
-from assistant.source import BYTE_ORDER_MARK
+from assistant.source import BYTE_ORDER_MARK, applied
 from assistant.spelling import respelt
 from assistant.stale import renamed
-from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit, applied
+from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
 from infill.languages import resolve
-from infill.minimal import minimal
+from infill.minimal import minimal, spliced
 from infill.program import compiles, parses
 
 RULED = ("fix", "rename")
@@ -165,21 +165,15 @@ def _sober(request: EditRequest, mended: EditRequest, *, is_python: bool) -> tup
         changes = minimal(old, new)
         for one in sorted(changes, key=lambda change: -len(change[2])) if len(changes) <= MOST else ():
             fewer = [other for other in changes if other != one]
-            made = _spliced(old, fewer)
+            made = spliced(old, fewer)
             if fewer and is_whole(text[:start] + made + text[end:], start, start + len(made)):
                 changes = fewer
-        made = _spliced(old, changes)
+        made = spliced(old, changes)
         if _are_slips(old, changes) and is_whole(text[:start] + made + text[end:], start, start + len(made)):
             text = text[:start] + made + text[end:]
             moved = len(made) - len(old)
             blocks[index:] = [(start, end + moved), *((a + moved, b + moved) for a, b in blocks[index + 1 :])]
     return text, tuple(blocks)
-
-
-def _spliced(text: str, changes: Iterable[tuple[int, int, str]]) -> str:
-    for start, end, new in sorted(changes, reverse=True):
-        text = text[:start] + new + text[end:]
-    return text
 
 
 def _are_slips(text: str, changes: Sequence[tuple[int, int, str]]) -> bool:

@@ -10,6 +10,7 @@ import torch
 from assistant.config import Settings
 from assistant.errors import CannotEditError, ModelError, PositionError, RequestError
 from assistant.models import ANNOTATE, CANNOT_EDIT, CANNOT_FOLLOW, main_folder, untrained
+from assistant.source import applied
 from assistant.types import (
     TASKS,
     Completion,
@@ -22,7 +23,6 @@ from assistant.types import (
     OnDraft,
     ShouldStop,
     TextEdit,
-    applied,
 )
 from infill.annotate import TASKS as ANNOTATIONS
 from infill.annotate import Annotator
@@ -234,8 +234,7 @@ def edited(request: EditRequest, found: Sequence[Edit], ms: float) -> EditResult
     order = sorted((index for index, edits in enumerate(blocks) if edits), key=lambda i: -blocks[i][0].gain)
 
     def with_first(count: int) -> str:
-        kept = (one for index in order[:count] for one in blocks[index])
-        return applied(request.text, sorted(kept, key=lambda one: one.start))
+        return applied(request.text, (one for index in order[:count] for one in blocks[index]))
 
     for dropped in order[Before(request.text, request.language).held(len(order), with_first) :]:
         blocks[dropped], reasons[dropped] = [], "syntax"

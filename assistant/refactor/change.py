@@ -13,7 +13,9 @@ from itertools import pairwise
 
 from assistant.refactor.files import Original
 from assistant.refactor.select import Block
+from assistant.source import applied
 from assistant.types import TextEdit
+from infill.minimal import spliced
 from infill.program import parses
 from infill.syntax import worse
 
@@ -74,7 +76,7 @@ class Change:
     @property
     def text(self) -> str:
         """With the changed blocks."""
-        return spliced(self.original.text, self.changed)
+        return spliced(self.original.text, ((one.block.start, one.block.end, one.new) for one in self.changed))
 
     @property
     def data(self) -> bytes:
@@ -99,12 +101,8 @@ def outcome(text: str, block: Block, edits: Sequence[TextEdit], reason: str | No
     ordered = all(one.end <= other.start for one, other in pairwise(edits))
     if not inside or not ordered:
         return Outcome(block, "outside of the block")
-    parts: list[str] = []
-    at = block.start
-    for one in edits:
-        parts += text[at : one.start], one.text
-        at = one.end
-    old, new = text[block.start : block.end], "".join([*parts, text[at : block.end]])
+    old = text[block.start : block.end]
+    new = applied(text[: block.end], edits)[block.start :]
     if new == old:
         return Outcome(block, "right")
     if new and old.endswith("\n") and not new.endswith("\n"):
@@ -156,15 +154,6 @@ def wrong(change: Change) -> str | None:
         except RecursionError:
             return "is nested too deep to be checked"
     return None
-
-
-def spliced(text: str, changed: Sequence[Outcome]) -> str:
-    parts: list[str] = []
-    at = 0
-    for one in changed:
-        parts += text[at : one.block.start], one.new
-        at = one.block.end
-    return "".join([*parts, text[at:]])
 
 
 def _spans(text: str, changed: Sequence[Outcome]) -> tuple[list[Lines], list[Lines]]:

@@ -10,7 +10,8 @@ from assistant.errors import CannotEditError, ModelError
 from assistant.mend import Broken
 from assistant.rules import ERROR_LEFT, NO_MODEL, Ruling, by_rule
 from assistant.slips import is_near
-from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit, applied
+from assistant.source import applied
+from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
 
 SLIPS = {
     "a keyword misspelt": ("def f(total):\n    retrun total\n", "def f(total):\n    return total\n"),

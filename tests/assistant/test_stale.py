@@ -7,8 +7,9 @@ import pytest
 
 from assistant.errors import CannotEditError
 from assistant.rules import Ruling, by_rule
+from assistant.source import applied
 from assistant.stale import likeness, renamed
-from assistant.types import EditRequest, EditResult, ShouldStop, applied
+from assistant.types import EditRequest, EditResult, ShouldStop
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELF = """class Shelf:

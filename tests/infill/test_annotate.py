@@ -10,6 +10,7 @@ from infill.annotate import Annotator, evident, fits, known, parsed, places, rep
 from infill.edit import Edit, EditPrompt
 from infill.engine import Infiller
 from infill.judge import SIGNS, Calibration
+from infill.minimal import spliced
 from infill.types import Candidate, Infill, InfillOptions, Prompt
 
 SOURCE = """from pathlib import Path
@@ -61,9 +62,7 @@ def annotated(model: Model, text: str, **more: Any) -> tuple[str, Edit]:
     with pytest.raises(StopIteration) as done:
         work.send(None)
     found: Edit = done.value.value
-    for one in sorted(found.changes, key=lambda change: -change.start):
-        text = text[: one.start] + one.new + text[one.end :]
-    return text, found
+    return spliced(text, ((one.start, one.end, one.new) for one in found.changes)), found
 
 
 def test_places_are_found_in_order() -> None:
