@@ -20,6 +20,7 @@ PAIRS = {
     "none": ("if a == None:\n    f(a)\n", "if a is None:\n    f(a)\n"),
     "a literal": ("x = dict()\n", "x = {}\n"),
     "an f-string": ("x = 'a %s' % b\n", "x = f'a {b}'\n"),
+    "a dict in an f-string": ("x = 'a %s' % ({1: b}[c],)\n", "x = f'a { {1: b}[c]}'\n"),
     "a comprehension": ("x = []\nfor y in b:\n    x.append(f(y))\n", "x = [f(y) for y in b]\n"),
     "a comprehension in a function": (
         "def g(b):\n    x = []\n    for a in b:\n        if a:\n            x.append(f(a))\n    return x\n",
@@ -52,6 +53,8 @@ OTHERS = {
     "the other way round": ("if a == None:\n    f(a)\n", "if a is not None:\n    f(a)\n"),
     "a line that is lost": ("def f(a):\n    log(a)\n    return a\n", "def f(a):\n    return a\n"),
     "a branch that is lost": ("if a:\n    f(1)\nelse:\n    f(2)\n", "if a:\n    f(1)\n"),
+    "spaces that nobody writes": ("x = 'a %s' % b\n", "x = f'a { b}'\n"),
+    "spaces at the end": ("x = 'a %r' % b\n", "x = f'a {b !r}'\n"),
     "no program": ("x = dict()\n", "x = {\n"),
     "an old idiom": ("x = {}\n", "x = dict()\n"),
     "nothing": ("x = dict()\n", ""),
