@@ -8,11 +8,12 @@ import ast
 import builtins
 import re
 import symtable
-import warnings
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+
+from infill.program import quiet, tree_of
 
 ELSEWHERE = re.compile(
     r"\bimport[ \t]*\*|\b(?:exec|globals|_convert_)[ \t]*\(|\bglobal_enum\b"
@@ -63,11 +64,11 @@ def program(text: str) -> Program | None:
     if ELSEWHERE.search(text) or "\0" in text:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(text)
-            unbound = frozenset(_unbound(symtable.symtable(text, "module", "exec")))
-            return Program(text, tree, unbound and unbound - _tried(tree))  # which looks through all of it
+        tree = tree_of(text)
+        with quiet():
+            table = symtable.symtable(text, "module", "exec")
+        unbound = frozenset(_unbound(table))
+        return Program(text, tree, unbound and unbound - _tried(tree))  # which looks through all of it
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

@@ -16,7 +16,7 @@ from infill.bodies import OPTIONAL, Function, gives, is_none, is_of, own, takes
 from infill.edit import Change, Edit, EditPrompt
 from infill.engine import Infiller
 from infill.minimal import minimal
-from infill.program import line_starts
+from infill.program import line_starts, tree_of
 from infill.syntax import worse
 from infill.types import InfillOptions, Prompt, ShouldStop
 
@@ -159,7 +159,7 @@ def _key(place: Place) -> tuple[int, str]:
 def parsed(text: str) -> ast.Module:
     """The program; an empty one where it is none, or longer than is parsed again for every place."""
     try:
-        return ast.parse(text.removeprefix("\ufeff") if len(text) <= LARGEST else "")
+        return tree_of(text if len(text) <= LARGEST else "")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ast.Module([], [])
 
@@ -337,35 +337,36 @@ def _is_late(tree: ast.Module) -> bool:
 
 def names_of(annotation: str) -> set[str]:
     """The names in an annotation."""
-    return {one.id for one in ast.walk(ast.parse(annotation, mode="eval")) if isinstance(one, ast.Name)}
+    return {one.id for one in ast.walk(tree_of(annotation)) if isinstance(one, ast.Name)}
 
 
 def fits(place: Place, annotation: str, names: set[str]) -> bool:
     """Whether it is a type whose names are known, and one that the default or the returns allow."""
     try:
-        tree = ast.parse(annotation, mode="eval")
-    except (SyntaxError, ValueError):
+        [statement] = tree_of(annotation).body
+    except (SyntaxError, ValueError, RecursionError):
         return False
-    nodes = list(ast.walk(tree.body))
-    if not all(isinstance(one, GIVEN) for one in nodes) or isinstance(tree.body, ast.List | ast.Tuple):
+    if not isinstance(statement, ast.Expr):
+        return False
+    tree = statement.value
+    nodes = list(ast.walk(tree))
+    if not all(isinstance(one, GIVEN) for one in nodes) or isinstance(tree, ast.List | ast.Tuple):
         return False
     if any(
         isinstance(one, ast.Constant) and one.value not in (None, ...) and "Literal" not in annotation for one in nodes
     ):
         return False
     roots = [one for one in nodes if isinstance(one, ast.Name)]
-    if not all(one.id in names for one in roots) or (
-        isinstance(tree.body, ast.Constant) and tree.body.value is not None
-    ):
+    if not all(one.id in names for one in roots) or (isinstance(tree, ast.Constant) and tree.value is not None):
         return False
     if place.is_return:
         if yields(place.function):
             is_async = isinstance(place.function, ast.AsyncFunctionDef)
             return MADE.search(annotation) is not None and is_async == ("Async" in annotation)
-        fitting = (annotation != "None") == returns_value(place.function) and gives(place.function, tree.body)
+        fitting = (annotation != "None") == returns_value(place.function) and gives(place.function, tree)
         return fitting or _is_stub(place.function)
-    if not takes(place.function, place.name, tree.body):
+    if not takes(place.function, place.name, tree):
         return False
     if place.default is not None and is_none(place.default):
         return annotation != "None" and OPTIONAL.search(annotation) is not None
-    return annotation != "None" and (place.default is None or is_of(place.default, tree.body))
+    return annotation != "None" and (place.default is None or is_of(place.default, tree))

@@ -6,7 +6,6 @@ was a program before, its syntax tree with the blocks taken out is the same befo
 
 import ast
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,7 +15,7 @@ from assistant.refactor.select import Block
 from assistant.source import applied
 from assistant.types import TextEdit
 from infill.minimal import spliced
-from infill.program import parses
+from infill.program import parses, tree_of
 from infill.syntax import worse
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -186,10 +185,7 @@ def outside(text: str, blocks: Sequence[Lines]) -> object:
 
     A statement that begins in a block and ends behind it, because its head is in it, may change, but for what it holds.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = ast.parse(text.removeprefix("\ufeff"))
-    return _Outside(blocks).of(tree)
+    return _Outside(blocks).of(tree_of(text))
 
 
 class _Outside:
