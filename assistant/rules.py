@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from textwrap import dedent
 
+from assistant.cuts import known_cuts
 from assistant.errors import CannotEditError
 from assistant.foreign import translated
 from assistant.indents import reindented
 from assistant.lost import restored
 from assistant.mend import Broken, Mending
+from assistant.parts import SMALL, joined, parted
 from assistant.slips import keeps_words
 from assistant.source import BYTE_ORDER_MARK, applied
 from assistant.spelling import respelt
@@ -26,7 +28,7 @@ RULED = ("fix", "rename")
 NO_MODEL = "looked at by rule alone: no model does this task"
 ERROR_LEFT = "left with a syntax error that no rule mends"
 MOST = 32
-"""Errors that are mended in one request."""
+"""Errors that are mended in one request, at least: two for each of its blocks, where there are more."""
 KINDS_OF_SLIPS = 2
 """Different changes of a block, apart from its indentation."""
 Ask = Callable[[EditRequest, ShouldStop], EditResult]
@@ -66,6 +68,12 @@ class Ruled:
                 reasons[index] = None
         return replace(found, edits=tuple(edits), reasons=tuple(reasons))
 
+    def part(self, first: int, last: int) -> "Ruled":
+        """The same for blocks ``first`` to ``last`` (without the last) alone."""
+        chosen = slice(first, last)
+        asked, request = (replace(one, blocks=one.blocks[chosen]) for one in (self.asked, self.request))
+        return Ruled(asked, request, self.broken[chosen])
+
     def without_model(self) -> EditResult:
         """What rules alone do."""
         return self.result(EditResult((), tuple(ERROR_LEFT if one else NO_MODEL for one in self.broken)))
@@ -83,7 +91,7 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     is_program = is_python and compiles(text)
     known = None
     if is_fix and not is_program:
-        for _ in range(MOST if is_python else 0):
+        for _ in range(_most(request) if is_python else 0):
             if should_stop() or (step := translated(text, blocks)) is None:
                 break
             text, blocks = step.of(text), _moved(blocks, step)
@@ -100,6 +108,10 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     faults = Broken(text, request.language, request.filename).faults
     left = tuple(any(start <= one.start < end for one in faults) for start, end in blocks)
     return Ruled(request, replace(request, text=text, blocks=blocks), left)
+
+
+def _most(request: EditRequest) -> int:
+    return max(MOST, 2 * len(request.blocks))
 
 
 def _marked(request: EditRequest, should_stop: ShouldStop) -> Ruled:
@@ -131,7 +143,7 @@ def _found(find: Find, text: str, blocks: Sequence[Span]) -> Sequence[Mending]:
 def _mended(request: EditRequest, should_stop: ShouldStop, *, is_python: bool) -> EditRequest:
     """The request with errors of its syntax taken away, one after the other, as long as there are fewer."""
     text, blocks = request.text, request.blocks
-    for _ in range(MOST):
+    for _ in range(_most(request)):
         if should_stop() or (is_python and compiles(text)):
             break
         steps = reindented(text, blocks)[::-1] if is_python else []
@@ -193,16 +205,32 @@ class Ruling:
         """Raises:
         CannotEditError: the model cannot, and the task is none that rules can do.
         """
-        if request.task not in RULED:
-            return self._ask(request, should_stop)
-        ruled = by_rule(request, should_stop)
-        if self._unable:
+        return self.finish(by_rule(request, should_stop), should_stop)
+
+    def finish(self, ruled: Ruled, should_stop: ShouldStop) -> EditResult:
+        """Asks the model, of a very large text for the parts around the blocks.
+
+        Raises:
+            CannotEditError: as above.
+        """
+        if should_stop():  # which the rules were asked, too: what they found may be half of it
+            return EditResult((), ("cancelled",) * len(ruled.broken))
+        is_ruled = ruled.asked.task in RULED
+        if self._unable and is_ruled:
             return ruled.without_model()
         try:
-            return ruled.result(self._ask(ruled.request, should_stop))
+            return ruled.result(self._asked(ruled.request, should_stop))
         except CannotEditError:
+            if not is_ruled:
+                raise
             self._unable = True
             return ruled.without_model()
+
+    def _asked(self, request: EditRequest, should_stop: ShouldStop) -> EditResult:
+        if len(request.text) <= SMALL:
+            return self._ask(request, should_stop)
+        parts = parted(request, known_cuts(request.text, request.language, request.filename))
+        return joined(parts, [self._ask(one.request, should_stop) for one in parts])
 
 
 def _steps(broken: Broken, blocks: Sequence[Span], request: EditRequest) -> list[Mending]:
