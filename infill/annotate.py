@@ -239,8 +239,8 @@ def evident(place: Place) -> str | None:
 
 def repeated(place: Place, tree: ast.Module) -> str | None:
     """What parameters of that name, or functions of that name, have everywhere else in the program; None where they
-    have none, or several."""
-    found: set[str] = set()
+    have several, or one of them alone has any: then the name may well be another thing here."""
+    found: list[str] = []
     for node in ast.walk(tree):
         if not isinstance(node, Function) or node.lineno == place.function.lineno:
             continue
@@ -249,8 +249,8 @@ def repeated(place: Place, tree: ast.Module) -> str | None:
         else:
             arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
             given = [one.annotation for one in arguments if one.arg == place.name]
-        found |= {ast.unparse(one) for one in given if one is not None}
-    return found.pop() if len(found) == 1 else None
+        found += [ast.unparse(one) for one in given if one is not None]
+    return found[0] if len(found) > 1 and len(set(found)) == 1 else None
 
 
 def is_overridden(place: Place, tree: ast.Module) -> bool:

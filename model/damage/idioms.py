@@ -647,6 +647,8 @@ def lost_cause(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
         cause, handler = node.child_by_field_name("cause"), scan.above(node, "except_clause")
         if cause is None or cause.type != "identifier" or handler is None:
             continue
+        if scan.src(node.children[1]) == scan.src(cause):  # nobody writes that: it would be its own cause
+            continue
         if re.search(rf"\bas[ ]+{scan.src(cause)}$", scan.src(handler).partition(":")[0].rstrip()):
             return [(scan.span(node.children[1])[1], scan.span(cause)[1], "")]
     return None

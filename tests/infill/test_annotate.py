@@ -124,12 +124,14 @@ def test_spaces_around_the_sign_come_along() -> None:
 
 
 def test_what_the_same_name_has_everywhere_else_is_repeated() -> None:
-    text = "def f(size: float) -> None:\n    print(size)\n\n\ndef g(size):\n    print(size)\n"
+    head = "def e(size: float) -> None:\n    print(size)\n\n\n"
+    text = head + "def f(size: float) -> None:\n    print(size)\n\n\ndef g(size):\n    print(size)\n"
     model = Model([])
     assert "def g(size: float) -> None:" in annotated(model, text)[0]
     assert model.asked == []
     [place, _] = places(text, parsed(text), text.index("def g"), len(text))
     assert repeated(place, parsed(text)) == "float"
+    assert repeated(place, parsed(text[len(head) :])) is None, "in one place alone it may be another thing"
     assert repeated(place, parsed(text + "\n\ndef h(size: int) -> None:\n    print(size)\n")) is None
 
 

@@ -61,6 +61,10 @@ OTHERS = {
     "a cause that nobody caught": (
         "try:\n    f()\nexcept A as error:\n    raise B\n", "try:\n    f()\nexcept A as error:\n    raise B from e\n",
     ),
+    "a cause of itself": (
+        "try:\n    f()\nexcept A as error:\n    raise error\n",
+        "try:\n    f()\nexcept A as error:\n    raise error from error\n",
+    ),
     "a generator that is awaited": ("x = all([await y.f() for y in b])\n", "x = all(await y.f() for y in b)\n"),
     "a generator that stops early": ("any([log(y) for y in b])\n", "any(log(y) for y in b)\n"),
     "a list gone over as a dict": (
