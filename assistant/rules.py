@@ -91,14 +91,7 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     is_program = is_python and compiles(text)
     known = None
     if is_fix and not is_program:
-        for _ in range(_most(request) if is_python else 0):
-            if should_stop() or (step := translated(text, blocks)) is None:
-                break
-            text, blocks = step.of(text), _moved(blocks, step)
-        known = frozenset(text.splitlines())
-        said = replace(request, text=text, blocks=blocks)
-        mended = _mended(said, should_stop, is_python=is_python)
-        text, blocks = _sober(said, mended, is_python=is_python)
+        text, blocks, known = _parsing(request, should_stop, is_python=is_python)
         is_program = is_python and compiles(text)
     for find in (restored, respelt, renamed) if is_fix else (renamed,):
         for one in reversed(_found(find, text, blocks)) if is_program else ():
@@ -108,6 +101,37 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     faults = Broken(text, request.language, request.filename).faults
     left = tuple(any(start <= one.start < end for one in faults) for start, end in blocks)
     return Ruled(request, replace(request, text=text, blocks=blocks), left)
+
+
+def _parsing(
+    request: EditRequest, should_stop: ShouldStop, *, is_python: bool
+) -> tuple[str, tuple[Span, ...], frozenset[str]]:
+    """The text with its syntax mended, of a very large one part by part; where the blocks are in it; and the lines that
+    are as they were, or as Python says what they said."""
+    if len(request.text) > SMALL:
+        parts = parted(request, known_cuts(request.text, request.language, request.filename))
+        if all(len(one.request.text) < len(request.text) for one in parts):
+            return _together(request, [_parsing(one.request, should_stop, is_python=is_python) for one in parts])
+    text, blocks = request.text, request.blocks
+    for _ in range(_most(request) if is_python else 0):
+        if should_stop() or (step := translated(text, blocks)) is None:
+            break
+        text, blocks = step.of(text), _moved(blocks, step)
+    said = replace(request, text=text, blocks=blocks)
+    mended = _mended(said, should_stop, is_python=is_python)
+    return *_sober(said, mended, is_python=is_python), frozenset(text.splitlines())
+
+
+def _together(
+    request: EditRequest, found: Sequence[tuple[str, tuple[Span, ...], frozenset[str]]]
+) -> tuple[str, tuple[Span, ...], frozenset[str]]:
+    made = [text[slice(*block)] for text, blocks, _ in found for block in blocks]
+    changes = [(start, end, new) for (start, end), new in zip(request.blocks, made, strict=True)]
+    grown, blocks = 0, list[Span]()
+    for start, end, new in changes:
+        blocks.append((start + grown, start + grown + len(new)))
+        grown += len(new) - (end - start)
+    return spliced(request.text, changes), tuple(blocks), frozenset[str]().union(*(known for _, _, known in found))
 
 
 def _most(request: EditRequest) -> int:

@@ -11,7 +11,7 @@ from assistant import service, worker
 from assistant.cuts import known_cuts
 from assistant.errors import CannotEditError
 from assistant.parts import AROUND, SMALL, joined, parted
-from assistant.rules import Ruling
+from assistant.rules import Ruling, by_rule
 from assistant.service import Assistant, editing
 from assistant.source import applied
 from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
@@ -136,3 +136,12 @@ def test_the_assistant_and_the_daemon_look_at_parts(monkeypatch: pytest.MonkeyPa
     assert (again.edits, again.reasons) == (found.edits, found.reasons)
     assert len(sizes) == 10
     assert max(sizes) < 2 * AROUND + 3000
+
+
+def test_slips_in_a_very_large_text_are_mended() -> None:
+    request = wrong("retrun total", "return total")
+    assert by_rule(request).request.text == RIGHT
+    [first, *_] = request.blocks
+    alone = by_rule(EditRequest(request.text, "fix", (first,), language="python")).request
+    assert alone.text == request.text.replace("retrun", "return", 1), "what is in no block stays"
+    assert alone.blocks == (first,)
