@@ -104,7 +104,7 @@ def test_where_no_slip_is_seen_nothing_is_changed(name: str) -> None:
 def test_what_was_done_on_the_way_is_taken_back() -> None:
     """Several heads without a colon: errors become fewer, too, with signs that are wrong."""
     bodies = ["self.__class__ = RemoteError", "pass", "return {'a': a[1:]}", "del a"]
-    head = "def f(self, a: Dict[str, bytes]) -> NoReturn"
+    head = "def f(self, a: dict[str, bytes]) -> NoReturn"
     wrong, right = ("\n\n".join(f"{head}{end}\n    {body}\n" for body in bodies) for end in ("", ":"))
     assert by_rule(request(wrong)).request.text in (right, wrong)
 
