@@ -8,11 +8,12 @@ import ast
 import builtins
 import re
 import symtable
-import warnings
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+
+from infill.program import quiet, tree_of
 
 ELSEWHERE = re.compile(
     r"\bimport[ \t]*\*|\b(?:exec|globals|_convert_)[ \t]*\(|\bglobal_enum\b"
@@ -63,11 +64,11 @@ def program(text: str) -> Program | None:
     if ELSEWHERE.search(text) or "\0" in text:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(text)
-            unbound = frozenset(_unbound(symtable.symtable(text, "module", "exec")))
-            return Program(text, tree, unbound and unbound - _tried(tree))  # which looks through all of it
+        tree = tree_of(text)
+        with quiet():
+            table = symtable.symtable(text, "module", "exec")
+        unbound = frozenset(_unbound(table))
+        return Program(text, tree, unbound and unbound - _tried(tree))  # which looks through all of it
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -89,13 +90,15 @@ class Places:
         return self._at(node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
 
     def statements(self, tree: ast.Module, blocks: Iterable[tuple[int, int]]) -> list[ast.stmt]:
-        """Those of the top level that stand in the lines of a block, as a whole or in part."""
+        """Those of the top level that stand in the lines of a block, as a whole or in part; blocks are in order."""
         rows = [(bisect_right(self.starts, low), bisect_right(self.starts, high)) for low, high in blocks]
+        ends = [last for _, last in rows]
         found = []
         for one in tree.body:
             above = min((each.lineno for each in getattr(one, "decorator_list", ())), default=one.lineno)
             first, last = min(above, one.lineno), one.end_lineno or one.lineno
-            if any(first <= end and start <= last for start, end in rows):
+            at = bisect_left(ends, first)
+            if at < len(rows) and rows[at][0] <= last:
                 found.append(one)
         return found
 

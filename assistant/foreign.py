@@ -1,11 +1,12 @@
 """What other languages, Python 2, editors and tools leave in Python's text, said as Python says it: ``&&``, ``else
-if``, ``print x``, tabs among spaces, a line that was pasted twice, a brace or a quote that a string lacks.
+if``, ``print x``, tabs among spaces, a line that was pasted twice, a brace, a quote or a colon that is lost.
 
 Each is tried on the line at which Python's own parser stops, and taken only where that parser then gets beyond it.
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from assistant.indents import HEAD, LONGEST, STRING
 from assistant.mend import Mending
@@ -86,6 +87,8 @@ def translated(text: str, blocks: Sequence[tuple[int, int]]) -> Mending | None:
     end = len(text) if end < 0 else end - (text[end - 1 : end] == "\r")
     whole = found.message.startswith("unterminated triple-quoted")
     tried = _closed(text) if whole else _said(text, start, end)
+    if found.message == "expected ':'":
+        tried = chain([_colon(text, start, end, found.start)], tried)
     for one in tried:
         if not any(low <= one.start and one.end <= high for low, high in blocks):
             continue
@@ -94,6 +97,13 @@ def translated(text: str, blocks: Sequence[tuple[int, int]]) -> Mending | None:
         if left is None or (not whole and left.start > beyond):
             return one
     return None
+
+
+def _colon(text: str, start: int, end: int, at: int) -> Mending:
+    """A colon where Python expects it, before blanks and a comment."""
+    code, _ = _without_comment(text[start:end])
+    place = start + len(text[start : min(at, start + len(code))].rstrip(" \t"))
+    return Mending(place, place, ":")
 
 
 def _said(text: str, start: int, end: int) -> Iterator[Mending]:

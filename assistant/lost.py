@@ -132,7 +132,7 @@ def _word(node: ast.Expr, around: Around, function: Function, text: str, corouti
         return "()"
     others = [one for one in ast.walk(function) if isinstance(one, ast.Yield)]
     if others or GENERATORS & {last_name(one) for one in function.decorator_list}:
-        return "yield "
+        return None if _chooses(value) else "yield "
     given = any(isinstance(one, ast.Return) and one.value is not None for one in ast.walk(function))
     if isinstance(function.returns, ast.Constant) or function.name in SILENT or not _ends(node, around):
         return None  # it returns None, or goes on

@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from textwrap import dedent
 
+from assistant.cuts import known_cuts
 from assistant.errors import CannotEditError
 from assistant.foreign import translated
 from assistant.indents import reindented
 from assistant.lost import restored
 from assistant.mend import Broken, Mending
+from assistant.parts import SMALL, joined, parted
 from assistant.slips import keeps_words
+from assistant.source import BYTE_ORDER_MARK, applied
 from assistant.spelling import respelt
 from assistant.stale import renamed
-from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit, applied
+from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
 from infill.languages import resolve
-from infill.minimal import minimal
+from infill.minimal import minimal, spliced
 from infill.program import compiles, parses
 
 RULED = ("fix", "rename")
@@ -25,7 +28,7 @@ RULED = ("fix", "rename")
 NO_MODEL = "looked at by rule alone: no model does this task"
 ERROR_LEFT = "left with a syntax error that no rule mends"
 MOST = 32
-"""Errors that are mended in one request."""
+"""Errors that are mended in one request, at least: two for each of its blocks, where there are more."""
 KINDS_OF_SLIPS = 2
 """Different changes of a block, apart from its indentation."""
 Ask = Callable[[EditRequest, ShouldStop], EditResult]
@@ -65,6 +68,12 @@ class Ruled:
                 reasons[index] = None
         return replace(found, edits=tuple(edits), reasons=tuple(reasons))
 
+    def part(self, first: int, last: int) -> "Ruled":
+        """The same for blocks ``first`` to ``last`` (without the last) alone."""
+        chosen = slice(first, last)
+        asked, request = (replace(one, blocks=one.blocks[chosen]) for one in (self.asked, self.request))
+        return Ruled(asked, request, self.broken[chosen])
+
     def without_model(self) -> EditResult:
         """What rules alone do."""
         return self.result(EditResult((), tuple(ERROR_LEFT if one else NO_MODEL for one in self.broken)))
@@ -75,19 +84,14 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     text, blocks = request.text, request.blocks
     if request.task not in RULED:
         return Ruled(request, request, (False,) * len(blocks))
+    if text.startswith(BYTE_ORDER_MARK):
+        return _marked(request, should_stop)
     is_python = resolve(request.language, request.filename, text) == "python"
     is_fix = request.task == "fix"
     is_program = is_python and compiles(text)
     known = None
     if is_fix and not is_program:
-        for _ in range(MOST if is_python else 0):
-            if should_stop() or (step := translated(text, blocks)) is None:
-                break
-            text, blocks = step.of(text), _moved(blocks, step)
-        known = frozenset(text.splitlines())
-        said = replace(request, text=text, blocks=blocks)
-        mended = _mended(said, should_stop, is_python=is_python)
-        text, blocks = _sober(said, mended, is_python=is_python)
+        text, blocks, known = _parsing(request, should_stop, is_python=is_python)
         is_program = is_python and compiles(text)
     for find in (restored, respelt, renamed) if is_fix else (renamed,):
         for one in reversed(_found(find, text, blocks)) if is_program else ():
@@ -97,6 +101,54 @@ def by_rule(request: EditRequest, should_stop: ShouldStop = lambda: False) -> Ru
     faults = Broken(text, request.language, request.filename).faults
     left = tuple(any(start <= one.start < end for one in faults) for start, end in blocks)
     return Ruled(request, replace(request, text=text, blocks=blocks), left)
+
+
+def _parsing(
+    request: EditRequest, should_stop: ShouldStop, *, is_python: bool
+) -> tuple[str, tuple[Span, ...], frozenset[str]]:
+    """The text with its syntax mended, of a very large one part by part; where the blocks are in it; and the lines that
+    are as they were, or as Python says what they said."""
+    if len(request.text) > SMALL:
+        parts = parted(request, known_cuts(request.text, request.language, request.filename))
+        if all(len(one.request.text) < len(request.text) for one in parts):
+            return _together(request, [_parsing(one.request, should_stop, is_python=is_python) for one in parts])
+    text, blocks = request.text, request.blocks
+    for _ in range(_most(request) if is_python else 0):
+        if should_stop() or (step := translated(text, blocks)) is None:
+            break
+        text, blocks = step.of(text), _moved(blocks, step)
+    said = replace(request, text=text, blocks=blocks)
+    mended = _mended(said, should_stop, is_python=is_python)
+    return *_sober(said, mended, is_python=is_python), frozenset(text.splitlines())
+
+
+def _together(
+    request: EditRequest, found: Sequence[tuple[str, tuple[Span, ...], frozenset[str]]]
+) -> tuple[str, tuple[Span, ...], frozenset[str]]:
+    made = [text[slice(*block)] for text, blocks, _ in found for block in blocks]
+    changes = [(start, end, new) for (start, end), new in zip(request.blocks, made, strict=True)]
+    grown, blocks = 0, list[Span]()
+    for start, end, new in changes:
+        blocks.append((start + grown, start + grown + len(new)))
+        grown += len(new) - (end - start)
+    return spliced(request.text, changes), tuple(blocks), frozenset[str]().union(*(known for _, _, known in found))
+
+
+def _most(request: EditRequest) -> int:
+    return max(MOST, 2 * len(request.blocks))
+
+
+def _marked(request: EditRequest, should_stop: ShouldStop) -> Ruled:
+    """As ``by_rule``, for a text with a byte-order mark, which to Python is no part of its first line."""
+
+    bare = tuple((max(start - 1, 0), max(end - 1, 0)) for start, end in request.blocks)
+    ruled = by_rule(replace(request, text=request.text[1:], blocks=bare), should_stop)
+    blocks = tuple(
+        (low + (old > 0), high + (end > 0))
+        for (old, end), (low, high) in zip(request.blocks, ruled.request.blocks, strict=True)
+    )
+    text = request.text[:1] + ruled.request.text
+    return Ruled(request, replace(request, text=text, blocks=blocks), ruled.broken)
 
 
 def _line_of(text: str, at: int) -> str:
@@ -115,7 +167,7 @@ def _found(find: Find, text: str, blocks: Sequence[Span]) -> Sequence[Mending]:
 def _mended(request: EditRequest, should_stop: ShouldStop, *, is_python: bool) -> EditRequest:
     """The request with errors of its syntax taken away, one after the other, as long as there are fewer."""
     text, blocks = request.text, request.blocks
-    for _ in range(MOST):
+    for _ in range(_most(request)):
         if should_stop() or (is_python and compiles(text)):
             break
         steps = reindented(text, blocks)[::-1] if is_python else []
@@ -149,21 +201,15 @@ def _sober(request: EditRequest, mended: EditRequest, *, is_python: bool) -> tup
         changes = minimal(old, new)
         for one in sorted(changes, key=lambda change: -len(change[2])) if len(changes) <= MOST else ():
             fewer = [other for other in changes if other != one]
-            made = _spliced(old, fewer)
+            made = spliced(old, fewer)
             if fewer and is_whole(text[:start] + made + text[end:], start, start + len(made)):
                 changes = fewer
-        made = _spliced(old, changes)
+        made = spliced(old, changes)
         if _are_slips(old, changes) and is_whole(text[:start] + made + text[end:], start, start + len(made)):
             text = text[:start] + made + text[end:]
             moved = len(made) - len(old)
             blocks[index:] = [(start, end + moved), *((a + moved, b + moved) for a, b in blocks[index + 1 :])]
     return text, tuple(blocks)
-
-
-def _spliced(text: str, changes: Iterable[tuple[int, int, str]]) -> str:
-    for start, end, new in sorted(changes, reverse=True):
-        text = text[:start] + new + text[end:]
-    return text
 
 
 def _are_slips(text: str, changes: Sequence[tuple[int, int, str]]) -> bool:
@@ -183,16 +229,32 @@ class Ruling:
         """Raises:
         CannotEditError: the model cannot, and the task is none that rules can do.
         """
-        if request.task not in RULED:
-            return self._ask(request, should_stop)
-        ruled = by_rule(request, should_stop)
-        if self._unable:
+        return self.finish(by_rule(request, should_stop), should_stop)
+
+    def finish(self, ruled: Ruled, should_stop: ShouldStop) -> EditResult:
+        """Asks the model, of a very large text for the parts around the blocks.
+
+        Raises:
+            CannotEditError: as above.
+        """
+        if should_stop():  # which the rules were asked, too: what they found may be half of it
+            return EditResult((), ("cancelled",) * len(ruled.broken))
+        is_ruled = ruled.asked.task in RULED
+        if self._unable and is_ruled:
             return ruled.without_model()
         try:
-            return ruled.result(self._ask(ruled.request, should_stop))
+            return ruled.result(self._asked(ruled.request, should_stop))
         except CannotEditError:
+            if not is_ruled:
+                raise
             self._unable = True
             return ruled.without_model()
+
+    def _asked(self, request: EditRequest, should_stop: ShouldStop) -> EditResult:
+        if len(request.text) <= SMALL:
+            return self._ask(request, should_stop)
+        parts = parted(request, known_cuts(request.text, request.language, request.filename))
+        return joined(parts, [self._ask(one.request, should_stop) for one in parts])
 
 
 def _steps(broken: Broken, blocks: Sequence[Span], request: EditRequest) -> list[Mending]:

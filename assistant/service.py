@@ -3,13 +3,17 @@
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
 
 from assistant.config import Settings
+from assistant.cuts import known_cuts
 from assistant.errors import CannotEditError, ModelError, PositionError, RequestError
 from assistant.models import ANNOTATE, CANNOT_EDIT, CANNOT_FOLLOW, main_folder, untrained
+from assistant.parts import SMALL, Part, joined, parted
+from assistant.source import applied
 from assistant.types import (
     TASKS,
     Completion,
@@ -22,7 +26,6 @@ from assistant.types import (
     OnDraft,
     ShouldStop,
     TextEdit,
-    applied,
 )
 from infill.annotate import TASKS as ANNOTATIONS
 from infill.annotate import Annotator
@@ -91,10 +94,17 @@ class Assistant:
         if request.instruction is not None and not follows(infiller):
             infiller = self.open()
         started = time.perf_counter()
+        parts = [Part(request)]
+        if len(request.text) > SMALL:
+            parts = parted(request, known_cuts(request.text, request.language, request.filename))
         with torch.inference_mode():
-            works = [editing(infiller, request, i, should_stop=should_stop) for i in range(len(request.blocks))]
+            works = [
+                editing(infiller, part.request, block, should_stop=should_stop)
+                for part in parts
+                for block in range(len(part.request.blocks))
+            ]
             found = together(works, infiller.denoiser)
-        return edited(request, found, 1000 * (time.perf_counter() - started))
+        return edited(parts, found, 1000 * (time.perf_counter() - started))
 
     def open(self) -> Infiller:
         """Open the model if it is not open yet: what the first request would otherwise wait for.
@@ -223,9 +233,15 @@ def follows(infiller: Infiller) -> bool:
     return isinstance(infiller.denoiser, Published) and infiller.denoiser.family.chat is not None
 
 
-def edited(request: EditRequest, found: Sequence[Edit], ms: float) -> EditResult:
-    """The edits of all blocks as one result. Those of a block hold alone; where all do not hold together, blocks that
-    gain least are left as they are."""
+def edited(parts: Sequence[Part], found: Sequence[Edit], ms: float) -> EditResult:
+    """The edits of all blocks as one result."""
+    rest = iter(found)
+    results = [_held(part.request, list(islice(rest, len(part.request.blocks)))) for part in parts]
+    return replace(joined(parts, results), ms=ms)
+
+
+def _held(request: EditRequest, found: Sequence[Edit]) -> EditResult:
+    """Those of a block hold alone; where all do not hold together, blocks that gain least are left as they are."""
     blocks = [
         [TextEdit(one.start, one.end, one.new, index, one.gain) for one in edit.changes]
         for index, edit in enumerate(found)
@@ -234,14 +250,13 @@ def edited(request: EditRequest, found: Sequence[Edit], ms: float) -> EditResult
     order = sorted((index for index, edits in enumerate(blocks) if edits), key=lambda i: -blocks[i][0].gain)
 
     def with_first(count: int) -> str:
-        kept = (one for index in order[:count] for one in blocks[index])
-        return applied(request.text, sorted(kept, key=lambda one: one.start))
+        return applied(request.text, (one for index in order[:count] for one in blocks[index]))
 
     for dropped in order[Before(request.text, request.language).held(len(order), with_first) :]:
         blocks[dropped], reasons[dropped] = [], "syntax"
     edits = sorted((one for edits in blocks for one in edits), key=lambda one: one.start)
     passes, tokens = sum(one.passes for one in found), sum(one.tokens for one in found)
-    return EditResult(tuple(edits), tuple(reasons), passes, tokens, ms)
+    return EditResult(tuple(edits), tuple(reasons), passes, tokens)
 
 
 def open_infiller(settings: Settings, *, cache_bytes: int = LIMIT_BYTES) -> Infiller:

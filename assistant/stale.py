@@ -147,7 +147,8 @@ def _now(old: str, found: Sequence[Use], imported: Collection[str], *, is_called
     if (new := _best(old, chances)) is not None:
         return new
     [*rest], other = idle, chances.keys() - idle - BUILTINS
-    if len(rest) != 1 or is_called:  # what is called is rather a forgotten import
+    # What is called is rather a forgotten import, as is a class where a variable is idle.
+    if len(rest) != 1 or is_called or _case(old) != _case(rest[0]):
         return None
     return None if any(likeness(old, name) >= SOMEWHAT for name in other) else rest[0]
 

@@ -4,7 +4,7 @@ Offsets count code points of ``text``. A request's hole is ``text[start:end]``; 
 are equal, and nothing is replaced.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -142,16 +142,6 @@ class TextEdit:
     """Nats by which the lines around it become likelier; 0 where no model was asked."""
     ruled: bool = False
     """Whether a rule mended a syntax error in the block."""
-
-
-def applied(text: str, edits: Sequence[TextEdit]) -> str:
-    """The text with the edits made; they are in order and do not overlap."""
-    parts: list[str] = []
-    at = 0
-    for one in edits:
-        parts += text[at : one.start], one.text
-        at = one.end
-    return "".join([*parts, text[at:]])
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ import torch
 
 from assistant.errors import BusyError, HoneError
 from assistant.models import ANNOTATE
+from assistant.parts import SMALL, Part, found_apart, parted
 from assistant.service import checked, checked_edit, completing, describe, edited, editing
 from assistant.types import (
     TASKS,
@@ -185,6 +186,9 @@ class Worker:
         self.on_finished = on_finished
         self._main = _Model(name, open_infiller)
         self._beside = beside
+        self._cutting = asyncio.Lock()
+        self._cut: tuple[str, list[int]] = "", []
+        """The last very large text, and where it may be cut."""
         self._editor = self._main if beside is None else _Model(beside.name, beside.open)
         self._models = (self._main,) if beside is None else (self._main, self._editor)
         self._passed_over = 0
@@ -242,23 +246,35 @@ class Worker:
     ) -> EditResult:
         request = checked_edit(request)
         started = time.monotonic()
+        parts = await self._parted(request)
 
         def nothing(reason: str) -> Edit:
             return Edit((), 0, 0, reason)
 
-        def beginning(block: int) -> _Begin:
+        def beginning(part: EditRequest, block: int) -> _Begin:
             def begin(infiller: Infiller, job: _Job, left: float | None) -> Work[Edit]:
-                return editing(infiller, replace(request, budget_ms=left), block, should_stop=job.is_stopped)
+                return editing(infiller, replace(part, budget_ms=left), block, should_stop=job.is_stopped)
 
             return begin, nothing
 
-        works = [beginning(block) for block in range(len(request.blocks))]
+        works = [beginning(part.request, block) for part in parts for block in range(len(part.request.blocks))]
         by_words = request.instruction is not None
         can = self._beside is not None and self._beside.instruct if by_words else self._knows(request.task)
         model = self._editor if can or self._beside is None else self._main
-        found = await self._work(model, works, request.language, request.budget_ms, caller, is_edit=True)
+        left = request.budget_ms
+        if left is not None:
+            left = max(left - 1000 * (time.monotonic() - started), 1.0)
+        found = await self._work(model, works, request.language, left, caller, is_edit=True)
         # Several blocks are checked together, in all of the text: not on the event loop.
-        return await asyncio.to_thread(edited, request, found, 1000 * (time.monotonic() - started))
+        return await asyncio.to_thread(edited, parts, found, 1000 * (time.monotonic() - started))
+
+    async def _parted(self, request: EditRequest) -> list[Part]:
+        if len(request.text) <= SMALL:
+            return [Part(request)]
+        async with self._cutting:  # in the order in which they came: the newest wins
+            if self._cut[0] != request.text:
+                self._cut = request.text, await found_apart(request.text, request.language, request.filename)
+            return parted(request, self._cut[1])
 
     async def _work(
         self,

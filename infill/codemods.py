@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from infill.minimal import minimal
+from infill.minimal import minimal, spliced
 
 RULES: Mapping[str, str] = {
     "percent-format": "UP031,UP032", "format-call": "UP032", "u-prefix": "UP025", "typing-names": "UP006,UP035",
@@ -66,10 +66,7 @@ def ruff(text: str, kind: str) -> str:
 
 def inside(text: str, new: str, start: int, end: int) -> str:
     """``text`` with those of the changes alone that lie in ``text[start:end]``: tools change whole files."""
-    for a, b, piece in sorted(edits(text, new), reverse=True):
-        if start <= a and b <= end:
-            text = text[:a] + piece + text[b:]
-    return text
+    return spliced(text, (one for one in edits(text, new) if start <= one[0] and one[1] <= end))
 
 
 def edits(text: str, new: str) -> list[tuple[int, int, str]]:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from infill.canvas import Canvas
 from infill.judge import judge
-from infill.minimal import minimal
+from infill.minimal import minimal, spliced
 from infill.passes import encode, inspect
 from infill.roundtrip import GROUP, is_dated, taken_back
 from infill.sampler import Cancelled, Late, Pace, Plan, decode, refine
@@ -523,7 +523,11 @@ class _Request:
         """What was found, as small changes of the prompt's own text. Where it does not hold together, the windows that
         gain least are left as they were."""
         kept = sorted(self.pieces, key=lambda piece: -piece[3])
-        held = Before(self.text, self.prompt.language).held(len(kept), lambda count: _spliced(self.text, kept[:count]))
+
+        def with_first(count: int) -> str:
+            return spliced(self.text, (piece[:3] for piece in kept[:count]))
+
+        held = Before(self.text, self.prompt.language).held(len(kept), with_first)
         changes: list[Change] = []
         for start, end, new, gain in sorted(kept[:held]):
             for a, b, piece in minimal(self.text[start:end], new):
@@ -613,12 +617,6 @@ def looked_up(ids: Sequence[int], written: Sequence[int]) -> Sequence[int]:
             if list(ids[at : at + size]) == end:
                 return ids[at + size : at + size + LOOK_UP]
     return ()
-
-
-def _spliced(text: str, pieces: Sequence[tuple[int, int, str, float]]) -> str:
-    for start, end, new, _ in sorted(pieces, reverse=True):
-        text = text[:start] + new + text[end:]
-    return text
 
 
 def _moved(text: str, at: int) -> int:

@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from tree_sitter import Node, Tree
@@ -21,7 +22,8 @@ MOST_BYTES = 64 * 1024
 """Statements longer than this are not compiled at all (about 10 ms)."""
 
 _LOCK = threading.Lock()
-"""The filters of warnings are the process's: two threads that set them aside could put them back in the wrong order."""
+"""The filters of warnings are the process's: two threads that set them aside could put them back in the wrong order.
+What makes a syntax tree counts how deep it is for all threads together, and fails where that does not come out even."""
 _TO_COME = ("expected an indented block", "expected 'except' or 'finally' block")
 _UNSURE = (ValueError, RecursionError, MemoryError, OverflowError, SystemError)
 
@@ -74,9 +76,24 @@ def _takes(text: str, flags: int) -> bool:
     return True
 
 
-def _compile(text: str, flags: int) -> None:
+@contextmanager
+def quiet() -> Iterator[None]:
+    """For as long as it is not left, Python's parser warns of nothing and is used by one thread."""
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        yield
+
+
+def tree_of(text: str) -> ast.Module:
+    """Raises:
+    SyntaxError, ValueError, RecursionError, MemoryError: as ``ast.parse``.
+    """
+    with quiet():
+        return ast.parse(text.removeprefix("\ufeff"))
+
+
+def _compile(text: str, flags: int) -> None:
+    with quiet():
         compile(text.removeprefix("\ufeff"), "<buffer>", "exec", flags, dont_inherit=True)
 
 

@@ -32,7 +32,7 @@ from infill.edit import Change, Edit, EditCalibration, EditOptions, Editor, Edit
 from infill.engine import Infiller
 from infill.evaluate import BENCH, EvalOptions, files_of
 from infill.judge import Calibration
-from infill.minimal import WORDS
+from infill.minimal import WORDS, spliced
 from infill.passes import drive
 from infill.roundtrip import GROUP
 from infill.sandbox import run_program
@@ -96,11 +96,8 @@ class Answer:
     looked: tuple[Looked, ...] = ()
 
     def text(self, least_gain: float) -> str:
-        text = self.repair.text
-        for one in sorted(self.changes, key=lambda change: -change.start):
-            if one.gain >= least_gain:
-                text = text[: one.start] + one.new + text[one.end :]
-        return text
+        kept = (one for one in self.changes if one.gain >= least_gain)
+        return spliced(self.repair.text, ((one.start, one.end, one.new) for one in kept))
 
 
 @dataclass

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from infill.minimal import spliced
 from model.damage.kinds import KINDS
 from model.damage.scan import STATEMENTS
 from model.damage.types import Block, Edits, Kind, damaged
@@ -126,15 +127,14 @@ def taken_back(prefix: str, old: str, new: str, suffix: str) -> str:
     """``old`` with those of its changes to ``new`` that damage takes back, one by one or those that are left together;
     ``old`` and ``new`` are whole lines between ``prefix`` and ``suffix``.
     """
+    prefix = prefix.removeprefix("\ufeff")
     text = prefix + old + suffix
     changes = list(_changes(old, new))
     kept = [one for one in changes if _is_kept(text, len(prefix), one)]
     rest = [one for one in changes if one not in kept]
     if len(rest) > 1 and _is_kept(text, len(prefix), whole := _joined(old, rest)):
         kept = [one for one in kept if one.end <= whole.start or one.start >= whole.end] + [whole]
-    for one in sorted(kept, reverse=True):
-        old = old[: one.start] + one.text + old[one.end :]
-    return old
+    return spliced(old, kept)
 
 
 class _Change(NamedTuple):
@@ -155,12 +155,8 @@ def _changes(old: str, new: str) -> Iterator[_Change]:
 
 def _joined(old: str, changes: Sequence[_Change]) -> _Change:
     """Several changes as one, with what stands between them."""
-    parts: list[str] = []
-    at = changes[0].start
-    for one in changes:
-        parts += [old[at : one.start], one.text]
-        at = one.end
-    return _Change(changes[0].start, at, "".join(parts))
+    start, end = changes[0].start, changes[-1].end
+    return _Change(start, end, spliced(old[:end], changes)[start:])
 
 
 def _is_kept(text: str, at: int, change: _Change) -> bool:

@@ -24,7 +24,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from assistant.errors import HoneError, RequestError
-from assistant.types import CompletionRequest, CompletionResult, EditRequest, EditResult, TextEdit, applied
+from assistant.source import applied
+from assistant.types import CompletionRequest, CompletionResult, EditRequest, EditResult, TextEdit
 from lsp.convert import split
 from lsp.documents import difference
 from lsp.history import Span

@@ -7,23 +7,15 @@ and moved along with what is typed. Until they are known, and where there are no
 it is sent. A language without a grammar has no verdicts, and is cut between any two lines.
 """
 
-import asyncio
-import json
-import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import assistant
+from assistant import parts
+from assistant.parts import AROUND, SMALL
 from lsp.documents import Document
 from lsp.history import Change
-from lsp.protocol import log
 
-SMALL = 200_000
-"""Characters; a document up to this size is sent whole."""
-AROUND = 50_000
-"""Characters that are sent on either side of the cursor, at least: many times what a model takes in."""
 NEAR = 20_000
 """A window is kept until the cursor comes as near as this to one of its ends."""
 REPLACED = 20_000
@@ -68,26 +60,7 @@ Find = Callable[[Document], Awaitable[list[int]]]
 
 
 async def found_apart(document: Document) -> list[int]:
-    """``assistant.cuts`` in another process; [] where that fails."""
-    command = [sys.executable, "-m", "assistant.cuts", document.language_id, document.filename or ""]
-    pipe = asyncio.subprocess.PIPE
-    try:
-        child = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=Path(assistant.__file__).parents[1],
-            stdin=pipe,
-            stdout=pipe,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            said, _ = await child.communicate(document.text.encode("utf-8", "surrogatepass"))
-        finally:
-            if child.returncode is None:
-                child.kill()
-        return [int(one) for one in json.loads(said)]
-    except (OSError, ValueError) as error:
-        log.warning("a large document could not be looked through: %s", type(error).__name__)
-        return []
+    return await parts.found_apart(document.text, document.language_id, document.filename)
 
 
 class Windows:

@@ -163,9 +163,10 @@ class Operations:
 
 
 def line_start(text: str, at: int) -> int:
-    """The line breaks before the line at ``at``: a token begins there and nowhere else."""
+    """The line breaks before the line at ``at``: a token begins there and nowhere else. A byte-order mark is no part of
+    the first line."""
     start = text.rfind("\n", 0, at) + 1
-    return len(text[:start].rstrip("\r\n"))
+    return max(len(text[:start].rstrip("\r\n")), int(text.startswith("\ufeff")))
 
 
 def line_end(text: str, at: int) -> int:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from assistant.errors import RequestError
 from assistant.protocols.guess import guess
-from assistant.types import EditRequest, EditResult, applied
+from assistant.source import applied
+from assistant.types import EditRequest, EditResult
 
 CURSOR = "<|cursor|>"
 PATH = "current_file_path: "

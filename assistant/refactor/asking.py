@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 from assistant.client import Client
 from assistant.errors import BusyError
@@ -14,7 +15,7 @@ from assistant.refactor.change import Change, outcome, settled
 from assistant.refactor.files import Original
 from assistant.refactor.journal import Answer, Journal, key
 from assistant.refactor.select import Block
-from assistant.rules import Ruling
+from assistant.rules import Ruled, Ruling, by_rule
 from assistant.runtime import Endpoint
 from assistant.types import Caller, EditRequest, EditResult, ShouldStop
 
@@ -86,7 +87,7 @@ def changes(
     free words, where there is no task. ``on_blocks`` is told how many more blocks have their answer, and whether the
     model was asked for it.
     """
-    ask = Ruling(ask)
+    ruling = Ruling(ask)
     stop = threading.Event()
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="ask")
     under_way: deque[tuple[Selected, _Answers]] = deque()
@@ -98,8 +99,9 @@ def changes(
                 answers = _Answers(one, task, instruction, model, journal)
                 if known := len(one.blocks) - len(answers.todo):
                     on_blocks(known, False)
-                for blocks in answers.pieces():
-                    answers.asked[blocks] = pool.submit(_answers, ask, one, task, instruction, blocks, stop.is_set)
+                ruled = _Once(partial(by_rule, answers.request, stop.is_set))
+                for first, blocks in answers.pieces():
+                    answers.asked[blocks] = pool.submit(_answers, ruling, ruled, first, blocks, stop.is_set)
                 running += len(answers.asked)
                 under_way.append((one, answers))
             if not under_way:
@@ -142,9 +144,18 @@ class _Answers:
             if (found := journal.answer(self._keys[block])) is not None:
                 self._known[block] = found
         self.todo = [block for block in selected.blocks if block not in self._known]
+        self.request = EditRequest(
+            original.text,
+            task,
+            tuple((block.start, block.end) for block in self.todo),
+            filename=original.path,
+            language=selected.language,
+            instruction=instruction,
+        )
 
-    def pieces(self) -> list[tuple[Block, ...]]:
-        return [tuple(self.todo[at : at + AT_ONCE]) for at in range(0, len(self.todo), AT_ONCE)]
+    def pieces(self) -> list[tuple[int, tuple[Block, ...]]]:
+        """Blocks that are asked about together, and which of those that are left is the first of them."""
+        return [(at, tuple(self.todo[at : at + AT_ONCE])) for at in range(0, len(self.todo), AT_ONCE)]
 
     def take(self, found: dict[Block, Answer]) -> None:
         self._journal.keep(
@@ -161,29 +172,31 @@ class _Answers:
         return settled(Change(original, self.selected.language, tuple(outcomes), name))
 
 
+class _Once:
+    """What rules do to a file, found by the thread that asks first."""
+
+    def __init__(self, find: Callable[[], Ruled]) -> None:
+        self._find, self._lock = find, threading.Lock()
+        self._found: Ruled | None = None
+
+    def __call__(self) -> Ruled:
+        with self._lock:
+            if self._found is None:
+                self._found = self._find()
+            return self._found
+
+
 def _answers(
-    ask: Ask,
-    selected: Selected,
-    task: str,
-    instruction: str | None,
-    blocks: tuple[Block, ...],
-    should_stop: ShouldStop,
+    ruling: Ruling, ruled: _Once, first: int, blocks: tuple[Block, ...], should_stop: ShouldStop
 ) -> dict[Block, Answer]:
-    request = EditRequest(
-        selected.original.text,
-        task,
-        tuple((block.start, block.end) for block in blocks),
-        filename=selected.original.path,
-        language=selected.language,
-        instruction=instruction,
-    )
-    found = _by_block(blocks, ask(request, should_stop))
-    late = [block for block in blocks if found[block].reason == "budget"]
-    if len(blocks) > 1:
-        for block in late:
-            if should_stop():
-                break
-            found |= _by_block([block], ask(replace(request, blocks=((block.start, block.end),)), should_stop))
+    whole = ruled()
+    found = _by_block(blocks, ruling.finish(whole.part(first, first + len(blocks)), should_stop))
+    late = [index for index, block in enumerate(blocks) if found[block].reason == "budget"]
+    for index in late if len(blocks) > 1 else ():
+        if should_stop():
+            break
+        alone = whole.part(first + index, first + index + 1)
+        found |= _by_block([blocks[index]], ruling.finish(alone, should_stop))
     return found
 
 

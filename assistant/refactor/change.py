@@ -6,15 +6,16 @@ was a program before, its syntax tree with the blocks taken out is the same befo
 
 import ast
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from assistant.refactor.files import Original
 from assistant.refactor.select import Block
+from assistant.source import applied
 from assistant.types import TextEdit
-from infill.program import parses
+from infill.minimal import spliced
+from infill.program import parses, tree_of
 from infill.syntax import worse
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -74,7 +75,7 @@ class Change:
     @property
     def text(self) -> str:
         """With the changed blocks."""
-        return spliced(self.original.text, self.changed)
+        return spliced(self.original.text, ((one.block.start, one.block.end, one.new) for one in self.changed))
 
     @property
     def data(self) -> bytes:
@@ -99,12 +100,8 @@ def outcome(text: str, block: Block, edits: Sequence[TextEdit], reason: str | No
     ordered = all(one.end <= other.start for one, other in pairwise(edits))
     if not inside or not ordered:
         return Outcome(block, "outside of the block")
-    parts: list[str] = []
-    at = block.start
-    for one in edits:
-        parts += text[at : one.start], one.text
-        at = one.end
-    old, new = text[block.start : block.end], "".join([*parts, text[at : block.end]])
+    old = text[block.start : block.end]
+    new = applied(text[: block.end], edits)[block.start :]
     if new == old:
         return Outcome(block, "right")
     if new and old.endswith("\n") and not new.endswith("\n"):
@@ -158,15 +155,6 @@ def wrong(change: Change) -> str | None:
     return None
 
 
-def spliced(text: str, changed: Sequence[Outcome]) -> str:
-    parts: list[str] = []
-    at = 0
-    for one in changed:
-        parts += text[at : one.block.start], one.new
-        at = one.block.end
-    return "".join([*parts, text[at:]])
-
-
 def _spans(text: str, changed: Sequence[Outcome]) -> tuple[list[Lines], list[Lines]]:
     """The lines of the changed blocks before and after, as Python counts them: a lone carriage return ends one, too."""
     before, after = [], []
@@ -197,10 +185,7 @@ def outside(text: str, blocks: Sequence[Lines]) -> object:
 
     A statement that begins in a block and ends behind it, because its head is in it, may change, but for what it holds.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = ast.parse(text.removeprefix("\ufeff"))
-    return _Outside(blocks).of(tree)
+    return _Outside(blocks).of(tree_of(text))
 
 
 class _Outside:

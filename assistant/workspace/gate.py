@@ -127,7 +127,8 @@ class Gate:
                 path.encode("utf-8")
                 status = entry.stat(follow_symlinks=False)
             except UnicodeEncodeError:
-                continue  # a name that is no text
+                _keep(kept_out, path.encode("utf-8", "backslashreplace").decode(), "its name is no text")
+                continue
             except OSError:
                 continue  # gone in the meantime
             if stat.S_ISLNK(status.st_mode):

@@ -61,9 +61,15 @@ def _f_parts(scan: Scan, string: Node) -> list[Part] | None:
         if child.type == "interpolation":
             parts.append(scan.text[at:start])
             value = child.child_by_field_name("expression")
+            # What a model writes as ``{ x}`` nobody would take.
+            if value is None:
+                return None
+            low, high = scan.span(value)
+            if (low > start + 1 and scan.text[low] != "{") or scan.text[high].isspace():
+                return None
             types = [part.type for part in child.children if part.type not in {"{", "}"}]
             known = {"type_conversion", "format_specifier"}
-            if value is None or value.type in _LOOSE_VALUES or any(name not in known for name in types[1:]):
+            if value.type in _LOOSE_VALUES or any(name not in known for name in types[1:]):
                 return None
             conversion = next((scan.src(part) for part in child.children if part.type == "type_conversion"), "")
             form = next((scan.src(part)[1:] for part in child.children if part.type == "format_specifier"), "")
@@ -640,6 +646,8 @@ def lost_cause(rng: np.random.Generator, scan: Scan) -> Iterable[Edit] | None:
     for node in mixed(rng, scan.of("raise_statement")):
         cause, handler = node.child_by_field_name("cause"), scan.above(node, "except_clause")
         if cause is None or cause.type != "identifier" or handler is None:
+            continue
+        if scan.src(node.children[1]) == scan.src(cause):  # nobody writes that: it would be its own cause
             continue
         if re.search(rf"\bas[ ]+{scan.src(cause)}$", scan.src(handler).partition(":")[0].rstrip()):
             return [(scan.span(node.children[1])[1], scan.span(cause)[1], "")]

@@ -65,6 +65,7 @@ MENDED = {
         "f = lambda x, y: x + y\ng = map(lambda x: x * 2, y)\nh = lambda: 1\nif f >= 1:\n    f()\n",
     ),
     "a lambda without its colon": ("f = lambda a, b (a, b)\n", "f = lambda a, b: (a, b)\n"),
+    "a colon before what is done": ("def f(a) return a\nif f: pass\n", "def f(a): return a\nif f: pass\n"),
     "a walrus that is torn": ("if (a : = f()) > 1:\n    g()\n", "if (a := f()) > 1:\n    g()\n"),
     "a question": ("def f(x):\n    return x >= 0 ? x : -x;\n", "def f(x):\n    return x if x >= 0 else -x\n"),
     "identity": ("if a === b or a !== c:\n    f()\n", "if a == b or a != c:\n    f()\n"),
@@ -101,6 +102,32 @@ def test_it_is_said_as_python_says_it(name: str) -> None:
     text, wanted = MENDED[name]
     assert fixed(text) == wanted
     assert fixed(wanted) == wanted
+
+
+COLONS = """class A(B):  # of B
+    def f(self, a):
+        if a:
+            for b in a:\t
+                g(b)
+        else:  # none
+            h()
+
+    def i(self) -> int:
+        try:
+            with j() as k:
+                return k
+        except L as error:
+            while error:
+                pass
+        finally:
+            g()
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_all_colons_of_a_class_are_put_back(end: str) -> None:
+    right = COLONS.replace("\n", end)
+    assert fixed(right.replace(":", "")) == right
 
 
 @pytest.mark.parametrize("name", LEFT)

@@ -62,6 +62,7 @@ LEFT_ALONE = {
     "braces of its own": "def f(name):\n    return '{{name}} {name}', '{name} {'\n",
     "true for both": "x is None or x is True or x is ...\n",
     "a method that shows an error": "def f(self):\n    self.ReportError('no')\n    log.ShowError(1)\n    return 1\n",
+    "a fixture that chooses": "@fixture(scope='session')\ndef f(a):\n    a() or skip('none')\n",
     "a pipeline": "def f(first, second):\n    first >> second\n",
     "a loop that acts": "def f(files):\n    [one.close() for one in files]\n",
     "a comparison that is recorded": "def f(q, column):\n    with q.where():\n        column == 3\n",

@@ -10,7 +10,8 @@ from assistant.errors import CannotEditError, ModelError
 from assistant.mend import Broken
 from assistant.rules import ERROR_LEFT, NO_MODEL, Ruling, by_rule
 from assistant.slips import is_near
-from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit, applied
+from assistant.source import applied
+from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
 
 SLIPS = {
     "a keyword misspelt": ("def f(total):\n    retrun total\n", "def f(total):\n    return total\n"),
@@ -69,6 +70,30 @@ def test_slips_are_taken_back(name: str) -> None:
     assert all(one.ruled for one in found.edits)
     windows = wrong.replace("\n", "\r\n")
     assert by_rule(request(windows)).request.text == right.replace("\n", "\r\n")
+    marked = Ruling(unable)(request("\ufeff" + wrong), lambda: False)
+    assert applied("\ufeff" + wrong, marked.edits) == "\ufeff" + right
+    assert all(one.start for one in marked.edits)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("def f(é, a): return a is 'é'\n", "def f(é, a): return a == 'é'\n"),
+        ("def f(é, width): return é + widht\n", "def f(é, width): return é + width\n"),
+        ("def f(é, width): return é + wid\n", "def f(é, width): return é + width\n"),
+        ("if a === b and print(“é”):\n    pass\n", 'if a == b and print("é"):\n    pass\n'),
+        ("  x = 1\nprint(x)\n", "x = 1\nprint(x)\n"),
+    ],
+)
+def test_a_byte_order_mark_is_no_part_of_the_first_line(wrong: str, right: str) -> None:
+    assert by_rule(request(wrong)).request.text == right
+    for low in (0, 1):
+        ruled = by_rule(request("\ufeff" + wrong, (low, 1 + len(wrong))))
+        assert ruled.request.text == "\ufeff" + right
+        assert ruled.request.blocks == ((low, 1 + len(right)),)
+        assert applied("\ufeff" + wrong, ruled.without_model().edits) == "\ufeff" + right
+    first = by_rule(request("\ufeff" + wrong, (0, 0)))
+    assert (first.is_mended, first.request.blocks) == (False, ((0, 0),))
 
 
 @pytest.mark.parametrize("name", LEFT)
@@ -79,7 +104,7 @@ def test_where_no_slip_is_seen_nothing_is_changed(name: str) -> None:
 def test_what_was_done_on_the_way_is_taken_back() -> None:
     """Several heads without a colon: errors become fewer, too, with signs that are wrong."""
     bodies = ["self.__class__ = RemoteError", "pass", "return {'a': a[1:]}", "del a"]
-    head = "def f(self, a: Dict[str, bytes]) -> NoReturn"
+    head = "def f(self, a: dict[str, bytes]) -> NoReturn"
     wrong, right = ("\n\n".join(f"{head}{end}\n    {body}\n" for body in bodies) for end in ("", ":"))
     assert by_rule(request(wrong)).request.text in (right, wrong)
 

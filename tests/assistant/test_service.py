@@ -4,7 +4,8 @@ from assistant.config import Settings
 from assistant.errors import PositionError, RequestError
 from assistant.models import EMBEDDED_EDITS, for_edits
 from assistant.service import Assistant, checked, describe, open_infiller
-from assistant.types import CompletionRequest, Draft, EditRequest, applied
+from assistant.source import applied
+from assistant.types import CompletionRequest, Draft, EditRequest
 from infill.engine import Infiller
 from tests.fakes import ScriptedDenoiser
 

@@ -7,8 +7,9 @@ import pytest
 
 from assistant.errors import CannotEditError
 from assistant.rules import Ruling, by_rule
+from assistant.source import applied
 from assistant.stale import likeness, renamed
-from assistant.types import EditRequest, EditResult, ShouldStop, applied
+from assistant.types import EditRequest, EditResult, ShouldStop
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELF = """class Shelf:
@@ -67,6 +68,8 @@ LEFT_ALONE = {
         "class A:\n    def __init__(self):\n        self.book = 1\n        setattr(self, 'x', 1)\n\n"
         "    def f(self):\n        return self.books\n"
     ),
+    "a class whose import is lost": "def f(data):\n    return isinstance(Other, type)\n",
+    "a constant that is lost": "def f(data):\n    return MOST_OF_THEM\n",
     "any keyword": "def f(width, **more):\n    return width, more\n\n\nf(1, wid=2)\n",
     "a decorated function": "@made\ndef f(width):\n    return width\n\n\nf(wid=2)\n".replace("@made", "@property"),
     "a function hidden by a parameter": (

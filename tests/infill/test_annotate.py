@@ -10,6 +10,7 @@ from infill.annotate import Annotator, evident, fits, known, parsed, places, rep
 from infill.edit import Edit, EditPrompt
 from infill.engine import Infiller
 from infill.judge import SIGNS, Calibration
+from infill.minimal import spliced
 from infill.types import Candidate, Infill, InfillOptions, Prompt
 
 SOURCE = """from pathlib import Path
@@ -56,14 +57,12 @@ def candidate(text: str, chance: float) -> Candidate:
     return Candidate(text, 0.0, chance, "valid", 1, "canvas", chance)
 
 
-def annotated(model: Model, text: str, **more: Any) -> tuple[str, Edit]:
-    work = Annotator(cast(Infiller, model)).begin(EditPrompt(text, 0, len(text), "annotate", "python"), **more)
+def annotated(model: Model, text: str, task: str = "annotate", **more: Any) -> tuple[str, Edit]:
+    work = Annotator(cast(Infiller, model)).begin(EditPrompt(text, 0, len(text), task, "python"), **more)
     with pytest.raises(StopIteration) as done:
         work.send(None)
     found: Edit = done.value.value
-    for one in sorted(found.changes, key=lambda change: -change.start):
-        text = text[: one.start] + one.new + text[one.end :]
-    return text, found
+    return spliced(text, ((one.start, one.end, one.new) for one in found.changes)), found
 
 
 def test_places_are_found_in_order() -> None:
@@ -81,6 +80,13 @@ def test_places_are_found_in_order() -> None:
 def test_lines_are_those_that_python_counts(text: str) -> None:
     found = [(one.name, text[: one.start][-3:]) for one in places(text, parsed(text), 0, len(text))]
     assert found == [("é", "f(é"), ("a", ", a"), ("", "=1)")]
+
+
+def test_the_first_line_behind_a_byte_order_mark() -> None:
+    text = "\ufeffdef f(é, a=''):\n    return é\n"
+    new, found = annotated(Model([("int", 0.9), ("int", 0.9)]), text)
+    assert new == "\ufeffdef f(é: int, a: str = '') -> int:\n    return é\n"
+    assert all(one.start for one in found.changes)
 
 
 def test_what_is_evident_is_not_asked() -> None:
@@ -118,12 +124,14 @@ def test_spaces_around_the_sign_come_along() -> None:
 
 
 def test_what_the_same_name_has_everywhere_else_is_repeated() -> None:
-    text = "def f(size: float) -> None:\n    print(size)\n\n\ndef g(size):\n    print(size)\n"
+    head = "def e(size: float) -> None:\n    print(size)\n\n\n"
+    text = head + "def f(size: float) -> None:\n    print(size)\n\n\ndef g(size):\n    print(size)\n"
     model = Model([])
     assert "def g(size: float) -> None:" in annotated(model, text)[0]
     assert model.asked == []
     [place, _] = places(text, parsed(text), text.index("def g"), len(text))
     assert repeated(place, parsed(text)) == "float"
+    assert repeated(place, parsed(text[len(head) :])) is None, "in one place alone it may be another thing"
     assert repeated(place, parsed(text + "\n\ndef h(size: int) -> None:\n    print(size)\n")) is None
 
 
@@ -151,10 +159,20 @@ def test_it_ends_in_time() -> None:
         ("def f(a=None):", "return a", "int", False),
         ("def f(a=None):", "return a", "int | None", True),
         ("def f(a=None):", "return a", "None", False),
+        ("def f(a=1):", "return a", "str", False),
+        ("def f(a=1):", "return a", "float", True),
+        ("def f(a=1):", "return a", "str | int", True),
+        ("def f(a=1):", "return a", "Path", True),
+        ("def f(a=()):", "return a", "list[int]", False),
+        ("def f(a=()):", "return a", "tuple[int, ...]", True),
+        ("def f(a=[]):", "return a", "t.Sequence[int]", True),
+        ("def f(a={}):", "return a", "dict[str, int] | None", True),
+        ("def f(a):", "return a", "SIZE", False),
+        ("def f(a):", "return a", "Alias", True),
     ],
 )
 def test_a_type_must_be_one_and_fit_the_default(head: str, body: str, annotation: str, *, does: bool) -> None:
-    text = f"import typing as t\nfrom pathlib import Path\n\n\n{head}\n    {body}\n"
+    text = f"import typing as t\nfrom pathlib import Path\n\nSIZE = 1\nAlias = t.Any\n\n\n{head}\n    {body}\n"
     tree = parsed(text)
     assert fits(next(places(text, tree, 0, len(text))), annotation, known(tree)) is does
 
@@ -170,3 +188,177 @@ def test_what_is_returned_must_fit_the_body(body: str, annotation: str, *, does:
     text = f"from typing import Iterator\n\n\ndef f():\n    {body}\n"
     tree = parsed(text)
     assert fits(next(places(text, tree, 0, len(text))), annotation, known(tree)) is does
+
+
+@pytest.mark.parametrize(
+    ("body", "annotation", "does"),
+    [
+        ("return a.strip()", "str", True),
+        ("return a.strip()", "int", False),
+        ("return a.strip()", "int | str", True),
+        ("return a.parent", "str", False),
+        ("return a.parent", "Path", True),
+        ("return a[0]", "int", False),
+        ("return a()", "str", False),
+        ("return [b for b in a]", "int", False),
+        ("with a:\n        return 1", "str", False),
+        ("if a is None:\n        return 1\n    return 2", "Path", False),
+        ("if a is None:\n        return 1\n    return 2", "Path | None", True),
+        ("if a == 'x':\n        return 1\n    return 2", "bool", False),
+        ("if a == 1:\n        return 1\n    return 2", "float", True),
+        ("if isinstance(a, str):\n        return 1\n    return 2", "str", False),
+        ("if isinstance(a, str):\n        return 1\n    return 2", "str | list[str]", True),
+        ("return lambda a: a()", "str", True),
+    ],
+)
+def test_what_is_done_with_a_parameter_must_be_possible(body: str, annotation: str, *, does: bool) -> None:
+    text = f"from pathlib import Path\n\n\ndef f(a):\n    {body}\n"
+    tree = parsed(text)
+    assert fits(next(places(text, tree, 0, len(text))), annotation, known(tree)) is does
+
+
+@pytest.mark.parametrize(
+    ("body", "annotation", "does"),
+    [
+        ("return 'a' if b else f'{b}'", "str", True),
+        ("return 'a' if b else 1", "str", False),
+        ("return 'a' % b", "int", False),
+        ("return [1]", "list[int]", True),
+        ("return [1]", "Iterable[int]", True),
+        ("return 1", "float", True),
+        ("return not b", "int", True),
+        ("if b:\n        return 1", "int", False),
+        ("if b:\n        return 1", "int | None", True),
+        ("if b:\n        return 1\n    return None", "Iterable[int]", False),
+        ("if b:\n        return 1\n    raise b", "int", True),
+        ("if b:\n        return 1\n    else:\n        return 2", "int", True),
+        ("while True:\n        if b:\n            return 1", "int", True),
+        ("while True:\n        if b:\n            break\n        return 1", "int", False),
+        ("try:\n        return 1\n    except OSError:\n        pass", "int", False),
+        ("try:\n        return 1\n    except OSError:\n        raise b", "int", True),
+        ("with b:\n        return 1", "int", True),
+        ("match b:\n        case 1:\n            return 1\n        case _:\n            return 2", "int", True),
+        ("match b:\n        case 1:\n            return 1\n        case 2:\n            return 2", "int", False),
+        ("if b:\n        return 1\n    sys.exit(2)", "int", True),
+    ],
+)
+def test_every_way_out_of_a_function_must_fit(body: str, annotation: str, *, does: bool) -> None:
+    text = f"import sys\nfrom typing import Iterable\n\n\ndef f(*b):\n    {body}\n"
+    tree = parsed(text)
+    assert fits(next(places(text, tree, 0, len(text))), annotation, known(tree)) is does
+
+
+def test_what_yields_in_a_coroutine_is_asynchronous() -> None:
+    text = "from typing import AsyncIterator, Iterator\n\n\nasync def f():\n    yield 1\n"
+    tree = parsed(text)
+    place = next(places(text, tree, 0, len(text)))
+    assert fits(place, "AsyncIterator[int]", known(tree))
+    assert not fits(place, "Iterator[int]", known(tree))
+
+
+LATE = """from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+T = TypeVar("T")
+
+
+class Node:
+    def add(self, node):
+        return node
+
+
+def last(node):
+    return node
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "annotation", "written"),
+    [
+        ("add", "Node", '"Node"'),
+        ("last", "Node", "Node"),
+        ("last", "Path", '"Path"'),
+        ("last", "list[Path] | None", '"list[Path] | None"'),
+        ("last", "T", None),
+    ],
+)
+def test_a_name_that_is_not_bound_yet_stands_in_quotes(name: str, annotation: str, written: str | None) -> None:
+    model = Model([(annotation, 0.9)] * 4)
+    start = LATE.index(f"def {name}")
+    end = LATE.find("\n\n", start) + 1 or len(LATE)
+    work = Annotator(cast(Infiller, model)).begin(EditPrompt(LATE, start, end, "annotate", "python"))
+    with pytest.raises(StopIteration) as done:
+        work.send(None)
+    text = spliced(LATE, ((one.start, one.end, one.new) for one in done.value.value.changes))
+    assert (f"node: {written}) -> {written}:" in text) is bool(written)
+    exec(compile(text, "<annotated>", "exec"), {})
+    late = "from __future__ import annotations\n" + LATE
+    assert {"Node", "Path"} <= known(parsed(late), next(places(late, parsed(late), 0, len(late))).function)
+
+
+@pytest.mark.parametrize(
+    ("head", "does"),
+    [
+        ("@app.get('/')", False),
+        ("@app.command", False),
+        ("@singledispatch", False),
+        ("@functools.singledispatch", False),
+        ("@functools.cache", True),
+        ("@cache", True),
+        ("@functools.lru_cache(maxsize=1)", True),
+        ("@a.setter", True),
+    ],
+)
+def test_what_may_be_read_is_not_annotated(head: str, *, does: bool) -> None:
+    text = f"import functools\nfrom app import app, cache, singledispatch\n\n\n{head}\ndef f(a):\n    return a\n"
+    assert any(places(text, parsed(text), 0, len(text))) is does
+
+
+def test_types_in_comments_are_types() -> None:
+    for text in (
+        "def f(a):\n    # type: (int) -> int\n    return a\n",
+        "def f(\n    a,  # type: int\n):\n    return a\n",
+    ):
+        assert not any(places(text, parsed(text), 0, len(text)))
+    text = "def f(a):  # type: ignore\n    return a\n"
+    assert any(places(text, parsed(text), 0, len(text)))
+
+
+def test_what_is_overridden_is_not_said_to_give_nothing() -> None:
+    text = "class A:\n    def f(self):\n        self.a = 1\n\n\nclass B(A):\n    def f(self):\n        return 1\n"
+    found, _ = annotated(Model([("int", 0.9)]), text)
+    assert found == text.replace("def f(self):\n        return", "def f(self) -> int:\n        return")
+
+
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [
+        ("def f(): return 1\n", "def f() -> int: return 1\n"),
+        ("def f(a: int, b: int = (1)): return a\n", "def f(a: int, b: int = (1)) -> int: return a\n"),
+        (
+            "def f(\n    a: int,  # (x):\n    /,\n):  # (y):\n    # (z):\n    return a\n",
+            "def f(\n    a: int,  # (x):\n    /,\n) -> int:  # (y):\n    # (z):\n    return a\n",
+        ),
+        ("@g(1)\nasync def f(*a, **b): return 1\n", "@g(1)\nasync def f(*a, **b) -> int: return 1\n"),
+        ("def f(a: int = {(1, 2): 3}[1, 2]): return a\n", "def f(a: int = {(1, 2): 3}[1, 2]) -> int: return a\n"),
+    ],
+)
+def test_what_is_returned_stands_behind_the_parameters(text: str, new: str) -> None:
+    assert annotated(Model([("int", 0.9)]), text)[0] == new
+
+
+def test_a_kind_is_what_is_done() -> None:
+    text = "def f(a):\n    return a\n"
+    for task, new in (
+        ("missing-parameter-annotation", "def f(a: int):"),
+        ("missing-return-annotation", "def f(a) -> int:"),
+        ("missing-annotations", "def f(a: int) -> int:"),
+    ):
+        assert annotated(Model([("int", 0.9)] * 2), text, task)[0].startswith(new)
+
+
+def test_what_is_something_else_in_the_class_is_no_type_there() -> None:
+    text = "class A:\n    int = 1\n\n    def list(self):\n        return B\n\n    def f(self, a):\n        return B\n"
+    new, _ = annotated(Model([("list[str]", 0.9), ("int", 0.9), ("str", 0.9)]), text)
+    assert new == text.replace("(self, a):", "(self, a) -> str:")

@@ -22,7 +22,7 @@ from infill.edit import (
     looked_up,
     readings,
 )
-from infill.minimal import minimal
+from infill.minimal import spliced
 from infill.passes import drive
 from infill.sampler import Pace
 from infill.syntax import worse
@@ -41,9 +41,7 @@ def edit(mender: Mender, text: str, block: str | None = None, task: str = "fix",
 
 
 def applied(text: str, changes: Sequence[Change]) -> str:
-    for one in sorted(changes, key=lambda change: -change.start):
-        text = text[: one.start] + one.new + text[one.end :]
-    return text
+    return spliced(text, ((one.start, one.end, one.new) for one in changes))
 
 
 SOURCE = "import os\n\n\ndef add(a, b):\n    total = a + b\n    return total\n\n\nprint(add(1, 2))\n"
@@ -212,6 +210,16 @@ def test_a_long_block_is_edited_in_windows() -> None:
     assert all(len(mender.tokenizer.encode(text)) <= mender.max_hole for text in mender.seen)
 
 
+def test_a_byte_order_mark_stays_and_is_not_shown_to_the_model() -> None:
+    mender = Mender({"imprt": "import"})
+    text = "\ufeff" + SOURCE.replace("import", "imprt")
+    mended, found = edit(mender, text)
+    assert mended == "\ufeff" + SOURCE
+    assert [(one.start, one.end) for one in found.changes] == [(1, 6)]
+    assert mender.seen
+    assert not any("\ufeff" in one for one in mender.seen)
+
+
 def test_from_scratch_the_same_comes_out() -> None:
     text = SOURCE.replace("return", "retrun")
     assert edit(Mender({"retrun": "return"}), text, "    retrun total", mode="causal")[0] == SOURCE
@@ -239,15 +247,6 @@ def test_a_model_that_cannot_edit_says_so() -> None:
 def test_bad_options_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         EditOptions(**wrong)
-
-
-@given(st.text(max_size=60), st.text(max_size=60))
-def test_minimal_edits_make_the_new_text(old: str, new: str) -> None:
-    text = old
-    for start, end, piece in sorted(minimal(old, new), reverse=True):
-        text = text[:start] + piece + text[end:]
-    assert text == new
-    assert minimal(old, old) == []
 
 
 @given(st.lists(st.integers(-8, 8), min_size=1, max_size=12), st.data())

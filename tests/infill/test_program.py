@@ -1,9 +1,11 @@
 """Python's own verdict: never in the way of a program, and the last word on what is none."""
 
+import gc
 import random
 import sys
 import sysconfig
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infill import program
-from infill.program import MOST_BYTES, WHOLE_BYTES, compiles, fault, parses
+from infill.program import MOST_BYTES, WHOLE_BYTES, compiles, fault, parses, tree_of
 from infill.syntax import SyntaxGate
 
 LINES = st.sampled_from(
@@ -172,3 +174,20 @@ def test_a_block_that_an_answer_opens_needs_lines(prefix: str, answer: str, suff
     """Where code follows, in small files and in large ones."""
     for more in ("", "x = 1\n" * 3000):
         assert SyntaxGate(more + prefix, suffix, "python").accepts(answer) is accepted
+
+
+def test_several_threads_may_ask_for_trees() -> None:
+    """Python fails where its collector lets another thread go on while one makes a tree."""
+    text = "".join(f"def f{i}(a):\n    for b in [a, [1, [2, [3]]]]:\n        print(a + b * {i})\n" for i in range(100))
+    before = sys.getswitchinterval(), gc.get_threshold()
+    slow: list[object] = []
+    gc.callbacks.append(lambda *_: slow.append(sum(range(50))))
+    try:
+        sys.setswitchinterval(1e-6)
+        gc.set_threshold(10)
+        with ThreadPoolExecutor(4) as pool:
+            assert all(len(tree.body) == 100 for tree in pool.map(tree_of, [text] * 40))
+    finally:
+        gc.callbacks.pop()
+        sys.setswitchinterval(before[0])
+        gc.set_threshold(*before[1])

@@ -20,6 +20,7 @@ PAIRS = {
     "none": ("if a == None:\n    f(a)\n", "if a is None:\n    f(a)\n"),
     "a literal": ("x = dict()\n", "x = {}\n"),
     "an f-string": ("x = 'a %s' % b\n", "x = f'a {b}'\n"),
+    "a dict in an f-string": ("x = 'a %s' % ({1: b}[c],)\n", "x = f'a { {1: b}[c]}'\n"),
     "a comprehension": ("x = []\nfor y in b:\n    x.append(f(y))\n", "x = [f(y) for y in b]\n"),
     "a comprehension in a function": (
         "def g(b):\n    x = []\n    for a in b:\n        if a:\n            x.append(f(a))\n    return x\n",
@@ -52,11 +53,17 @@ OTHERS = {
     "the other way round": ("if a == None:\n    f(a)\n", "if a is not None:\n    f(a)\n"),
     "a line that is lost": ("def f(a):\n    log(a)\n    return a\n", "def f(a):\n    return a\n"),
     "a branch that is lost": ("if a:\n    f(1)\nelse:\n    f(2)\n", "if a:\n    f(1)\n"),
+    "spaces that nobody writes": ("x = 'a %s' % b\n", "x = f'a { b}'\n"),
+    "spaces at the end": ("x = 'a %r' % b\n", "x = f'a {b !r}'\n"),
     "no program": ("x = dict()\n", "x = {\n"),
     "an old idiom": ("x = {}\n", "x = dict()\n"),
     "nothing": ("x = dict()\n", ""),
     "a cause that nobody caught": (
         "try:\n    f()\nexcept A as error:\n    raise B\n", "try:\n    f()\nexcept A as error:\n    raise B from e\n",
+    ),
+    "a cause of itself": (
+        "try:\n    f()\nexcept A as error:\n    raise error\n",
+        "try:\n    f()\nexcept A as error:\n    raise error from error\n",
     ),
     "a generator that is awaited": ("x = all([await y.f() for y in b])\n", "x = all(await y.f() for y in b)\n"),
     "a generator that stops early": ("any([log(y) for y in b])\n", "any(log(y) for y in b)\n"),
@@ -155,6 +162,7 @@ def test_what_modernises_is_taken_back(name: str) -> None:
     assert taken_back("", old, new, "") == new
     assert taken_back(HEAD, old, new, TAIL) == new
     assert taken_back("# ä𝄞\n" + HEAD, old, new, TAIL) == new
+    assert taken_back("\ufeff", old, new, TAIL) == new
 
 
 @pytest.mark.parametrize("name", OTHERS)

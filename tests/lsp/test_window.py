@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assistant import parts
 from assistant.cuts import find_cuts
 from assistant.types import EditRequest, EditResult, TextEdit
 from infill.languages import parser
-from lsp import window
 from lsp.documents import Document
 from lsp.history import Change
 from lsp.window import AROUND, SMALL, WHOLE, Windows, found_apart
@@ -131,9 +131,9 @@ def test_another_process_finds_the_same() -> None:
 
 def test_a_process_that_fails_costs_the_window_only(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
-        monkeypatch.setattr(window.sys, "executable", "/bin/false")  # type: ignore[attr-defined]
+        monkeypatch.setattr(parts.sys, "executable", "/bin/false")  # type: ignore[attr-defined]
         assert await found_apart(Document.of(URI, 1, "python", LARGE)) == []
-        monkeypatch.setattr(window.sys, "executable", "/none/there")  # type: ignore[attr-defined]
+        monkeypatch.setattr(parts.sys, "executable", "/none/there")  # type: ignore[attr-defined]
         assert await found_apart(Document.of(URI, 1, "python", LARGE)) == []
 
     run(work)

@@ -15,7 +15,8 @@ from assistant.metrics import Metrics
 from assistant.runtime import Endpoint
 from assistant.server import create_app
 from assistant.service import Assistant
-from assistant.types import Caller, EditRequest, EditResult, applied
+from assistant.source import applied
+from assistant.types import Caller, EditRequest, EditResult
 from assistant.worker import Worker
 from infill.edit import EditCalibration
 from infill.engine import Infiller

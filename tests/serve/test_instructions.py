@@ -18,7 +18,8 @@ from assistant.metrics import Metrics
 from assistant.runtime import Endpoint
 from assistant.server import create_app
 from assistant.service import Assistant, open_infiller
-from assistant.types import EditRequest, EditResult, applied
+from assistant.source import applied
+from assistant.types import EditRequest, EditResult
 from assistant.worker import Beside, Worker
 from infill.engine import Infiller
 from tests.fakes import ScriptedDenoiser

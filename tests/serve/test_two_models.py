@@ -19,8 +19,9 @@ from assistant.errors import ModelError, RequestError
 from assistant.metrics import Metrics
 from assistant.server import create_app
 from assistant.service import Assistant
+from assistant.source import applied
 from assistant.status import counters
-from assistant.types import TASKS, Caller, CompletionRequest, EditRequest, applied
+from assistant.types import TASKS, Caller, CompletionRequest, EditRequest
 from assistant.worker import Beside, Limits, Worker
 from infill.annotate import Annotator
 from infill.engine import Infiller

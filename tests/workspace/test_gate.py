@@ -231,3 +231,14 @@ def test_the_larger_part_of_our_own_code_passes() -> None:
     texts = [gate.read(found.path) for found in gate.walk() if found.path.startswith(("lsp/", "model/", "infill/"))]
     code = [text for text in texts if isinstance(text, str)]
     assert len(code) >= 0.9 * len([text for text in texts if isinstance(text, str) or "holds" in text.reason])
+
+
+def test_a_name_that_is_no_text_is_kept_out_and_said(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/bad\xff.py"
+    try:
+        Path(os.fsdecode(path)).write_text("x = 1\n", encoding="utf-8")
+    except OSError:
+        pytest.skip("this file system takes text alone")
+    kept_out: list[KeptOut] = []
+    assert not list(Gate(tmp_path).walk(kept_out))
+    assert [(one.path, one.reason) for one in kept_out] == [("bad\\udcff.py", "its name is no text")]
