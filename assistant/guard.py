@@ -42,6 +42,12 @@ REST_TIMES = 4
 REST_SECONDS = 2.0
 GONE = 499
 """The client went away while it was sending; nobody is told."""
+EVERYWHERE = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+]
+"""Headers of every answer."""
 
 Headers = list[tuple[bytes, bytes]]
 
