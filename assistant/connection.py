@@ -22,6 +22,8 @@ from assistant.guard import EVERYWHERE, MAX_TARGET_BYTES, REST_SECONDS, Refuse, 
 
 UNREAD, ABANDONED = 2, 8
 """So many times the limit of connections are answered that it is full, without a look at what they ask; above, none."""
+LOOK_SECONDS = 0.02
+"""Between two looks at whether a client that sends no more is still there."""
 TLS = b"\x16\x03"
 """How a client begins that was told https instead of http."""
 NOT_HTTP = {
@@ -50,8 +52,9 @@ def not_http(message: str) -> str:
 class Connection(H11Protocol):
     """uvicorn's connection, which answers at once, does not wait for ever for a request's head, and is one of so many.
 
-    uvicorn counts its time only between requests, so that a head that comes byte by byte is never given up; and above
-    its limit it goes on taking connections, which cost memory though each gets an error.
+    uvicorn counts its time only between requests, so that a head that comes byte by byte is never given up; above its
+    limit it goes on taking connections, which cost memory though each gets an error; and it has no answer for a client
+    that ends its own side once it has asked (``nc -N``).
     """
 
     def __init__(self, options: ServerOptions, refuse: Refuse, **uvicorns: Any) -> None:
@@ -60,6 +63,8 @@ class Connection(H11Protocol):
         self._refusal = refuse
         self._patience: asyncio.TimerHandle | None = None
         self._refused = False
+        self._ended = False
+        """Whether the client has ended its side, and is still to be answered."""
         self._head = b""
         """The beginning of the request that is arriving: what an error's form is chosen by."""
 
@@ -92,6 +97,30 @@ class Connection(H11Protocol):
             self._stop_waiting()
         elif self._patience is None and (cast(object, seen) is None or seen.response_complete):
             self._wait_for_head()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether the connection stays: a client that has asked may end its own side, and still listen. One that has
+        gone away says no more than that, until something is sent to it: its system then resets the connection."""
+        self._ended = self._unanswered() and not self.cycle.more_body and self.conn.our_state is h11.SEND_RESPONSE
+        if self._ended:
+            if self.conn.their_http_version == b"1.1":  # which passes over it, whether or not it expects it
+                self.transport.write(self.conn.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+            self._look()
+        return self._ended
+
+    def _look(self) -> None:
+        """Ends the connection of a client that has gone away, so that nothing more is computed for it."""
+        if self.transport.is_closing() or not self._unanswered():
+            return
+        if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.transport.abort()
+        else:
+            self.loop.call_later(LOOK_SECONDS, self._look)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._ended and not self._unanswered():  # requests that it sent before it ended its side come first
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
