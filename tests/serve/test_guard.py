@@ -651,6 +651,21 @@ def test_what_one_request_may_ask_for_has_limits(client: Served, more: dict[str,
     assert not client.denoiser.calls
 
 
+def test_texts_to_cut_and_tokens_to_put_together_have_a_limit(serve: Serve) -> None:
+    served = serve(options=replace(OPTIONS, max_cut=100))
+    for path, body, status in (
+        ("/tokenize", {"content": "é" * 100}, 200),
+        ("/tokenize", {"content": "é" * 101}, 422),
+        ("/tokenize", {"content": "é" * 101, "with_pieces": True}, 422),
+        ("/detokenize", {"tokens": [70] * 100}, 200),
+        ("/detokenize", {"tokens": [70] * 101}, 422),
+    ):
+        answer = served.post(path, json=body)
+        assert answer.status_code == status, (path, answer.text)
+        assert status == 200 or "101 " in answer.json()["error"]["message"]
+    assert OPTIONS.max_cut == 2**20
+
+
 def test_every_protocol_has_the_same_limits(serve: Serve) -> None:
     served = serve(options=replace(OPTIONS, max_n=2))
     answer = served.post("/v1/completions", json={"model": "", "prompt": PREFIX, "suffix": "\n", "n": 3})
