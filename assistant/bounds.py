@@ -40,6 +40,8 @@ class ServerOptions:
     max_body_bytes: int = 8 * 2**20
     max_tokens: int = 1024
     max_n: int = 16
+    max_cut: int = 2**20
+    """Characters that are cut into tokens, or tokens put together, for one request: of 8 MiB that took six seconds."""
     max_blocks: int = 256
     """Blocks of one edit."""
     max_seconds: float = 60.0
@@ -115,9 +117,21 @@ class Bounded:
         return self._serving.cancel(client, request)
 
     async def tokenize(self, text: str) -> list[int]:
+        """As ``Serving.tokenize``.
+
+        Raises:
+            LimitError: the text is too long.
+        """
+        _require_parts("characters", len(text), self._options.max_cut)
         return await self._serving.tokenize(text)
 
     async def detokenize(self, tokens: list[int]) -> str:
+        """As ``Serving.detokenize``.
+
+        Raises:
+            LimitError: there are too many.
+        """
+        _require_parts("tokens", len(tokens), self._options.max_cut)
         return await self._serving.detokenize(tokens)
 
     async def pieces(self, tokens: list[int]) -> list[bytes]:
@@ -148,6 +162,11 @@ def _require_stops(texts: tuple[str, ...]) -> None:
         raise LimitError(f"stop has {len(texts)} texts, and at most {STOP_TEXTS} are looked for; send fewer")
     if (longest := max(map(len, texts), default=0)) > STOP_LENGTH:
         raise LimitError(f"stop has a text of {longest} characters, and at most {STOP_LENGTH} are looked for")
+
+
+def _require_parts(what: str, count: int, most: int) -> None:
+    if count > most:
+        raise LimitError(f"{count} {what} are more than the {most} of one request; send them in parts")
 
 
 def _require(name: str, value: int, most: int) -> None:

@@ -42,6 +42,12 @@ REST_TIMES = 4
 REST_SECONDS = 2.0
 GONE = 499
 """The client went away while it was sending; nobody is told."""
+EVERYWHERE = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+]
+"""Headers of every answer."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -133,10 +139,14 @@ class HostCheck:
 def host_allowed(hosts: list[str], scope: Scope, allowed: Iterable[str]) -> bool:
     """Whether exactly one Host header calls the server by a name that is its own.
 
-    A page that rebinds its name to 127.0.0.1 still sends its own name here. An address cannot be rebound.
+    A page that rebinds its name to 127.0.0.1 still sends its own name here. An address cannot be rebound. None is
+    needed where no page can be asking: through a Unix socket, and on loopback in HTTP/1.0, which has no such header,
+    and which no browser speaks.
     """
     if is_unix(scope) and hosts in ([], [""]):
         return True
+    if hosts == [] and scope.get("http_version") == "1.0":
+        return _is_loopback(scope)
     if len(hosts) != 1 or (parts := split_host(hosts[0])) is None:
         return False
     name, port = parts
@@ -166,6 +176,11 @@ def is_unix(scope: Scope) -> bool:
     """Whether the request came through a Unix socket, which no web page can reach."""
     server = scope.get("server")
     return scope.get("client") is None and (server is None or server[1] is None)
+
+
+def _is_loopback(scope: Scope) -> bool:
+    address = _address(str((scope.get("server") or ("", None))[0]))
+    return address is not None and address.is_loopback
 
 
 class OriginCheck:

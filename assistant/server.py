@@ -5,21 +5,16 @@
 Every error leaves in the form of the protocol that its path belongs to, and says nothing of what the request held.
 """
 
-import asyncio
 import contextlib
 import logging
 import mimetypes
-import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from importlib.resources.abc import Traversable
-from types import MappingProxyType
 from typing import Any, cast
 
-import h11
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -28,12 +23,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from assistant import api
 from assistant.bounds import Bounded, LimitError, ServerOptions
+from assistant.connection import Connection
 from assistant.errors import BusyError, HoneError, ModelError, RequestError
-from assistant.guard import GONE, MAX_TARGET_BYTES, REST_SECONDS, protected, reading_on
+from assistant.guard import EVERYWHERE, GONE, protected
 from assistant.metrics import CONTENT_TYPE, Metrics
 from assistant.protocols import inception, llamacpp, mistral, ollama, openai, tabby
 from assistant.protocols.answer import error_body
@@ -251,13 +246,6 @@ class Observed:
             log.info("answered", extra={"method": method, "route": _route(scope), "status": status, "ms": took})
 
 
-EVERYWHERE = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"referrer-policy", b"no-referrer"),
-]
-
-
 def _route(scope: Scope) -> str:
     if scope["path"] == DESCRIPTION:
         return DESCRIPTION  # served by FastAPI itself, as a route of another kind
@@ -331,7 +319,7 @@ def uvicorn_config(app: ASGIApp, *, host: str, port: int, uds: str | None, optio
         host=host,
         port=port,
         uds=uds,
-        http=_connection(options),
+        http=cast(Any, partial(Connection, options, error_answer)),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -342,145 +330,3 @@ def uvicorn_config(app: ASGIApp, *, host: str, port: int, uds: str | None, optio
         timeout_keep_alive=60,
         timeout_graceful_shutdown=3,
     )
-
-
-def _connection(options: ServerOptions) -> type[asyncio.Protocol]:
-    """uvicorn's connection, which answers at once, does not wait for ever for a request's head, and is one of so many.
-
-    uvicorn counts its time only between requests, so that a head that comes byte by byte is never given up; and above
-    its limit it goes on taking connections, which cost memory though each gets an error.
-    """
-
-    class Connection(H11Protocol):
-        _patience: asyncio.TimerHandle | None = None
-        _refused = False
-        _head = b""
-        """The beginning of the request that is arriving: what an error's form is chosen by."""
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            sock = transport.get_extra_info("socket")
-            if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-                # asyncio does so only where the listening socket was made with the protocol's number. Without it an
-                # answer, which is written head first, waits 40 ms for the acknowledgement of its head.
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if len(self.connections) > ABANDONED * options.max_connections:
-                transport.abort()
-            elif len(self.connections) > UNREAD * options.max_connections:
-                self._end(503, full(options), api.retry_after(1))
-            else:
-                if len(self.connections) > options.max_connections:
-                    self.app = cast(Any, _full(options))
-                self._wait_for_head()
-
-        def data_received(self, data: bytes) -> None:
-            if self._refused:
-                return  # it was told why; what it goes on sending is taken, or it would not read that
-            seen = self.cycle
-            if self.conn.their_state is h11.IDLE:
-                self._head = (self._head + data)[:MAX_TARGET_BYTES]
-            super().data_received(data)
-            if self.cycle is not seen:
-                self._head = b""
-                self._stop_waiting()
-            elif self._patience is None and (cast(object, seen) is None or seen.response_complete):
-                self._wait_for_head()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_waiting()
-            super().connection_lost(exc)
-
-        def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (one sentence for all)
-            error = sys.exception()
-            status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
-            if status == 431:
-                most = 2 * options.max_header_bytes
-                self._end(431, f"the head of the request is larger than {most} bytes; send fewer and shorter headers")
-            elif self._head.startswith(TLS):
-                self._end(400, "this is TLS, and here plain HTTP is spoken; use an address that begins with http://")
-            else:
-                self._end(status, not_http(str(error)))
-
-        def _wait_for_head(self) -> None:
-            self._patience = self.loop.call_later(options.receive_seconds, self._give_up)
-
-        def _stop_waiting(self) -> None:
-            if self._patience is not None:
-                self._patience.cancel()
-                self._patience = None
-
-        def _give_up(self) -> None:
-            seconds = f"{options.receive_seconds:g} seconds"
-            self._end(408, f"the head of the request did not arrive within {seconds}; it ends with an empty line")
-
-        def _end(self, status: int, message: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
-            """Refuses what is no request that the app could answer, and closes the connection."""
-            if self.transport.is_closing():
-                return
-            answer = error_answer(self._path(), status, message, {**headers, "connection": "close"})
-            head = h11.Response(status_code=status, headers=[*answer.raw_headers, *EVERYWHERE])
-            try:
-                for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
-                    self.transport.write(self.conn.send(event))
-            except h11.LocalProtocolError:  # another answer has begun
-                self.transport.close()
-                return
-            if cast(object, self.cycle) is not None and not self.cycle.response_complete:
-                self.cycle.disconnected = True  # the app need not wait for the rest, and cannot answer any more
-                self.cycle.message_event.set()
-            self._refused = True
-            self._stop_waiting()
-            self.transport.write_eof()
-            self.loop.call_later(REST_SECONDS, self.transport.close)
-
-        def _path(self) -> str:
-            """As far as it is known where a request was going that cannot be read; "/" where not."""
-            if cast(object, self.cycle) is not None and not self.cycle.response_complete:
-                return self.scope["path"]
-            target = self._head.split(b"\r\n", 1)[0].split(b" ")[1:2]
-            path = target[0].partition(b"?")[0].decode("latin-1") if target else ""
-            return path if path.startswith("/") else "/"
-
-    return Connection
-
-
-TLS = b"\x16\x03"
-"""How a client begins that was told https instead of http."""
-NOT_HTTP = {
-    "Missing mandatory Host": "the Host header is missing; send `Host: localhost`",
-    "Found multiple Host": "there is more than one Host header; send one",
-    "illegal request line": "the first line is not `METHOD /path HTTP/1.1`; a blank in a path is written as %20",
-    "no request line": "the first line is not `METHOD /path HTTP/1.1`",
-    "illegal header line": "a header is not a line `Name: value`, or has a sign that may not stand there",
-    "continuation line": "the first header begins with a blank",
-    "bad Content-Length": "Content-Length is not a number of bytes",
-    "conflicting Content-Length": "there is more than one Content-Length; send one",
-    "Only Transfer-Encoding": "of transfer encodings only `chunked` is known; send the body as it is",
-    "multiple Transfer-Encoding": "there is more than one Transfer-Encoding; send `chunked`, or Content-Length instead",
-    "illegal chunk header": "a chunk of the body does not begin with its length in hexadecimal digits",
-    "malformed chunk footer": "a chunk of the body is not as long as it says",
-}
-"""By how h11's messages begin; the rest of them may be a part of what was sent, which is not said again."""
-
-
-def not_http(message: str) -> str:
-    """What is wrong with a request that is not HTTP/1.1, and what to send instead."""
-    known = (said for begin, said in NOT_HTTP.items() if message.startswith(begin))
-    return next(known, "this is not a request of HTTP/1.1")
-
-
-UNREAD, ABANDONED = 2, 8
-"""So many times the limit of connections are answered that it is full, without a look at what they ask; above, none."""
-
-
-def full(options: ServerOptions) -> str:
-    return f"{options.max_connections} connections are open already; close some or ask again in a moment"
-
-
-def _full(options: ServerOptions) -> ASGIApp:
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {**api.retry_after(1), "connection": "close"}
-        told = reading_on(send, receive, options.max_body_bytes)
-        await error_answer(scope["path"], 503, full(options), headers)(scope, receive, told)
-
-    return answer

@@ -72,7 +72,7 @@ PUBLISHED: dict[str, SamplerDefaults] = {
     "a2d-mdlm": SamplerDefaults("llada.low_confidence", "rounded", "dllm", steps=128, block=128),
     "a2d-bd3lm": SamplerDefaults("llada.low_confidence", "rounded", "dllm", steps=32, block=32),
     "mdlm": SamplerDefaults("mdlm.ancestral", "mdlm", "mdlm", steps=129, temperature=1.0, settles=True),
-    "bd3lm": SamplerDefaults("bd3lm.first_hitting", "one", "mdlm", temperature=1.0, top_p=0.9, block=4),
+    "bd3lm": SamplerDefaults("bd3lm.first_hitting", "one", "bd3lm", temperature=1.0, top_p=0.9, block=4),
 }
 """Where the numbers are from; all was read in November 2026.
 
@@ -87,4 +87,6 @@ by ``infill.prompted``. ``llada2``, ``llada2.1``: the samplers of ZHZisZZ/dllm, 
 ``generate``, but take the likeliest token at temperature 0, as that one documents, where it draws as at 1; the card of
 LLaDA2.1 names two more pairs of thresholds, 0.7 and 0.5 for quality, 0.5 and 0 for speed.
 ``a2d-mdlm``, ``a2d-bd3lm``: dllm's ``core/samplers``, 128 steps for 128 tokens. ``mdlm``: ``configs/config.yaml``,
-128 steps and noise removal. ``bd3lm``: the README, with blocks of 4; there are checkpoints of 8 and 16, too."""
+128 steps and noise removal. ``bd3lm``: the README, with blocks of 4; there are checkpoints of 8 and 16, too.
+Without first hitting, which the project calls faster and equivalent, it samples as ``bd3lm.ancestral`` with the
+schedule ``bd3lm`` does."""

@@ -3,8 +3,13 @@
 They differ in what a place is ranked by: Dream, SDAR and LLaDA2 by the probability of the drawn token once temperature,
 top-p and top-k have had their say, LLaDA by the network's own. A draw therefore answers the tokens and the logits that
 policies judge by. Policies here are as those of ``infill.policy``, but write exactly what the project's loop would;
-``infill.published`` says which project uses which. Of equal places the leftmost is taken; the originals leave that to
-``torch.topk``. Shapes: K rows, N places, M places that were asked about, V ordinary tokens.
+``infill.published`` says which project uses which.
+
+Of equal places the leftmost is taken; the originals leave that to ``torch.topk``, which promises nothing. Equal ones
+are common where top-p at a low temperature leaves one token, whose entropy is 0; and Dream ranks in the network's own
+numbers, of which bfloat16 has few, where float32 is used here.
+
+Shapes: K rows, N places, M places that were asked about, V ordinary tokens.
 """
 
 from collections.abc import Callable
@@ -58,26 +63,38 @@ def dllm(logits: Tensor, taste: Taste, generator: torch.Generator) -> tuple[Tens
 
 
 def mdlm(logits: Tensor, taste: Taste, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The largest of probability over exponential noise (MDLM, ``_sample_categorical``), from the nucleus that stays
-    within top-p, the likeliest token always in it (BD3-LM, ``_nucleus_sample``). There is no temperature but 0, the
-    likeliest token, and 1."""
+    """The largest of probability over exponential noise (MDLM, ``_sample_categorical``). There is no top-p, and no
+    temperature but 0, the likeliest token, and 1."""
     if taste.temperature == 0:
         return logits.argmax(-1), logits
-    ordered, order = logits.softmax(-1).sort(-1, descending=True)
-    within = ordered.cumsum(-1) <= taste.top_p
-    within[..., 0] = True
+    return _raced(logits.softmax(-1), generator), logits
+
+
+def bd3lm(logits: Tensor, taste: Taste, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """As ``mdlm``, but in float64, and from the nucleus that stays within top-p, the likeliest token always in it
+    (BD3-LM, ``_nucleus_sample``)."""
+    logits = logits.log_softmax(-1)
+    if logits.device.type != "mps":
+        logits = logits.double()
+    if taste.temperature == 0:
+        return logits.argmax(-1), logits
     if taste.top_p < 1:
+        ordered, order = logits.exp().sort(-1, descending=True)
+        within = ordered.cumsum(-1) <= taste.top_p
+        within[..., 0] = True
         logits = logits.masked_fill(~torch.zeros_like(within).scatter(-1, order, within), -torch.inf)
-    uniform = torch.rand(logits.shape, generator=generator, device=logits.device)
-    return (logits.softmax(-1) / (1e-10 - (uniform + 1e-10).log())).argmax(-1), logits
+    return _raced(logits.softmax(-1), generator), logits
 
 
-DRAWS: dict[str, Draw] = {"dream": dream, "sdar": sdar, "llada": llada, "dllm": dllm, "mdlm": mdlm}
+DRAWS: dict[str, Draw] = {
+    "dream": dream, "sdar": sdar, "llada": llada, "dllm": dllm, "mdlm": mdlm, "bd3lm": bd3lm
+}  # fmt: skip
 
 
 def each_by_chance(p: Proposal) -> Tensor:
-    """Each open place by itself, with the schedule's probability (Dream, ``origin``; MDLM's ancestral sampling). Chance
-    is asked before the network is, which need not be where it chose no place (MDLM, ``ddpm_cache``)."""
+    """Each open place by itself, with the schedule's probability (Dream, ``origin``; ancestral sampling, MDLM's and
+    BD3-LM's). Chance is asked before the network is, which need not be where it chose no place: MDLM keeps what the
+    network said for its next step then (``ddpm_cache``)."""
     assert p.drawn is not None, "chance has to be asked before the pass"
     return p.canvas.committed | p.drawn
 
@@ -159,6 +176,7 @@ RULES: dict[str, Policy] = {
     "llada21.edit": above_threshold,
     "opendllm.p2": path_planning,
     "mdlm.ancestral": each_by_chance,
+    "bd3lm.ancestral": each_by_chance,
     "bd3lm.first_hitting": any_order,
 }
 
@@ -198,6 +216,11 @@ def _drawn(logits: Tensor, taste: Taste, generator: torch.Generator) -> tuple[Te
     if taste.temperature == 0:
         return chances.argmax(-1), logits
     return torch.multinomial(chances, 1, generator=generator).squeeze(-1), logits
+
+
+def _raced(chances: Tensor, generator: torch.Generator) -> Tensor:
+    uniform = torch.rand(chances.shape, generator=generator, device=chances.device, dtype=chances.dtype)
+    return (chances / (1e-10 - (uniform + 1e-10).log())).argmax(-1)
 
 
 def _top_p(logits: Tensor, taste: Taste) -> Tensor:

@@ -109,13 +109,22 @@ def ancestral(step: int, steps: int) -> float:
     return ((t - s) / t).item()
 
 
+def in_block(step: int, steps: int) -> float:
+    """BD3-LM's ancestral sampling of a block: times go evenly from 1 to 0, each step takes ``1 / steps`` of them, and a
+    place that is masked at t is not at s with probability (t - s) / t. The last step, at t = 0, writes what is left."""
+    if step + 1 >= steps:
+        return 1.0
+    t = torch.linspace(1, 0, steps)[step]
+    return (1 - (t - 1 / steps) / t).item()
+
+
 def expected(rate: Callable[[int, int], float]) -> Schedule:
     """What is open times the step's rate, rounded down, so that many steps may pass without a word (Dream,
     ``generation_utils.py: _sample``). Dream counts the average row of a batch; here each row counts for itself."""
     return lambda m: _at_most_open(m, (m.now.float() * rate(m.step, m.steps)).long())
 
 
-RATES: dict[str, Callable[[int, int], float]] = {"dream": passing(DREAM_EPS), "mdlm": ancestral}
+RATES: dict[str, Callable[[int, int], float]] = {"dream": passing(DREAM_EPS), "mdlm": ancestral, "bd3lm": in_block}
 """(step, steps) -> probability with which an open place is written where each is drawn by itself."""
 
 SCHEDULES: dict[str, Schedule] = {

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -354,52 +354,113 @@ def p2_loop(toy: Toy, row: Row, s: Settings, g: torch.Generator) -> Iterator[Row
         yield list(row)
 
 
-def mdlm_loop(toy: Toy, row: Row, s: Settings, g: torch.Generator) -> Iterator[Row]:
-    """A masked place stays so with probability s / t; in the end, the likeliest token for what is left."""
-    row, ancestral = list(row), s.steps - 1
-    times = torch.linspace(1, 1e-5, ancestral + 1)
-    for i in range(s.steps):
-        open_places = masked(row)
-        if not open_places:
-            return
-        chances = toy.logits(row).softmax(-1)
-        if i == ancestral:
-            for place in open_places:
-                row[place] = int(chances[place].argmax())
-            yield list(row)
-            return
-        reveal = torch.rand(1, len(row), generator=g)[0]
-        t = times[i]
-        earlier = t - (1 - 1e-5) / ancestral
-        if not (reveal[open_places] < (t - earlier) / t).any():
-            continue
-        u = torch.rand(len(open_places), chances.shape[1], generator=g)
-        for j, place in enumerate(open_places):
-            if reveal[place] < (t - earlier) / t:
-                row[place] = int((chances[place] / (1e-10 - (u[j] + 1e-10).log())).argmax())
-        yield list(row)
-
-
 def bd3lm_loop(toy: Toy, row: Row, s: Settings, g: torch.Generator) -> Iterator[Row]:
     """First hitting: one masked place of the block after the other, in any order; tokens from the nucleus."""
     row = list(row)
     for begin in range(0, len(row), s.block):
         while inside := [p for p in masked(row) if begin <= p < begin + s.block]:
             open_places = masked(row)
-            chances = toy.logits(row)[open_places].softmax(-1)
-            u = torch.rand(chances.shape, generator=g)
+            chances = toy.logits(row)[open_places].log_softmax(-1).double().exp()
+            u = torch.rand(chances.shape, generator=g, dtype=torch.float64)
             order = torch.rand(1, len(row), generator=g)[0]
             place = max(inside, key=lambda p: float(order[p]))
-            p = chances[open_places.index(place)]
-            within, total = torch.zeros_like(p), 0.0
-            sums = p.sort(descending=True).values.cumsum(-1)
-            for rank, token in enumerate(p.argsort(descending=True).tolist()):
-                total = float(sums[rank])
-                if rank == 0 or total <= s.top_p or s.top_p == 1:
-                    within[token] = p[token]
             clock = 1e-10 - (u[open_places.index(place)] + 1e-10).log()
-            row[place] = int((within / within.sum() / clock).argmax())
+            row[place] = int((nucleus(chances[open_places.index(place)], s.top_p) / clock).argmax())
             yield list(row)
+
+
+def nucleus(p: Tensor, top_p: float) -> Tensor:
+    """One place: from the likeliest down as long as the sum stays within top-p; the first in any case."""
+    if top_p == 1:
+        return p
+    within = torch.zeros_like(p)
+    sums = p.sort(descending=True).values.cumsum(-1)
+    for rank, token in enumerate(p.argsort(descending=True).tolist()):
+        if rank == 0 or float(sums[rank]) <= top_p:
+            within[token] = p[token]
+    return within / within.sum()
+
+
+# Ancestral sampling draws a place from one distribution over its tokens and the mask, (t - s) p and s; ours asks first
+# whether, then which. The loops below draw as the projects do, and tell with what numbers ours must come to the same.
+# In a race of exponential clocks, which token is the first does not depend on when it comes; and if it came at E and
+# the mask at M, both at rate 1, it is before the mask where E / (E + M) < (t - s) / t. That quotient is uniform.
+
+
+@dataclass
+class Numbers:
+    """What ours gets in place of random numbers, in order."""
+
+    left: list[Tensor] = field(default_factory=list[Tensor])
+
+    def rand(self, shape: Sequence[int], dtype: torch.dtype = torch.float32, **_: Any) -> Tensor:
+        told = self.left.pop(0)
+        assert told.shape == tuple(shape)
+        return told.to(dtype)
+
+
+Ancestral = tuple[list[Row], Numbers, int]
+"""The rows after every change, the numbers, and how often the network was asked."""
+
+
+def ancestral(
+    toy: Toy, row: Row, s: Settings, g: torch.Generator, times: Sequence[tuple[float, float]], *, exact: bool
+) -> Ancestral:
+    """A block after the other, each at these (t, s). What the network said is kept while nothing changes. ``exact``: in
+    float64, as BD3-LM."""
+    row, told, numbers, asked = list(row), list[Row](), Numbers(), 0
+    for begin in range(0, len(row), s.block):
+        kept: Tensor | None = None
+        for t, earlier in times:
+            inside, open_places = [p for p in masked(row) if begin <= p < begin + s.block], masked(row)
+            if not inside:
+                break
+            if kept is None:
+                asked += 1
+                log_p = toy.logits(row).log_softmax(-1)
+                kept = log_p.double().exp() if exact else toy.logits(row).softmax(-1)
+            u = torch.rand(len(row), kept.shape[1] + 1, generator=g, dtype=torch.float64)
+            clocks = 1e-10 - (u + 1e-10).log()
+            whether, after = torch.ones(1, len(row), dtype=torch.float64), list(row)
+            for place in inside:
+                p = nucleus(kept[place], s.top_p)
+                joint = torch.cat([p * (t - earlier), torch.tensor([earlier], dtype=p.dtype)])
+                drawn = int((joint / clocks[place]).argmax())
+                after[place] = MASK if drawn == len(p) else drawn
+                first = float((clocks[place][:-1] / p).min())
+                whether[0, place] = first / (first + float(clocks[place][-1]))
+            numbers.left.append(whether)
+            if after != row:
+                numbers.left.append(u[open_places, :-1])
+                row, kept = after, None
+                told.append(list(row))
+    return told, numbers, asked
+
+
+def mdlm_times(steps: int) -> list[tuple[float, float]]:
+    """All steps but the last, which takes the likeliest tokens."""
+    eps = 1e-5
+    return [
+        (float(t), float(t) - (1 - eps) / steps) for t in torch.linspace(1, eps, steps + 1, dtype=torch.float64)[:-1]
+    ]
+
+
+def bd3lm_times(steps: int) -> list[tuple[float, float]]:
+    """The last one is at t = 0, where nothing stays masked."""
+    times = torch.linspace(1, 0, steps, dtype=torch.float64).tolist()
+    return [(t, t - 1 / steps) for t in times[:-1]] + [(1.0, 0.0)]
+
+
+def same_choices(monkeypatch: pytest.MonkeyPatch, toy: Toy, row: Row, plan: Plan, expected: Ancestral) -> None:
+    """Ours draws what the project's loop drew, and asks the network where something changes, and not elsewhere."""
+    rows, numbers, asked = expected
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "rand", numbers.rand)
+        found = [rows[0] for rows in followed(toy, [row], plan, 0)]
+    assert found == rows
+    assert not numbers.left
+    assert len(toy.seen) <= asked
+    assert len(toy.seen) == len(rows)
 
 
 def followed(toy: Toy, rows: list[Row], plan: Plan, seed: int) -> list[list[Row]]:
@@ -452,6 +513,19 @@ DREAM = [
 @pytest.mark.parametrize("alg", ["origin", "maskgit_plus", "topk_margin", "entropy"])
 def test_dream(alg: str) -> None:
     check(dream_loop(alg), f"dream.{alg}", "dream", "dream", DREAM)
+
+
+def test_of_places_that_dream_holds_for_equal_the_leftmost_is_written() -> None:
+    """At temperature 0.2, where top-p leaves one token, entropies are 0. Dream's own choice among those is that of
+    ``torch.topk``, on a processor and on a GPU, or with a longer prompt, another one."""
+    toy, row, s = Toy(3, sharp=12), [MASK] * 13, Settings(4, 0.2, top_p=0.95)
+    logits = toy.logits(row)
+    entropies = [-float((p * torch.log(p + 1e-10)).sum()) for p in (filtered(one, s, "p, k") for one in logits)]
+    certain = [place for place, entropy in enumerate(entropies) if entropy == 0]
+    count = dream_counts(len(row), s.steps)[0]
+    assert len(certain) > count > 1, "not a case of equal places"
+    first = followed(toy, [row], plan_of("dream.entropy", "dream", "dream", s), 0)[0][0]
+    assert [place for place, token in enumerate(first) if token != MASK] == certain[:count]
 
 
 @pytest.mark.parametrize("alg", ["maskgit_plus", "topk_margin", "entropy"])
@@ -533,13 +607,45 @@ def test_p2() -> None:
     check(p2_loop, "opendllm.p2", "p2", "dream", settings)
 
 
-def test_mdlm() -> None:
-    check(mdlm_loop, "mdlm.ancestral", "mdlm", "mdlm", [Settings(n, 1.0) for n in (1, 2, 5, 12)], settles=True)
+@pytest.mark.parametrize("steps", [1, 2, 5, 12, 40])
+def test_mdlm(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """``ddpm_cache``, then noise removal."""
+    settings = Settings(steps + 1, 1.0)
+    for size, seed in itertools.product((1, 5, 13), range(5)):
+        row = [MASK] * size
+        if size > 5:
+            row[3] = 4
+        rows, numbers, asked = ancestral(
+            Toy(seed), row, settings, torch.Generator().manual_seed(seed), mdlm_times(steps), exact=False
+        )
+        last = rows[-1] if rows else row
+        if masked(last):
+            best = Toy(seed).logits(last).argmax(-1).tolist()
+            rows.append([best[place] if token == MASK else token for place, token in enumerate(last)])
+            numbers.left.append(torch.zeros(1, size))
+        plan = plan_of("mdlm.ancestral", "mdlm", "mdlm", settings, settles=True)
+        same_choices(monkeypatch, Toy(seed), row, plan, (rows, numbers, asked + 1))
 
 
-def test_bd3lm() -> None:
-    settings = [Settings(13, 1.0, block=b, top_p=p) for b in (4, 64) for p in (0.9, 1.0)]
-    check(bd3lm_loop, "bd3lm.first_hitting", "one", "mdlm", settings)
+@pytest.mark.parametrize("top_p", [0.5, 0.9, 1.0])
+@pytest.mark.parametrize("block", [4, 64])
+def test_bd3lm_step_by_step(monkeypatch: pytest.MonkeyPatch, block: int, top_p: float) -> None:
+    """``_ddpm_caching_update`` without first hitting, block after block."""
+    for steps, size, seed in itertools.product((1, 2, 5, 30), (1, 5, 13), range(3)):
+        row = [MASK] * size
+        if size > 5:
+            row[3] = 4
+        settings = Settings(steps, 1.0, top_p, block=block)
+        generator = torch.Generator().manual_seed(seed)
+        expected = ancestral(Toy(seed), row, settings, generator, bd3lm_times(steps), exact=True)
+        assert not masked(expected[0][-1])
+        plan = plan_of("bd3lm.ancestral", "bd3lm", "bd3lm", settings)
+        same_choices(monkeypatch, Toy(seed), row, plan, expected)
+
+
+def test_bd3lm_first_hitting() -> None:
+    settings = [Settings(13, 1.0, block=b, top_p=p) for b in (4, 64) for p in (0.5, 0.9, 1.0)]
+    check(bd3lm_loop, "bd3lm.first_hitting", "one", "bd3lm", settings)
 
 
 def test_mdlm_reveals_and_draws_with_the_probabilities_of_the_posterior() -> None:

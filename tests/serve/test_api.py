@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -316,6 +317,57 @@ def test_a_client_that_goes_away_in_the_middle_of_a_stream_stops_the_model(serve
     with httpx.stream("POST", url + COMPLETE, json=BODY | {"stream": True, "policy": "causal"}) as answer:
         next(answer.iter_lines())
     until(lambda: outcomes(served, "cancelled") == 1, "the request ended as cancelled")
+
+
+REQUEST = "POST %s HTTP/%s\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+
+
+def everything(sock: socket.socket) -> bytes:
+    """All that comes until the other side ends."""
+    said = b""
+    while part := sock.recv(65536):
+        said += part
+    return said
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("unix", [False, True])
+def test_a_client_that_ends_its_own_side_once_it_has_asked_is_answered(
+    serve: Serve, listen: Listen, tmp_path: Path, version: str, stream: bool, unix: bool
+) -> None:
+    """As ``nc -N`` does. Two requests at once, of which the first is the model's."""
+    gate = Gate()
+    served = serve(on_call=gate)
+    path = str(tmp_path / "hone.sock")
+    url = listen(served, uds=path if unix else None)
+    body = json.dumps(BODY | {"stream": stream})
+    with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as sock:
+        sock.settimeout(20)
+        sock.connect(path if unix else ("127.0.0.1", int(url.rpartition(":")[2])))
+        asked = REQUEST % (COMPLETE, version, len(body), body)
+        if version == "1.1":
+            asked += "GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        sock.sendall(asked.encode())
+        assert gate.reached.wait(10)
+        sock.shutdown(socket.SHUT_WR)
+        time.sleep(0.2)  # the server hears of it
+        gate.open.set()
+        said = everything(sock)
+    assert said.startswith(b"HTTP/1.1 100 " if version == "1.1" else b"HTTP/1.1 200 "), "no HTTP/1.0 client knows a 100"
+    assert said.count(b"HTTP/1.1 200 ") == (2 if version == "1.1" else 1)
+    assert b'"text":"a + b"' in said
+    assert outcomes(served, "cancelled") == 0
+
+
+def test_who_breaks_off_a_request_hears_nothing_and_holds_nobody_up(url: str) -> None:
+    body = json.dumps(BODY)
+    for end in (10, len(REQUEST), -1):
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as sock:
+            sock.sendall((REQUEST % (COMPLETE, "1.1", len(body), body)).encode()[:end])
+            sock.shutdown(socket.SHUT_WR)
+            assert everything(sock) == b""
+    assert httpx.post(url + COMPLETE, json=BODY).json()["completions"]
 
 
 def test_a_request_is_cancelled_by_its_name(serve: Serve, listen: Listen) -> None:

@@ -216,6 +216,30 @@ def test_a_unix_socket_needs_no_name(served: Served) -> None:
     assert ask(served.app, "GET", "/health", []).status == 403
 
 
+@pytest.mark.parametrize("server", ["127.0.0.1", "::1", "192.168.7.7", "box"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_only_on_loopback_and_in_http_1_0_the_name_may_be_missing(server: str, version: str) -> None:
+    scope = {"server": (server, 8077), "client": (server, 1), "http_version": version}
+    assert host_allowed([], scope, {"box"}) == (version == "1.0" and server in ("127.0.0.1", "::1"))
+    assert not host_allowed([""], scope, {"box"})
+    assert not host_allowed(["evil.example"], scope, {"box"})
+
+
+def test_a_client_of_http_1_0_is_answered(url: str) -> None:
+    for more, status in (
+        (b"", 200),
+        (b"Host: localhost\r\n", 200),
+        (b"Host: evil.example\r\n", 403),
+        (b"Host:\r\n", 403),
+    ):
+        with connected(url) as sock:
+            sock.sendall(b"GET /health HTTP/1.0\r\n" + more + b"\r\n")
+            assert answer_of(sock).startswith(b"HTTP/1.1 %d " % status), more
+    with connected(url) as sock:
+        sock.sendall(b"GET http://evil.example/health HTTP/1.0\r\n\r\n")
+        assert answer_of(sock).startswith(b"HTTP/1.1 403 ")
+
+
 def test_a_listed_name_is_ours(serve: Serve) -> None:
     served = serve(options=replace(OPTIONS, allowed_hosts=("Box.example",)))
     assert ask(served.app, "GET", "/health", [("host", "box.example:1")]).status == 200
@@ -625,6 +649,21 @@ def test_what_one_request_may_ask_for_has_limits(client: Served, more: dict[str,
     assert answer.status_code == 422
     assert named in answer.json()["error"]["message"]
     assert not client.denoiser.calls
+
+
+def test_texts_to_cut_and_tokens_to_put_together_have_a_limit(serve: Serve) -> None:
+    served = serve(options=replace(OPTIONS, max_cut=100))
+    for path, body, status in (
+        ("/tokenize", {"content": "é" * 100}, 200),
+        ("/tokenize", {"content": "é" * 101}, 422),
+        ("/tokenize", {"content": "é" * 101, "with_pieces": True}, 422),
+        ("/detokenize", {"tokens": [70] * 100}, 200),
+        ("/detokenize", {"tokens": [70] * 101}, 422),
+    ):
+        answer = served.post(path, json=body)
+        assert answer.status_code == status, (path, answer.text)
+        assert status == 200 or "101 " in answer.json()["error"]["message"]
+    assert OPTIONS.max_cut == 2**20
 
 
 def test_every_protocol_has_the_same_limits(serve: Serve) -> None:
