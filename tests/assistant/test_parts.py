@@ -82,7 +82,7 @@ def test_rules_see_all_of_it_and_the_model_its_parts() -> None:
 
     def ask(one: EditRequest, _: ShouldStop) -> EditResult:
         asked.append(one)
-        start, _ = one.blocks[-1]
+        start = one.blocks[-1][0]
         at = one.text.index("return", start)
         return EditResult(
             (TextEdit(at, at, "# ", len(one.blocks) - 1, 2.0),), ("right",) * (len(one.blocks) - 1) + (None,)

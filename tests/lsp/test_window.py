@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from assistant import parts
 from assistant.cuts import find_cuts
+from assistant.parts import AROUND, SMALL
 from assistant.types import EditRequest, EditResult, TextEdit
 from infill.languages import parser
 from lsp.documents import Document
 from lsp.history import Change
-from lsp.window import AROUND, SMALL, WHOLE, Windows, found_apart
+from lsp.window import WHOLE, Windows, found_apart
 from tests.lsp.peers import URI, Editor, RequestFailedError, Script, in_memory, run, until
 from tests.lsp.test_inline import applied
 
