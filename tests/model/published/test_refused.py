@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from model.published.load import look, open_published
-from tests.published import make
+from tests.published import CONFIGS, make
 
 HUGE = 10**400
 BOOK = [["x"] * 1000] * 1000
@@ -33,6 +33,7 @@ FIELDS: list[tuple[str, dict[str, Any], str]] = [
     ("dream", {"max_position_embeddings": 1}, "1 places are too few"),
     ("dream", {"model_type": BOOK}, "model_type must be a text"),
     ("dream", {"architectures": BOOK}, "architectures must be a list of texts"),
+    *((family, {"quantization_config": {"bits": 4}}, "quantization_config is") for family in CONFIGS),
     ("sdar", {"block_size": "4"}, "block_size must be a whole number"),
     ("sdar", {"block_size": 10**30}, "block_size must be a whole number"),
     ("sdar-moe", {"mlp_only_layers": 7}, "mlp_only_layers must be a list"),
