@@ -6,6 +6,8 @@ from typing import Any, cast
 
 LARGEST = 100_000_000
 """Bytes."""
+LONGEST = 80
+"""Characters of a name that stand in a sentence about it."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -38,8 +40,9 @@ def write_json(path: Path, value: Any) -> None:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+        seen = set[str]()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # add gives None
+        raise ValueError(f"{twice[:LONGEST]!r} is there twice")
     return found
 
 

@@ -82,7 +82,6 @@ def llada(config: Mapping[str, Any]) -> Sizes:
         layer_norm_with_affine={None, True},
         multi_query_attention={None, False},
         norm_after={None, False},
-        quantization_config={None},
         rope={True},
         scale_logits={None, False},
     )
@@ -116,7 +115,7 @@ def _sizes(
     config: Mapping[str, Any], block: int, *, qk_norm: bool = False, qkv_bias: bool = False, out_bias: bool = False
 ) -> Sizes:
     """Of the fields that Qwen and Llama share."""
-    only(config, hidden_act={"silu"}, use_sliding_window={None, False}, quantization_config={None})
+    only(config, hidden_act={"silu"}, use_sliding_window={None, False})
     kinds = config.get("layer_types") or []
     if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
         raise ValueError(f"layer_types is {said(kinds)}: only 'full_attention' can be used")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from model.jsonfile import json_object, read_json
+from model.published.fields import said
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -63,8 +64,8 @@ class Folder:
         for name, entry in self.entries.items():
             shape = needed[name] if name in needed else recomputed[name]
             if entry.shape != tuple(shape):
-                where = f"{self.path / entry.file.name}: {name!r}"
-                raise ValueError(f"{where} has the shape {list(entry.shape)}, not {list(shape)}")
+                where = f"{self.path / entry.file.name}: {said(name)}"
+                raise ValueError(f"{where} has the shape {said(list(entry.shape))}, not {list(shape)}")
 
     def read(self, name: str) -> Tensor:
         """The tensor, mapped from the file. Writing to it does not change the file.
@@ -84,7 +85,7 @@ class Folder:
         data = data.clone() if entry.start % entry.dtype.itemsize else data
         value = data.view(entry.dtype).view(entry.shape)
         if not _is_finite(value):
-            raise ValueError(f"{entry.file}: {name!r} holds numbers that are not finite: the weights are damaged")
+            raise ValueError(f"{entry.file}: {said(name)} holds numbers that are not finite: the weights are damaged")
         return value
 
 
@@ -101,10 +102,10 @@ def check_names(where: Path, names: Collection[str], needed: Collection[str], re
     missing = [name for name in needed if name not in names]
     extra = [name for name in names if name not in needed and name not in recomputed]
     if missing:
-        unknown = f", and holds {extra[0]!r}, which is not known" if extra else ""
-        raise ValueError(f"{where} lacks the tensor {missing[0]!r} ({len(missing)} in all){unknown}")
+        unknown = f", and holds {said(extra[0])}, which is not known" if extra else ""
+        raise ValueError(f"{where} lacks the tensor {said(missing[0])} ({len(missing)} in all){unknown}")
     if extra:
-        raise ValueError(f"{where} holds the tensor {extra[0]!r} ({len(extra)} in all), which is not known")
+        raise ValueError(f"{where} holds the tensor {said(extra[0])} ({len(extra)} in all), which is not known")
 
 
 def open_folder(path: Path) -> Folder:
@@ -133,14 +134,14 @@ def check_links(path: Path) -> None:
     home = path.resolve()
     inside = [home, *([home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [])]
     for entry in sorted(path.iterdir()) if path.is_dir() else ():
-        if (
-            entry.is_symlink()
-            and entry.suffix in READ
-            and not any(entry.resolve().is_relative_to(one) for one in inside)
-        ):
-            raise ValueError(
-                f"{entry} is a link to {entry.resolve()}, outside of the folder: put the file itself there"
-            )
+        if not entry.is_symlink() or entry.suffix not in READ:
+            continue
+        try:
+            target = entry.resolve()
+        except (OSError, RuntimeError):  # which of them, depends on Python's version
+            raise ValueError(f"{entry} is a link that leads nowhere: put the file itself there") from None
+        if not any(target.is_relative_to(one) for one in inside):
+            raise ValueError(f"{entry} is a link to {target}, outside of the folder: put the file itself there")
 
 
 def _entries(path: Path) -> dict[str, Entry]:
@@ -158,13 +159,13 @@ def _entries(path: Path) -> dict[str, Entry]:
     for shard in dict.fromkeys(_shard(index, name, shard) for name, shard in where.items()):
         for name, entry in _header(path / shard).items():
             if name in entries:
-                raise ValueError(f"the tensor {name!r} is in both {entries[name].file.name} and {shard} of {path}")
+                raise ValueError(f"the tensor {said(name)} is in both {entries[name].file.name} and {shard} of {path}")
             if where.get(name) != shard:
-                raise ValueError(f"{path / shard} holds the tensor {name!r}, which {INDEX} does not say")
+                raise ValueError(f"{path / shard} holds the tensor {said(name)}, which {INDEX} does not say")
             entries[name] = entry
     for name, shard in where.items():
         if name not in entries:
-            raise ValueError(f"{path / shard} lacks the tensor {name!r}, which {INDEX} promises")
+            raise ValueError(f"{path / shard} lacks the tensor {said(name)}, which {INDEX} promises")
     return entries
 
 
@@ -172,9 +173,11 @@ def _shard(index: Path, name: str, shard: object) -> str:
     """A plain name of a file that is there beside the index."""
     plain = isinstance(shard, str) and shard.endswith(".safetensors") and not set(shard) & set("/\\:\0")
     if not plain:
-        raise ValueError(f"{index} puts {name!r} into {shard!r}, which is not the name of a safetensors file beside it")
+        raise ValueError(
+            f"{index} puts {said(name)} into {said(shard)}, which is not the name of a safetensors file beside it"
+        )
     if not (index.parent / str(shard)).is_file():
-        raise ValueError(f"{index} puts {name!r} into {shard}, which is missing")
+        raise ValueError(f"{index} puts {said(name)} into {shard}, which is missing")
     return str(shard)
 
 
@@ -192,7 +195,7 @@ def _header(file: Path) -> dict[str, Entry]:
     end = 8 + length
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):
         if entry.start != end:
-            raise ValueError(f"{file}: the tensor {name!r} begins at byte {entry.start}, not at {end}")
+            raise ValueError(f"{file}: the tensor {said(name)} begins at byte {entry.start}, not at {end}")
         end = entry.end
     if end != size:
         raise ValueError(f"{file} has {size} bytes, but its header describes {end}: it is cut off or damaged")
@@ -201,15 +204,15 @@ def _header(file: Path) -> dict[str, Entry]:
 
 def _entry(file: Path, base: int, name: str, fields: object) -> Entry:
     if not isinstance(fields, dict) or set(fields) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{file}: {name!r} is not described by dtype, shape and data_offsets")
+        raise ValueError(f"{file}: {said(name)} is not described by dtype, shape and data_offsets")
     dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ValueError(f"{file}: {name!r} is of the type {dtype!r}: only {', '.join(DTYPES)} can be used")
+        raise ValueError(f"{file}: {said(name)} is of the type {said(dtype)}: only {', '.join(DTYPES)} can be used")
     if not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
-        raise ValueError(f"{file}: {name!r} has the shape {shape!r} at {offsets!r}, which cannot be")
+        raise ValueError(f"{file}: {said(name)} has the shape {said(shape)} at {said(offsets)}, which cannot be")
     start, end = offsets
     if end - start != prod(shape) * DTYPES[dtype].itemsize:
-        raise ValueError(f"{file}: {name!r} has {end - start} bytes, which do not fit its shape {shape}")
+        raise ValueError(f"{file}: {said(name)} has {end - start} bytes, which do not fit its shape {said(shape)}")
     return Entry(file, DTYPES[dtype], tuple(shape), base + start, base + end)
 
 

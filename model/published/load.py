@@ -19,6 +19,7 @@ import torch
 from model.checkpoint import choose_device, choose_dtype
 from model.jsonfile import read_json
 from model.published.denoiser import Controls, Published
+from model.published.fields import only
 from model.published.folder import Folder, check_links, open_folder
 from model.published.moe import same_head
 from model.published.quantized import BYTES
@@ -152,6 +153,7 @@ def expected(
         raise ValueError(f"family {family!r} is unknown: choose one of {', '.join(FAMILIES)}")
     try:
         found = FAMILIES[family] if family is not None else family_of(config, name=name)
+        only(config, quantization_config={None})  # weights in a format of their own
         sizes = found.layout.sizes(config)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None

@@ -591,7 +591,6 @@ def test_fields_that_are_left_out_are_what_transformers_takes_for_them() -> None
         ),
         (dense.qwen2, DREAM, {"rope_theta": None}, "rope_theta must be"),
         (dense.qwen2, DREAM, {"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
-        (dense.qwen2, DREAM, {"quantization_config": {"bits": 4}}, "quantization_config"),
         (dense.qwen2, DREAM, {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
         (dense.qwen2, DREAM, {"num_key_value_heads": 3}, "4 heads"),
         (dense.qwen2, DREAM, {"num_hidden_layers": 0}, "num_hidden_layers"),

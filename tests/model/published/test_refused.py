@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from model.published.load import look, open_published
-from tests.published import make
+from tests.published import CONFIGS, make
 
 HUGE = 10**400
 BOOK = [["x"] * 1000] * 1000
@@ -33,6 +33,7 @@ FIELDS: list[tuple[str, dict[str, Any], str]] = [
     ("dream", {"max_position_embeddings": 1}, "1 places are too few"),
     ("dream", {"model_type": BOOK}, "model_type must be a text"),
     ("dream", {"architectures": BOOK}, "architectures must be a list of texts"),
+    *((family, {"quantization_config": {"bits": 4}}, "quantization_config is") for family in CONFIGS),
     ("sdar", {"block_size": "4"}, "block_size must be a whole number"),
     ("sdar", {"block_size": 10**30}, "block_size must be a whole number"),
     ("sdar-moe", {"mlp_only_layers": 7}, "mlp_only_layers must be a list"),
@@ -111,6 +112,26 @@ def moved_out(name: str) -> Callable[[Path], None]:
     return spoil
 
 
+def linked_to_itself(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.json").symlink_to("tokenizer.json")
+
+
+def headed(header: bytes) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+
+    return spoil
+
+
+def described(name: str, **fields: Any) -> Callable[[Path], None]:
+    fields = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} | fields
+    return headed(json.dumps({name: fields}).encode())
+
+
+MANY = 200_000
+"""Names; each compared with all others would take hours."""
+
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "config nested": (lambda p: deep(p / "config.json"), "config.json"),
     "no tokenizer": (lambda p: (p / "tokenizer.json").unlink(), "holds no tokenizer.json"),
@@ -120,6 +141,15 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "ids that no library takes": (lambda p: bytes_of_qwen(p, '{"a": 99999999999}'), "whole numbers from 0"),
     "ids below 0": (lambda p: bytes_of_qwen(p, '{"a": -1}'), "whole numbers from 0"),
     "merges that are no text": (lambda p: bytes_of_qwen(p, '{"a": 0}', b"\xff\xff a b"), "is no list of pairs"),
+    "a link that leads nowhere": (linked_to_itself, r"tokenizer\.json is a link that leads nowhere"),
+    "one of many names twice": (
+        headed(b"{" + b"".join(b'"%d":1,' % i for i in range(MANY)) + b'"%d":2}' % (MANY - 1)),
+        f"'{MANY - 1}' is there twice",
+    ),
+    "a book twice": (headed(b'{"%b":1,"%b":2}' % (b"x" * 9999, b"x" * 9999)), "'x+' is there twice"),
+    "a tensor with a book for a name": (described("x" * 9999), r"'x+\.\.\. is not|bytes"),
+    "a book for a type": (described("x", dtype="F" * 9999), r"of the type 'F+\.\.\."),
+    "a book for a shape": (described("x", shape=[10**300] * 50), r"do not fit its shape \[10+\.\.\."),
     "weights elsewhere": (moved_out("model.safetensors"), r"model\.safetensors is a link to .*, outside of the folder"),
     "config elsewhere": (moved_out("config.json"), r"config\.json is a link to"),
     "tokenizer elsewhere": (moved_out("tokenizer.json"), r"tokenizer\.json is a link to"),
