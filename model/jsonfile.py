@@ -1,6 +1,7 @@
 """JSON files, other people's and ours: read strictly, written whole."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,8 +41,7 @@ def write_json(path: Path, value: Any) -> None:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen = set[str]()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # add gives None
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise ValueError(f"{twice[:LONGEST]!r} is there twice")
     return found
 
