@@ -50,6 +50,10 @@ COPY_GAINS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.1)
 BETAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 GAMMAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 LENGTHS = (1, 2, 4, 8)
+PENALTY = 0.01
+"""On the squares of the numbers that are fitted together, each in units of how much its term differs between drafts."""
+LEAST = 100
+"""Tasks from which so many numbers can be fitted."""
 ALLOWED = 2.0
 """Answers may take so many times longer than the causal head's: 1 would leave its own draft out, which is worth it."""
 TIMED = 12
@@ -194,7 +198,7 @@ def fit_judge(table: "Numbers", base: Calibration) -> Calibration:
         replace(alone, copies=base.copies, copy_base=b, copy_gain=g)
         for b, g in itertools.product(COPY_BASES, COPY_GAINS)
     )
-    own = max(copying, key=worth)
+    own = fit_together(table, max(copying, key=worth))
     if not bool(table.borrowed.any()):
         return replace(own, others=base.others, other_base=own.copy_base, other_gain=own.copy_gain)
     borrowing = (
@@ -204,12 +208,48 @@ def fit_judge(table: "Numbers", base: Calibration) -> Calibration:
     return max(borrowing, key=worth)
 
 
+def fit_together(table: "Numbers", c: Calibration) -> Calibration:
+    """``c`` with the numbers under which a right draft is likeliest the one that is picked, or where none is right the
+    most similar one: a conditional logit over the drafts of each task (McFadden, 1974). A grid on which right answers
+    are counted fits what happened to be right: on other tasks its choice gains a fifth of this (docs/log.md)."""
+    out = table.out(c) | table.borrowed
+    right = table.exact.masked_fill(out, 0.0)
+    similar = table.similarity.masked_fill(out, -1.0)
+    most = (similar == similar.max(1, keepdim=True).values) & ~out
+    good = torch.where(right.any(1, keepdim=True), right, most.double())
+    asked = (good.sum(1) > 0) & ((~out).sum(1) > good.sum(1))
+    if int(asked.sum()) < LEAST:
+        return c
+    terms, good, out = table.weighed(1.0)[asked], good[asked], out[asked]
+    scale = terms[~out].std(0).clamp_min(1e-6)
+    weights = torch.zeros(terms.shape[-1], dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> float:
+        search.zero_grad()
+        log_p = (terms / scale @ weights).masked_fill(out, -torch.inf).log_softmax(1)
+        value = PENALTY * weights.square().sum() - (log_p.exp() * good).sum(1).clamp_min(1e-9).log().mean()
+        value.backward()
+        return float(value.detach())
+
+    search.step(loss)
+    mean, *others = (weights.detach() / scale).tolist()
+    if mean <= 0:
+        return c
+    first, beta, gamma, base, gain, square, size = (round(other / mean, 4) for other in others)
+    return replace(
+        c, alpha=1.0, first=first, beta=beta, gamma=gamma,
+        copy_base=base, copy_gain=gain, copy_square=square, copy_size=size,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Numbers:
     """What the judge knows of all drafts, as tensors [T, C]."""
 
     causal: Tensor
     terms: Tensor
+    first: Tensor
     prior: Tensor
     own: Tensor
     exact: Tensor
@@ -236,6 +276,7 @@ class Numbers:
         return cls(
             grid([[draft.causal_logp for draft in one.drafts] for one in found]),
             grid([[draft.scored for draft in one.drafts] for one in found]).clamp_min(1),
+            grid([[next(iter(draft.token_logp), 0.0) for draft in one.drafts] for one in found]),
             grid([[draft.length_logp for draft in one.drafts] for one in found]),
             grid([[draft.canvas_logp for draft in one.drafts] for one in found]),
             grid([one.exact for one in found]),
@@ -250,15 +291,24 @@ class Numbers:
 
     def pick(self, c: Calibration) -> Tensor:
         """[T]: the draft that becomes the answer, as in ``Draft.score`` and the gate behind it; -1 for none."""
-        score = self.causal / self.terms**c.alpha + c.beta * self.prior + c.gamma * self.own
-        score = score + self.copied * (c.copy_base + c.copy_gain * self.evidence)
+        weights = [1.0, c.first, c.beta, c.gamma, c.copy_base, c.copy_gain, c.copy_square, c.copy_size]
+        score = self.weighed(c.alpha) @ torch.tensor(weights, dtype=torch.float64)
         score = score + self.borrowed * (c.other_base + c.other_gain * self.evidence)
-        out = (self.accepted == 0) | (self.place >= c.lengths)
-        out = out | (self.copied & (c.copies == 0)) | (self.borrowed & (c.others == 0))
-        out = out | (self.causal_head & (not c.causal_candidate))
-        score = score.masked_fill(out, -torch.inf)
+        score = score.masked_fill(self.out(c), -torch.inf)
         best = score.max(dim=1)
         return best.indices.masked_fill(best.values == -torch.inf, -1)
+
+    def weighed(self, alpha: float) -> Tensor:
+        """[T, C, 8]: what the judge's numbers weigh, in the order of ``pick``."""
+        evidence = self.evidence
+        copied = [one * self.copied for one in (torch.ones_like(evidence), evidence, evidence**2, self.terms.log())]
+        return torch.stack([self.causal / self.terms**alpha, self.first, self.prior, self.own, *copied], dim=-1)
+
+    def out(self, c: Calibration) -> Tensor:
+        """[T, C]: drafts that are not there, not valid or not made with these settings."""
+        out = (self.accepted == 0) | (self.place >= c.lengths)
+        out = out | (self.copied & (c.copies == 0)) | (self.borrowed & (c.others == 0))
+        return out | (self.causal_head & (not c.causal_candidate))
 
     def worth(self, value: Tensor, picked: Tensor) -> Tensor:
         """[T]: ``value`` of the picked drafts, 0 where there is none."""

@@ -603,7 +603,11 @@ class Request:
             return given
         first = self.denoiser.next_logits(self.state).log_softmax(-1)
         seen = [first if self.recall is None else self.recall.mixed(self.ids, first)]
-        hopes = [self.score(self.of_given(row, foreseen(row.ids, (), seen, ends)[0], (), ends)) for row in given]
+        totals = [foreseen(row.ids, (), seen, ends)[0] for row in given]
+        hopes = [
+            self.score(self.of_given(row, total, (total,) * bool(row.ids), ends))
+            for row, total in zip(given, totals, strict=True)
+        ]
         order = sorted(range(len(given)), key=hopes.__getitem__, reverse=True)
         self.left_out, self.bar = [given[i] for i in order[FIRST:]], hopes[order[FIRST]]
         return [given[i] for i in order[:FIRST]]
@@ -616,7 +620,8 @@ class Request:
         ends, exact, open_rows = self.ends(line), list[Draft](), list[Given]()
         for row in self.given():
             total, known = foreseen(row.ids, written.ids, self.seen, ends)
-            draft = self.of_given(row, total, written.token_logp[: len(row.ids)], ends)
+            first = tuple(float(self.seen[0][token]) for token in row.ids[:1])
+            draft = self.of_given(row, total, written.token_logp[: len(row.ids)] if known else first, ends)
             if known:
                 exact.append(draft)
             elif self.score(draft) > self.bar:

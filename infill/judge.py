@@ -70,6 +70,12 @@ class Calibration:
     """Score of a copied draft besides the others' terms."""
     copy_gain: float = 0.0
     """The same for each unit of what speaks for its place."""
+    copy_square: float = 0.0
+    """The same for its square."""
+    copy_size: float = 0.0
+    """The same for the logarithm of its number of tokens, the end among them."""
+    first: float = 0.0
+    """Weight of log p of a draft's first token: where that is wrong, all is."""
     others: int = 4
     """How many drafts are copied from texts of other files, where a request brings some; 0: none."""
     other_base: float = -1.0
@@ -199,9 +205,16 @@ class Draft:
 
     def score(self, c: Calibration) -> float:
         per_length: float = self.causal_logp / max(self.scored, 1) ** c.alpha
-        base, gain = (c.other_base, c.other_gain) if self.borrowed else (c.copy_base, c.copy_gain)
-        copied = base + gain * self.evidence if self.origin == "copy" else 0.0
-        return per_length + c.beta * self.length_logp + c.gamma * self.canvas_logp + copied
+        first = c.first * self.token_logp[0] if self.token_logp else 0.0
+        return per_length + first + c.beta * self.length_logp + c.gamma * self.canvas_logp + self._copied(c)
+
+    def _copied(self, c: Calibration) -> float:
+        if self.origin != "copy":
+            return 0.0
+        if self.borrowed:
+            return c.other_base + c.other_gain * self.evidence
+        size = c.copy_size * math.log(max(self.scored, 1))
+        return c.copy_base + c.copy_gain * self.evidence + c.copy_square * self.evidence**2 + size
 
 
 def surest(canvas: Canvas, priors: Sequence[float], c: Calibration) -> list[int]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from infill import calibrate
-from infill.calibrate import Choice, Drafted, Numbers, choose, fit_judge
+from infill.calibrate import Choice, Drafted, Numbers, choose, fit_judge, fit_together
 from infill.engine import Infiller
 from infill.evaluate import main
 from infill.judge import FILE, Calibration, Draft, judge
@@ -27,14 +27,22 @@ from model.tokenizer import Tokenizer
 CODE = "\n\n".join(f"def f{i}(a, b):\n    total = a + b * {i}\n    return total" for i in range(12)) + "\n"
 
 
-def draft(length: int, *, causal: float, prior: float = 0.0, own: float = 0.0, evidence: float = 0.0) -> Draft:
+def draft(
+    length: int, *, causal: float, prior: float = 0.0, own: float = 0.0, evidence: float = 0.0, first: float = 0.0
+) -> Draft:
     origin = "copy" if evidence else "canvas"
-    return Draft(tuple(range(100, 100 + length)), 0, origin, True, prior, own, causal, (), evidence)
+    return Draft(tuple(range(100, 100 + length)), 0, origin, True, prior, own, causal, (first,), evidence)
 
 
 def drawn(rng: random.Random, width: int) -> Drafted:
     drafts = [
-        draft(rng.randint(1, 9), causal=-9 * rng.random(), prior=-3 * rng.random(), own=-2 * rng.random())
+        draft(
+            rng.randint(1, 9),
+            causal=-9 * rng.random(),
+            prior=-3 * rng.random(),
+            own=-2 * rng.random(),
+            first=-3 * rng.random(),
+        )
         for _ in range(width)
     ]
     drafts.sort(key=lambda one: one.length_logp, reverse=True)
@@ -55,6 +63,9 @@ def test_the_draft_that_is_picked_is_the_one_that_the_engine_would_give(seed: in
         lengths=5,
         copy_base=-2 * rng.random(),
         copy_gain=0.4,
+        copy_square=0.1,
+        copy_size=-0.3,
+        first=rng.random(),
         other_base=-rng.random(),
         other_gain=0.3,
     )
@@ -85,6 +96,32 @@ def test_the_fit_learns_what_a_copy_is_worth() -> None:
     fitted = fit_judge(table, Calibration())
     assert table.pick(fitted).tolist() == [1, 0] * 3
     assert table.pick(Calibration(copies=0)).tolist() == [0, 0] * 3
+
+
+def test_what_is_fitted_together_holds_for_other_tasks() -> None:
+    rng = random.Random(3)
+    truth = Calibration(
+        alpha=1.0, beta=0.5, gamma=0.2, first=0.8, copy_base=-1.0, copy_gain=0.2, copy_square=0.3, copy_size=-1.0
+    )
+
+    def tasks(count: int) -> Numbers:
+        found = []
+        for _ in range(count):
+            one = drawn(rng, 4)
+            likely = [3 * d.score(truth) + rng.gauss(0, 1) for d in one.drafts]
+            valid = [not d.borrowed for d in one.drafts]
+            best = max((i for i, ok in enumerate(valid) if ok), key=likely.__getitem__)
+            found.append(replace(one, exact=[i == best for i in range(len(likely))], accepted=valid))
+        return Numbers.of(found)
+
+    def exact(table: Numbers, c: Calibration) -> float:
+        return float(table.worth(table.exact, table.pick(c)).mean())
+
+    before = Calibration(alpha=1.0)
+    fitted, other = fit_together(tasks(400), before), tasks(400)
+    assert exact(other, fitted) > exact(other, before) + 0.1
+    assert exact(other, fitted) > exact(other, truth) - 0.03
+    assert fit_together(tasks(50), before) == before, "too few"
 
 
 def test_the_fit_learns_what_a_copy_from_another_file_is_worth_by_itself() -> None:
