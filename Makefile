@@ -11,7 +11,7 @@ HONE_EDITORS ?= $(HOME)/.cache/hone-editors
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INSTALL_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-editors editors check fix bench docs clean
+.PHONY: help install demo test test-editors editors check fix bench claims docs clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,6 +44,9 @@ fix: $(VENV)/.installed-dev ## mend what can be mended by program
 
 bench: $(VENV)/.installed-dev ## benchmarks, compared with the last committed results; ONLY="latency parts", SAVE=1
 	@$(BIN)/python benchmarks/run.py $(ONLY) $(if $(SAVE),--save)
+
+claims: $(VENV)/.installed-dev ## run every command beside a number of the README again; hours, or ONLY="keystroke"
+	@$(BIN)/python benchmarks/claims.py $(ONLY)
 
 docs: $(VENV)/.installed-dev ## write the pages that are made from the code
 	@$(BIN)/python docs/reference.py

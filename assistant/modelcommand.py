@@ -337,6 +337,7 @@ def _remove(options: argparse.Namespace) -> int:
     if folder is not None:
         name = folder.name
         _refuse_if_used(folder)
+    store.parts(name)
     if not options.yes and not _agreed(f"remove {name} from {store.models_folder()}?", "--yes removes without asking"):
         return NONE
     _say(f"{name} is removed, {gib(store.remove(name))}")

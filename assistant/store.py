@@ -235,13 +235,7 @@ def remove(name: str) -> int:
     Raises:
         ModelError: there is none of that name.
     """
-    if not is_name(name):
-        raise ModelError(f"{name!r} is not the name of a model; `hone model list` has those that there are")
-    path = find(name)
-    begun = models_folder() / f"{name}{PARTIAL}"
-    there = [one for one in (path, begun) if one is not None and one.is_dir() and not one.is_symlink()]
-    if not there:
-        raise ModelError(f"no model {name!r} is installed; `hone model list` has those that there are")
+    there = parts(name)
     count = sum(map(_size, there))
     try:
         for one in there:
@@ -249,6 +243,21 @@ def remove(name: str) -> int:
     except OSError as error:
         raise ModelError(f"{error.filename} cannot be removed: {error.strerror}") from error
     return count
+
+
+def parts(name: str) -> list[Path]:
+    """The folder of the model of that name, and that of what was gathered of it.
+
+    Raises:
+        ModelError: there is neither.
+    """
+    if not is_name(name):
+        raise ModelError(f"{name!r} is not the name of a model; `hone model list` has those that there are")
+    folders = (find(name), models_folder() / f"{name}{PARTIAL}")
+    there = [one for one in folders if one is not None and one.is_dir() and not one.is_symlink()]
+    if not there:
+        raise ModelError(f"no model {name!r} is installed; `hone model list` has those that there are")
+    return there
 
 
 def _size(folder: Path) -> int:

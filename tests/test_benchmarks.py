@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import engines, keystroke, latency, parts, places, quantize, run, serving
+from benchmarks import claims, engines, keystroke, latency, parts, places, quantize, run, serving
+from docs.reference import forwarded_parser
 from infill.machine import bandwidth, dispatch_us, kernel_ms, peak
 from infill.metrics import Mean
 from infill.places import WEIGHTS
@@ -34,7 +36,7 @@ def test_a_ratio_is_that_of_the_medians() -> None:
         ratio([])
 
 
-@pytest.mark.parametrize("name", ["mend", "rivals", "twin"])
+@pytest.mark.parametrize("name", ["claims", "mend", "rivals", "twin"])
 def test_scripts_that_share_code_run_by_their_paths_from_anywhere(name: str, tmp_path: Path) -> None:
     """As the documents say, without PYTHONPATH: pytest itself finds more than Python does."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -310,3 +312,51 @@ def test_the_signs_of_places_are_weighed() -> None:
     assert other[below] == 0
     assert {hole.rank(other) for hole in made} == {0, 1}
     assert _hole("x = ", "nowhere()", "\n").rank(weights) is None
+
+
+PAGE = """# A
+
+`hone eval --n 1` and `hone complete a.py`, again `hone eval --n 1`.
+
+## B
+
+`python benchmarks/keystroke.py
+--threads 1`
+
+```sh
+hone eval --help
+python benchmarks/parts.py
+```
+"""
+
+
+def test_a_pages_claims_are_its_commands_once_and_in_order() -> None:
+    expected = [claims.Claim("A", "hone eval --n 1"), claims.Claim("B", "python benchmarks/keystroke.py --threads 1")]
+    assert claims.claims(PAGE) == expected
+
+
+def test_every_table_of_the_readme_has_a_command_that_can_be_run() -> None:
+    text = claims.ROOT.joinpath("README.md").read_text(encoding="utf-8")
+    found = [claim.command for claim in claims.claims(text)]
+    for words in (
+        "hone eval --split test", "--policies rules", "--policies canvas", "--policies holes", "benchmarks/latency.py",
+        "benchmarks/keystroke.py", "benchmarks/rivals.py", "benchmarks/serving.py", "benchmarks/twin.py",
+    ):  # fmt: skip
+        assert any(words in command for command in found), f"nothing measures what {words} did"
+    for command in found:
+        program, *arguments = shlex.split(command)
+        if program == "hone":
+            forwarded_parser(arguments[0]).parse_args(arguments[1:])
+        else:
+            assert claims.ROOT.joinpath(arguments[0]).is_file()
+
+
+def test_claims_are_run_and_a_failure_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A\n`python benchmarks/claims.py --list --list`\n`python benchmarks/nothing.py`\n")
+    assert claims.main(["--page", str(page), "claims"]) == 0
+    assert claims.main(["--page", str(page)]) == 1
+    said = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert [one["code"] for one in said["results"]] == [0, 2]
+    with pytest.raises(SystemExit):
+        claims.main(["--page", str(page), "speed"])

@@ -6,6 +6,7 @@ one sentence that names the file or the tensor. The format: https://github.com/h
 """
 
 import mmap
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -76,11 +77,13 @@ class Folder:
         entry = self.entries[name]
         if entry.start == entry.end:
             return torch.empty(entry.shape, dtype=entry.dtype)
+        # No more than this tensor: a file may be larger than the memory that a system lets anybody map for writing.
+        begin = entry.start - entry.start % mmap.ALLOCATIONGRANULARITY
         with entry.file.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        if len(mapped) < entry.end:
-            raise ValueError(f"{entry.file} has become shorter since it was checked")
-        data = torch.frombuffer(mapped, dtype=torch.uint8, offset=entry.start, count=entry.end - entry.start)
+            if os.fstat(file.fileno()).st_size < entry.end:
+                raise ValueError(f"{entry.file} has become shorter since it was checked")
+            mapped = mmap.mmap(file.fileno(), entry.end - begin, access=mmap.ACCESS_COPY, offset=begin)
+        data = torch.frombuffer(mapped, dtype=torch.uint8, offset=entry.start - begin)
         # A header need not end where a number of this size may begin.
         data = data.clone() if entry.start % entry.dtype.itemsize else data
         value = data.view(entry.dtype).view(entry.shape)

@@ -62,8 +62,8 @@ def open_published(
     free = available if available is not None else free_memory(place)
     if need > free:
         raise ValueError(
-            f"{path} needs about {need / 2**30:.1f} GiB on {place} as {str(kind).removeprefix('torch.')}, and "
-            f"{free / 2**30:.1f} GiB are free: choose another --device or --dtype"
+            f"{path} needs about {need / 2**30:.1f} GiB on {place} as {quantize or str(kind).removeprefix('torch.')}, "
+            f"and {free / 2**30:.1f} GiB are free: choose another --device or --dtype"
             + (", or --quantize int8 or int4" if layout.can_quantize and quantize is None else "")
         )
     fewer: dict[str, Any] = {} if quantize is None else {"quantize": quantize}

@@ -188,6 +188,13 @@ def test_a_model_is_removed_and_nothing_else(
     assert checkpoint.is_dir()
 
 
+def test_nobody_is_asked_about_a_model_that_is_not_there(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, said in (("tiny", "no model 'tiny' is installed"), ("./tiny", "'./tiny' is not the name of a model")):
+        assert main(["model", "remove", name]) == 2
+        assert said in capsys.readouterr().err
+    assert not models.exists()
+
+
 @pytest.mark.parametrize(
     "name", ["..", ".", "", "../tiny", "a/b", "/etc", "a\\b", ".hidden", "a.partial", "tiny\n", "a."]
 )

@@ -1,6 +1,7 @@
 """Checkpoint folders that are whole, and many that are not: refused in a sentence that names what is wrong."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,30 @@ def test_a_tensor_at_an_odd_byte_is_read(tmp_path: Path) -> None:
     text = json.dumps({"a": one([1], 0, 4)}).encode()
     raw(tmp_path, text + b" " * (1 - len(text) % 2), torch.tensor([2.5]).numpy().tobytes())
     assert open_folder(tmp_path).read("a").item() == 2.5
+
+
+def test_a_file_that_is_larger_than_the_memory_is_read_tensor_by_tensor(tmp_path: Path) -> None:
+    """No system lets anybody map all of it for writing."""
+    much = 2**43
+    raw(tmp_path, {"huge": one([much // 4], 0, much), "small": one([1], much, much + 4)})
+    file = tmp_path / SINGLE
+    begin = file.stat().st_size
+    try:
+        with file.open("r+b") as stream:
+            stream.seek(begin + much)
+            stream.write(torch.tensor([2.5]).numpy().tobytes())
+    except OSError:
+        pytest.skip("no sparse files here")
+    assert open_folder(tmp_path).read("small").item() == 2.5
+
+
+def test_a_file_that_became_shorter_is_refused_and_not_read_beyond_its_end(tmp_path: Path) -> None:
+    whole(tmp_path)
+    folder = open_folder(tmp_path)
+    os.truncate(tmp_path / SINGLE, (tmp_path / SINGLE).stat().st_size - 1)
+    last = max(folder.entries, key=lambda name: folder.entries[name].end)
+    with pytest.raises(ValueError, match="has become shorter since it was checked"):
+        folder.read(last)
 
 
 SINGLE_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {

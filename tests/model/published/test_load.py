@@ -259,6 +259,8 @@ def test_a_head_of_its_own_counts_where_the_authors_code_takes_it(tmp_path: Path
 def test_what_does_not_fit_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"needs about 1\.5 GiB on cpu as float32, and 0\.0 GiB are free"):
         open_published(make(tmp_path, "dream"), device="cpu", dtype="float32", available=1000)
+    with pytest.raises(ValueError, match=r"on cpu as int4, and 0\.0 GiB are free: choose another --device or --dtype$"):
+        open_published(tmp_path / "tiny-dream", device="cpu", dtype="float32", available=1000, quantize="int4")
 
 
 def test_python_files_are_never_run(tmp_path: Path) -> None:
