@@ -52,6 +52,8 @@ GAMMAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 LENGTHS = (1, 2, 4, 8)
 PENALTY = 0.01
 """On the squares of the numbers that are fitted together, each in units of how much its term differs between drafts."""
+SPEAKING = 4
+"""Terms that speak for a draft the more, the higher they are: log p of all sorts."""
 LEAST = 100
 """Tasks from which so many numbers can be fitted."""
 ALLOWED = 2.0
@@ -148,7 +150,6 @@ def chances(infiller: Infiller, tasks: Iterable[Task], workspaces: Workspaces) -
 def drafted(infiller: Infiller, task: Task, options: InfillOptions, extra: tuple[str, ...] = ()) -> Drafted:
     prompt = replace(prompt_of(task), extra=extra)
     found = infiller.drafts(prompt, replace(options, one_line=task.one_line or None))
-    found.sort(key=lambda pair: (pair[0].origin != "canvas", -pair[0].length_logp))
     gate = infiller.gate(prompt.prefix, prompt.suffix, prompt.language)
     return Drafted(
         [draft for draft, _ in found],
@@ -156,6 +157,18 @@ def drafted(infiller: Infiller, task: Task, options: InfillOptions, extra: tuple
         [Levenshtein.normalized_similarity(text, task.middle) for _, text in found],
         [gate.accepts(text, clean=True) for _, text in found],
     )
+
+
+def canvases(drafts: Sequence[Draft]) -> list[int]:
+    """Which canvas each draft is from, the one of the likeliest length first; 0 for those of none. What a canvas may
+    have meant that is one too long (``Request.shorter``) has its confidence and is shorter."""
+    made: dict[float, Draft] = {}
+    for draft in drafts:
+        if draft.origin == "canvas":
+            longest = made.setdefault(draft.canvas_logp, draft)
+            made[draft.canvas_logp] = max(longest, draft, key=lambda one: len(one.ids))
+    order = sorted(made, key=lambda own: -made[own].length_logp)
+    return [order.index(draft.canvas_logp) if draft.origin == "canvas" else 0 for draft in drafts]
 
 
 def times(infiller: Infiller, tasks: Sequence[Task], options: InfillOptions) -> float:
@@ -222,25 +235,38 @@ def fit_together(table: "Numbers", c: Calibration) -> Calibration:
         return c
     terms, good, out = table.weighed(1.0)[asked], good[asked], out[asked]
     scale = terms[~out].std(0).clamp_min(1e-6)
-    weights = torch.zeros(terms.shape[-1], dtype=torch.float64, requires_grad=True)
-    search = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
-
-    def loss() -> float:
-        search.zero_grad()
-        log_p = (terms / scale @ weights).masked_fill(out, -torch.inf).log_softmax(1)
-        value = PENALTY * weights.square().sum() - (log_p.exp() * good).sum(1).clamp_min(1e-9).log().mean()
-        value.backward()
-        return float(value.detach())
-
-    search.step(loss)
-    mean, *others = (weights.detach() / scale).tolist()
+    weights = _likeliest(terms / scale, good, out) / scale
+    mean, first, beta, gamma, base, gain, square, size = weights.tolist()
     if mean <= 0:
         return c
-    first, beta, gamma, base, gain, square, size = (round(other / mean, 4) for other in others)
     return replace(
-        c, alpha=1.0, first=first, beta=beta, gamma=gamma,
-        copy_base=base, copy_gain=gain, copy_square=square, copy_size=size,
+        c, alpha=1.0, first=first / mean, beta=beta / mean, gamma=gamma / mean, copy_base=base / mean,
+        copy_gain=gain / mean, copy_square=square / mean, copy_size=size / mean,
     )  # fmt: skip
+
+
+def _likeliest(terms: Tensor, good: Tensor, out: Tensor) -> Tensor:
+    """[8]: weights of terms [T, C, 8] under which the ``good`` drafts [T, C] are likeliest. What speaks for a draft is
+    not held against it: with one canvas a task, its own confidence would be, where copies are mostly wrong."""
+    allowed = torch.ones(terms.shape[-1], dtype=torch.float64)
+    while True:
+        weights = torch.zeros_like(allowed, requires_grad=True)
+        search = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+        def loss(weights: Tensor = weights, search: torch.optim.LBFGS = search, allowed: Tensor = allowed) -> float:
+            search.zero_grad()
+            log_p = (terms @ (weights * allowed)).masked_fill(out, -torch.inf).log_softmax(1)
+            value = PENALTY * weights.square().sum() - (log_p.exp() * good).sum(1).clamp_min(1e-9).log().mean()
+            value.backward()
+            return float(value.detach())
+
+        search.step(loss)
+        found = weights.detach() * allowed
+        against = found[:SPEAKING] < 0
+        if not against.any():
+            return found
+        allowed = allowed.clone()
+        allowed[:SPEAKING][against] = 0.0
 
 
 @dataclass(frozen=True)
@@ -259,7 +285,7 @@ class Numbers:
     evidence: Tensor
     """What speaks for the place of a copied draft, 0 for the others."""
     place: Tensor
-    """Which canvas it is, likeliest length first; 0 for the others."""
+    """Which canvas it is from, likeliest length first; 0 for the others."""
     copied: Tensor
     """From the same file."""
     borrowed: Tensor
@@ -283,7 +309,7 @@ class Numbers:
             grid([one.similarity for one in found]),
             grid([one.accepted for one in found]),
             grid([[draft.evidence for draft in one.drafts] for one in found]),
-            grid([[i * (draft.origin == "canvas") for i, draft in enumerate(one.drafts)] for one in found]),
+            grid([canvases(one.drafts) for one in found]),
             grid([[draft.origin == "copy" and not draft.borrowed for draft in one.drafts] for one in found]).bool(),
             grid([[draft.borrowed for draft in one.drafts] for one in found]).bool(),
             grid([[draft.origin == "causal" for draft in one.drafts] for one in found]).bool(),

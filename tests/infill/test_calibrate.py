@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from infill import calibrate
-from infill.calibrate import Choice, Drafted, Numbers, choose, fit_judge, fit_together
+from infill.calibrate import Choice, Drafted, Numbers, canvases, choose, fit_judge, fit_together
 from infill.engine import Infiller
 from infill.evaluate import main
 from infill.judge import FILE, Calibration, Draft, judge
@@ -80,8 +80,17 @@ def test_the_draft_that_is_picked_is_the_one_that_the_engine_would_give(seed: in
     assert table.worth(table.exact, picked).tolist() == exact
 
 
+def test_what_a_canvas_may_have_meant_belongs_to_it() -> None:
+    likely, other = draft(4, causal=-3.0, prior=-0.5, own=-0.2), draft(6, causal=-3.0, prior=-0.9, own=-0.3)
+    shorter, copy = draft(3, causal=-2.0, prior=-0.1, own=-0.3), draft(2, causal=-4.0, evidence=1.0)
+    assert canvases([copy, shorter, other, likely]) == [0, 1, 1, 0]
+
+
 def test_the_fit_finds_the_length_term_that_makes_answers_exact() -> None:
-    short, long = draft(1, causal=-2.0), draft(7, causal=-5.0)  # the sum prefers the short one, the mean the long one
+    short, long = (
+        draft(1, causal=-2.0),
+        draft(7, causal=-5.0, own=-0.1),
+    )  # the sum prefers the short one, the mean the long one
     table = Numbers.of([Drafted([short, long], [False, True], [0.1, 1.0], [True, True])] * 3)
     assert table.pick(Calibration(alpha=0.0, beta=0.0)).tolist() == [0, 0, 0]
     assert table.pick(fit_judge(table, Calibration(lengths=2))).tolist() == [1, 1, 1]
