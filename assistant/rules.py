@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from textwrap import dedent
 
 from assistant.cuts import known_cuts
+from assistant.edits import applied
 from assistant.errors import CannotEditError
 from assistant.foreign import translated
 from assistant.indents import reindented
@@ -15,7 +16,7 @@ from assistant.lost import restored
 from assistant.mend import Broken, Mending
 from assistant.parts import SMALL, joined, parted
 from assistant.slips import keeps_words
-from assistant.source import BYTE_ORDER_MARK, applied
+from assistant.source import BYTE_ORDER_MARK
 from assistant.spelling import respelt
 from assistant.stale import renamed
 from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit

@@ -10,10 +10,10 @@ import torch
 
 from assistant.config import Settings
 from assistant.cuts import known_cuts
+from assistant.edits import applied
 from assistant.errors import CannotEditError, ModelError, PositionError, RequestError
 from assistant.models import ANNOTATE, CANNOT_EDIT, CANNOT_FOLLOW, main_folder, untrained
 from assistant.parts import SMALL, Part, joined, parted
-from assistant.source import applied
 from assistant.types import (
     TASKS,
     Completion,

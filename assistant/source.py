@@ -9,13 +9,10 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from assistant.errors import PositionError, SourceError
-from assistant.types import TextEdit
-from infill.minimal import spliced
 
 LARGEST = 64 * 2**20
 """Bytes; more than this is data, not source."""
@@ -93,11 +90,6 @@ def write_source(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise SourceError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def applied(text: str, edits: Iterable[TextEdit]) -> str:
-    """The text with the edits made; they do not overlap."""
-    return spliced(text, ((one.start, one.end, one.text) for one in edits))
 
 
 def offset_at(text: str, line: int, column: int) -> int:

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from assistant.edits import applied
 from assistant.errors import HoneError, RequestError
-from assistant.source import applied
 from assistant.types import CompletionRequest, CompletionResult, EditRequest, EditResult, TextEdit
 from lsp.convert import split
 from lsp.documents import difference

@@ -7,9 +7,9 @@ words about one block. Snippets that were looked at recently are not read. Knows
 
 from dataclasses import dataclass
 
+from assistant.edits import applied
 from assistant.errors import RequestError
 from assistant.protocols.guess import guess
-from assistant.source import applied
 from assistant.types import EditRequest, EditResult
 
 CURSOR = "<|cursor|>"

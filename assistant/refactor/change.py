@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from assistant.edits import applied
 from assistant.refactor.files import Original
 from assistant.refactor.select import Block
-from assistant.source import applied
 from assistant.types import TextEdit
 from infill.minimal import spliced
 from infill.program import parses, tree_of

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from assistant import service, worker
 from assistant.cuts import known_cuts
+from assistant.edits import applied
 from assistant.errors import CannotEditError
 from assistant.parts import AROUND, SMALL, joined, parted
 from assistant.rules import Ruling, by_rule
 from assistant.service import Assistant, editing
-from assistant.source import applied
 from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
 from infill.engine import Infiller
 from tests.mender import Mender

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assistant.edits import applied
 from assistant.errors import CannotEditError, ModelError
 from assistant.mend import Broken
 from assistant.rules import ERROR_LEFT, NO_MODEL, Ruling, by_rule
 from assistant.slips import is_near
-from assistant.source import applied
 from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
 
 SLIPS = {

@@ -1,10 +1,10 @@
 import pytest
 
 from assistant.config import Settings
+from assistant.edits import applied
 from assistant.errors import PositionError, RequestError
 from assistant.models import EMBEDDED_EDITS, for_edits
 from assistant.service import Assistant, checked, describe, open_infiller
-from assistant.source import applied
 from assistant.types import CompletionRequest, Draft, EditRequest
 from infill.engine import Infiller
 from tests.fakes import ScriptedDenoiser

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from assistant.edits import applied
 from assistant.errors import CannotEditError
 from assistant.rules import Ruling, by_rule
-from assistant.source import applied
 from assistant.stale import likeness, renamed
 from assistant.types import EditRequest, EditResult, ShouldStop
 

@@ -10,12 +10,12 @@ import pytest
 from assistant.async_client import AsyncClient
 from assistant.bounds import ServerOptions
 from assistant.client import Client
+from assistant.edits import applied
 from assistant.errors import PositionError, RequestError
 from assistant.metrics import Metrics
 from assistant.runtime import Endpoint
 from assistant.server import create_app
 from assistant.service import Assistant
-from assistant.source import applied
 from assistant.types import Caller, EditRequest, EditResult
 from assistant.worker import Worker
 from infill.edit import EditCalibration

@@ -13,12 +13,12 @@ import pytest
 from assistant.async_client import AsyncClient
 from assistant.client import Client
 from assistant.config import Settings
+from assistant.edits import applied
 from assistant.errors import CannotEditError, RequestError
 from assistant.metrics import Metrics
 from assistant.runtime import Endpoint
 from assistant.server import create_app
 from assistant.service import Assistant, open_infiller
-from assistant.source import applied
 from assistant.types import EditRequest, EditResult
 from assistant.worker import Beside, Worker
 from infill.engine import Infiller

@@ -15,11 +15,11 @@ import pytest
 from assistant.client import Client
 from assistant.config import Settings
 from assistant.daemon import command
+from assistant.edits import applied
 from assistant.errors import ModelError, RequestError
 from assistant.metrics import Metrics
 from assistant.server import create_app
 from assistant.service import Assistant
-from assistant.source import applied
 from assistant.status import counters
 from assistant.types import TASKS, Caller, CompletionRequest, EditRequest
 from assistant.worker import Beside, Limits, Worker
