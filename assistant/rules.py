@@ -19,6 +19,7 @@ from assistant.slips import keeps_words
 from assistant.source import BYTE_ORDER_MARK
 from assistant.spelling import respelt
 from assistant.stale import renamed
+from assistant.steps import reach, stepped
 from assistant.types import EditRequest, EditResult, ShouldStop, TextEdit
 from infill.languages import resolve
 from infill.minimal import minimal, spliced
@@ -118,9 +119,17 @@ def _parsing(
         if should_stop() or (step := translated(text, blocks)) is None:
             break
         text, blocks = step.of(text), _moved(blocks, step)
+    known = frozenset(text.splitlines())
     said = replace(request, text=text, blocks=blocks)
-    mended = _mended(said, should_stop, is_python=is_python)
-    return *_sober(said, mended, is_python=is_python), frozenset(text.splitlines())
+    mended = _sober(said, _mended(said, should_stop, is_python=is_python), is_python=is_python)
+    if is_python and not should_stop() and not compiles(mended[0]) and (steps := stepped(text, blocks)):
+        # Several slips: whoever looks at all of them at once is led astray.
+        for one in reversed(steps):
+            text, blocks = one.of(text), _moved(blocks, one)
+        said = replace(request, text=text, blocks=blocks)
+        others = _sober(said, _mended(said, should_stop, is_python=is_python), is_python=is_python)
+        mended = max(mended, others, key=lambda one: reach(one[0]))
+    return *mended, known
 
 
 def _together(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from infill.brackets import CLOSER, due
+from infill.program import parses
 
 Slip = tuple[int, int, str]
 WORD = re.compile(r"\w+")
@@ -23,11 +24,14 @@ OPENER = {closer: opener for opener, closer in CLOSER.items()}
 BUILTINS = frozenset(dir(builtins))
 HEAD = re.compile(r"\s*")
 GAP = re.compile(r"(?<=[\w\"')\]}])[ \t]+(?=[\w\"'(\[{])")
+NAMED = re.compile(r"[\w.\s]+")
 BEFORE_QUOTE = re.compile(r"(?<=[(\[{,=\s])(?=\S)|(?<=[fFrRbBuU])(?=\w)")
 AFTER_QUOTE = (re.compile(r"(?<=\S)(?=[\s,)\]}:]|$)"), re.compile(r"(?<=\S)(?=\.)"))
 VALUE = re.compile(r"(?:[=,:(\[{]|\b(?:in|or|and|if|is|not|return|yield))[ \t]*(?=\S)")
 """Behind it a value begins."""
 PREFIX = re.compile(r"(?<!\w)[fFrRbBuU]{1,2}$")
+MOST_SIGNS = 4
+"""Signs beside each other that are lost at once."""
 FOREIGN = "?$"
 """Signs that Python has no use for, and other languages have."""
 BEGINS = re.compile(
@@ -134,6 +138,8 @@ def keeps_words(text: str, start: int, end: int, new: str) -> bool:
         return False  # a statement that is not written to its end, and would say nothing
     if not new and made.rstrip().endswith(",") > line.rstrip().endswith(","):
         return False  # which would make a tuple
+    if len(new.strip()) > MOST_SIGNS and not WORD.search(new):
+        return False  # one wrong guess upon the other
     a, b = WORD.findall(line), WORD.findall(made)
     head = _common(a, b)
     tail = _common(a[head:][::-1], b[head:][::-1])
@@ -195,13 +201,19 @@ def _merged(line: str, around: Sequence[str]) -> Iterator[Slip]:
         begins = BEGINS.match(line, found.end())
         goes_on = begins is not None and begins.group() in ("for", "if") and (is_block or not code.endswith(":"))
         wide = len(found.group()) > 1 or "\t" in found.group()
-        if ((begins is not None and not goes_on) or wide) and not due(line[: found.start()], "#", [])[0]:
+        if (begins is None or goes_on) and not wide:
+            continue
+        left = line[: found.start()].strip()
+        is_named = NAMED.fullmatch(left) is not None and not keyword.iskeyword(left.split()[0])
+        if not (is_block or left.startswith("@")) and (is_named or not parses(left)):
+            continue  # which is no statement, or one that does nothing
+        if not due(line[: found.start()], "#", [])[0]:
             yield found.start(), found.end(), f"\n{indent}"
 
 
 def _lost_in(line: str) -> Iterator[Slip]:
     """Between the names of a comprehension and what they are taken from."""
-    for found in re.finditer(r"\S[ \t]+for[ \t]+\w+(?:,[ \t]*\w+)*[ \t]+(?!in\b)(?=\w)", line):
+    for found in re.finditer(r"\S[ \t]+for[ \t]+\w+(?:,[ \t]*\w+)*[ \t]+(?!in\b|\w+[ \t]+in\b)(?=\w)", line):
         yield found.end(), found.end(), "in "
 
 

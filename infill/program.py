@@ -43,13 +43,14 @@ class Part(NamedTuple):
     opening: str = ""
 
 
-def fault(text: str) -> Fault | None:
-    """Why Python does not take the text for a program; None when it does, or cannot tell.
+def fault(text: str, *, grammar: bool = False) -> Fault | None:
+    """Why Python does not take the text for a program, or ``grammar``: why its grammar does not; None when it does, or
+    cannot tell.
 
     ``await`` is allowed everywhere, as in notebooks.
     """
     try:
-        _compile(text, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        _compile(text, ast.PyCF_ONLY_AST if grammar else ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     except SyntaxError as error:
         start = _offset(text, error.lineno, error.offset)
         return Fault(error.msg, start, max(_offset(text, error.end_lineno, error.end_offset), start + 1))
