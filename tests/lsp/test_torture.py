@@ -607,16 +607,82 @@ def test_an_odd_document_leaves_others_alone(uri: str) -> None:
     run(work)
 
 
-def test_a_change_without_a_text_changes_nothing() -> None:
+UNREADABLE: list[Any] = [
+    [{"text": None}],
+    [{}],
+    [{"range": {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 1}}}],
+    [{"range": {"start": 5}, "text": "x"}],
+    [{"range": 5, "text": "x"}],
+    [5],
+    5,
+    None,
+]
+
+
+@pytest.mark.parametrize("changes", UNREADABLE, ids=str)
+def test_after_a_change_that_cannot_be_read_nothing_is_known_until_the_whole_text_comes(changes: Any) -> None:
+    """What the editor has then is another text: answers about the old one would be stale."""
+
     async def work() -> None:
-        editor, session = in_memory(Script(lambda _: []))
-        await editor.start()
-        editor.open("x = 1\n")
-        identifier = {"uri": URI, "version": 2}
-        editor.notify("textDocument/didChange", textDocument=identifier, contentChanges=[{"text": None}])
-        assert [one.text for one in session.documents] == ["x = 1\n"]
-        editor.notify("textDocument/didChange", textDocument=identifier, contentChanges=[{"range": None, "text": "y"}])
-        assert [one.text for one in session.documents] == ["y"]
+        script = Script(lambda _: ["1"])
+        editor, session = in_memory(script)
+        await editor.start(options={"ahead": False, "debounceMs": 0})
+        editor.open("x = \n")
+        assert len(await editor.inline(0, 4)) == 1
+        editor.notify("textDocument/didChange", textDocument={"uri": URI, "version": 2}, contentChanges=changes)
+        editor.type("y", 0, 0, 3)
+        assert await editor.inline(0, 4, by_hand=True) == []
+        edits = {"textDocument": {"uri": URI, "version": 3}, "position": {"line": 0, "character": 0}}
+        assert await editor.request("textDocument/copilotInlineEdit", **edits) == {"edits": []}
+        with pytest.raises(RequestFailedError, match="not open"):
+            await run_command(editor, action="fillHole")[1]
+        assert len(script.asked) == 1
+        editor.replace("zz = \n", 4)
+        assert len(await editor.inline(0, 5)) == 1
+        assert [one.text for one in session.documents] == ["zz = \n"]
+
+    run(work)
+
+
+def test_a_notebook_of_which_a_change_cannot_be_read() -> None:
+    async def work() -> None:
+        editor, session = in_memory(Script(lambda _: ["1"]))
+        await editor.start(options={"ahead": False, "debounceMs": 0})
+        uris = [f"vscode-notebook-cell:/a.ipynb#{name}" for name in "ab"]
+        editor.notify(
+            "notebookDocument/didOpen",
+            notebookDocument={
+                "uri": "file:///a.ipynb", "notebookType": "jupyter-notebook", "version": 1,
+                "cells": [{"kind": 2, "document": uri} for uri in uris],
+            },
+            cellTextDocuments=[{"uri": uri, "languageId": "python", "version": 1, "text": "x = "} for uri in uris],
+        )  # fmt: skip
+        assert len(await editor.inline(0, 4, uris[1])) == 1
+        editor.notify(
+            "notebookDocument/didChange",
+            notebookDocument={"uri": "file:///a.ipynb", "version": 2},
+            change={"cells": {"textContent": [{"document": {"uri": uris[0], "version": 2}, "changes": [{}]}]}},
+        )
+        assert [await editor.inline(0, 4, uri) for uri in uris] == [[], []]
+        assert not list(session.documents)
+
+    run(work)
+
+
+def test_a_document_that_was_lost_is_opened_and_closed_as_any() -> None:
+    async def work() -> None:
+        editor, session = in_memory(Script(lambda _: ["1"]))
+        await editor.start(options={"ahead": False, "debounceMs": 0})
+        for again in (True, False):
+            editor.open("x = \n")
+            editor.notify("textDocument/didChange", textDocument={"uri": URI, "version": 2}, contentChanges=5)
+            if again:
+                editor.open("y = \n")
+                assert len(await editor.inline(0, 4)) == 1
+            editor.notify("textDocument/didClose", textDocument={"uri": URI})
+            editor.replace("z = \n", 3)
+            assert await editor.inline(0, 4) == []
+        assert not list(session.documents)
 
     run(work)
 
