@@ -41,7 +41,7 @@ log = logging.getLogger("hone.lsp")
 INLINE_EDIT = "textDocument/copilotInlineEdit"
 DID_FOCUS, DID_SHOW = "textDocument/didFocus", "textDocument/didShowCompletion"
 DID_SHOW_EDIT, DID_ACCEPT_PART = "textDocument/didShowInlineEdit", "textDocument/didPartiallyAcceptCompletion"
-DID_CHANGE_STATUS = "didChangeStatus"
+DID_CHANGE_STATUS, TASKS_CHANGED = "didChangeStatus", "hone/tasks"
 BEYOND = {INLINE_EDIT, DID_FOCUS, DID_SHOW, DID_SHOW_EDIT, DID_ACCEPT_PART}
 """Methods that the protocol does not have, as existing clients send them. Their params stay what JSON makes of them."""
 

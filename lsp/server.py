@@ -14,7 +14,7 @@ from lsprotocol import types
 from pygls.io_ import StdinAsyncReader, StdoutWriter
 
 from assistant.config import Settings
-from assistant.errors import HoneError, RequestError
+from assistant.errors import RequestError
 from assistant.runtime import is_loopback
 from assistant.statistics import Statistics
 from lsp import features
@@ -78,6 +78,7 @@ def _initialize(session: Session, params: types.InitializeParams) -> None:
     told = params.capabilities.experimental
     if isinstance(told, dict) and told.get("didChangeStatus"):
         session.speaks_beyond()
+    session.wants_tasks = isinstance(told, dict) and bool(told.get("honeTasks"))
     documents = params.capabilities.text_document
     has_inline = documents is not None and documents.inline_completion is not None
     if session.options.completion == "on" or (session.options.completion == "auto" and not has_inline):
@@ -91,17 +92,7 @@ async def _initialized(session: Session, _: Any) -> None:
         session.tell(complaint)
     session.spawn(session.fetch_options())
     session.spawn(session.context.start())
-    session.spawn(_open(session))
-
-
-async def _open(session: Session) -> None:
-    try:
-        await session.known_tasks()
-    except HoneError as error:
-        session.tell(str(error), types.MessageType.Error)
-    except Exception:  # noqa: BLE001 (the edge: nobody awaits this)
-        log.exception("the daemon could not be opened")
-        session.tell("the daemon could not be reached; `hone doctor` says what is missing", types.MessageType.Error)
+    session.learn_tasks()
 
 
 async def _configured(session: Session, params: types.DidChangeConfigurationParams) -> None:
@@ -111,8 +102,8 @@ async def _configured(session: Session, params: types.DidChangeConfigurationPara
 # Running it.
 
 
-def serve(settings: Settings, tcp: str | None = None) -> int:
-    """Until the client leaves.
+def serve(settings: Settings, tcp: str | None = None, *, reread: Callable[[], Settings] | None = None) -> int:
+    """Until the client leaves. ``reread``: the settings as they are by then, for when a daemon is looked for.
 
     Raises:
         RequestError: ``tcp`` is no address, or cannot be listened at.
@@ -121,10 +112,10 @@ def serve(settings: Settings, tcp: str | None = None) -> int:
     logging.getLogger("pygls").setLevel(logging.CRITICAL + 1)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    connection = Connection(settings)
+    connection = Connection(settings, reread=reread)
     statistics = Statistics() if settings.statistics else None
     session = create_server(connection.complete, connection.open, statistics, connection.edit)
-    connection.listener = session.waiting
+    connection.listener, connection.on_another = session.waiting, session.found_another
     session.context.always = settings.exclude
     if tcp is None:
         return serve_stdio(session, statistics)
