@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
@@ -166,7 +167,7 @@ class Protocol(LanguageServerProtocol):
     def receive(self, body: bytes) -> None:
         """A message as it came. Nothing that is in it ends the loop that reads."""
         try:
-            message = json.loads(body)
+            message = json.loads(body, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             log.warning("what came is no JSON")
             self._refuse(None, PARSE_ERROR, "the message is no JSON")
@@ -251,7 +252,7 @@ class Protocol(LanguageServerProtocol):
         if not isinstance(message, dict) or not message.keys() & {"jsonrpc", "method"}:
             log.warning("what came is no message")
             return self._refuse(None, INVALID_REQUEST, "no message of JSON-RPC 2.0")
-        if "id" in message and (isinstance(message["id"], bool) or not isinstance(message["id"], str | int | float)):
+        if "id" in message and not _is_id(message["id"]):
             log.warning("the id of what came is none")
             return self._refuse(None, INVALID_REQUEST, "an id is a number or a text") if "method" in message else None
         if "id" in message and "method" in message and (refusal := self._refusal(message)) is not None:
@@ -330,6 +331,17 @@ class Protocol(LanguageServerProtocol):
         if document is not None and error is None and not self.documents.is_current(document):
             result = NOTHING[method]()
         super()._send_response(msg_id, result, error)
+
+
+def _no_constant(name: str) -> None:
+    """JSON has no NaN and no Infinity, though Python reads them: in an answer nobody else could."""
+    raise ValueError(name)
+
+
+def _is_id(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _named(params: object, key: str) -> object:
