@@ -74,7 +74,7 @@ class Connection:
         try:
             while not (await asyncio.wait({asking}, timeout=wait_s))[0]:
                 if self._has_answered and not self._is_locating:
-                    raise DaemonError(f"the daemon has said nothing for {wait_s:.0f} s; `hone stop` ends it")
+                    raise DaemonError(f"the daemon has said nothing for {wait_s:.0f} s; `hone serve stop` ends it")
         finally:
             asking.cancel()
         self._has_answered = True
