@@ -34,10 +34,17 @@ Scope = Function | ast.Lambda
 
 @dataclass(frozen=True)
 class Program:
-    text: str
-    tree: ast.Module
+    places: "Places"
     unbound: frozenset[str]
     """Names that are used and that nothing binds."""
+
+    @property
+    def text(self) -> str:
+        return self.places.text
+
+    @property
+    def tree(self) -> ast.Module:
+        return self.places.tree
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,12 @@ def program(text: str) -> Program | None:
         return None
     try:
         tree = tree_of(text)
+        places = Places(text, tree)
         with quiet():
             table = symtable.symtable(text, "module", "exec")
-        unbound = frozenset(_unbound(table))
-        return Program(text, tree, unbound and unbound - _tried(tree))  # which looks through all of it
+        unbound = frozenset(_unbound(table, places))
+        tried = _tried(tree) if unbound and "NameError" in text else set[str]()  # which looks through all of it
+        return Program(places, unbound - tried)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -78,10 +87,17 @@ class Places:
     """Where nodes of a tree stand in its text, in code points."""
 
     text: str
-    starts: list[int] = field(default_factory=list[int])
+    tree: ast.Module
+    starts: list[int] = field(init=False)
+    """Of lines."""
+    _rows: tuple[list[int], list[int]] = field(init=False)
+    """The first and the last line of each statement of the top level: both grow."""
 
     def __post_init__(self) -> None:
         self.starts = [0, *(one.end() for one in re.finditer(r"\r\n|\r|\n", self.text))]
+        body = self.tree.body
+        above = ([one.lineno, *(each.lineno for each in getattr(one, "decorator_list", ()))] for one in body)
+        self._rows = [min(rows) for rows in above], [one.end_lineno or one.lineno for one in body]
 
     def of(self, node: ast.expr | ast.stmt | ast.keyword) -> int:
         return self._at(node.lineno, node.col_offset)
@@ -89,18 +105,19 @@ class Places:
     def end_of(self, node: ast.expr | ast.stmt) -> int:
         return self._at(node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
 
-    def statements(self, tree: ast.Module, blocks: Iterable[tuple[int, int]]) -> list[ast.stmt]:
-        """Those of the top level that stand in the lines of a block, as a whole or in part; blocks are in order."""
-        rows = [(bisect_right(self.starts, low), bisect_right(self.starts, high)) for low, high in blocks]
-        ends = [last for _, last in rows]
-        found = []
-        for one in tree.body:
-            above = min((each.lineno for each in getattr(one, "decorator_list", ())), default=one.lineno)
-            first, last = min(above, one.lineno), one.end_lineno or one.lineno
-            at = bisect_left(ends, first)
-            if at < len(rows) and rows[at][0] <= last:
-                found.append(one)
-        return found
+    def statements(self, blocks: Iterable[tuple[int, int]]) -> list[ast.stmt]:
+        """Those of the top level that stand in the lines of a block, as a whole or in part."""
+        firsts, lasts = self._rows
+        found: set[int] = set()
+        for low, high in blocks:
+            begin = bisect_left(lasts, bisect_right(self.starts, low))
+            found.update(range(begin, bisect_right(firsts, bisect_right(self.starts, high))))
+        return [self.tree.body[index] for index in sorted(found)]
+
+    def holding(self, names: Iterable[str]) -> list[ast.stmt]:
+        """Those of the top level in which one of the names stands, be it in a string: few of a large file."""
+        pattern = "|".join(map(re.escape, names))
+        return self.statements(one.span() for one in re.finditer(rf"\b(?:{pattern})\b", self.text)) if pattern else []
 
     def _at(self, line: int, column: int) -> int:
         start = self.starts[line - 1]
@@ -109,9 +126,12 @@ class Places:
         return start + len(data[:column].decode("utf-8", "replace"))
 
 
-def uses(tree: ast.Module, wanted: frozenset[str]) -> Iterator[Use]:
-    """Uses of the names, in no order."""
-    todo: list[tuple[ast.AST, frozenset[str], tuple[ast.AST, ...]]] = [(tree, frozenset(bound_in(tree)), (tree,))]
+def uses(places: Places, wanted: frozenset[str]) -> Iterator[Use]:
+    """Uses of the names, in no order. What they are bound to is looked for around them alone."""
+    tree = places.tree
+    bound = frozenset(bound_in(tree))
+    todo: list[tuple[ast.AST, frozenset[str], tuple[ast.AST, ...]]]
+    todo = [(one, bound, (tree,)) for one in places.holding(wanted)]
     seen: set[ast.AST] = set()
     while todo:
         node, bound, within = todo.pop()
@@ -168,15 +188,18 @@ def last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def _unbound(table: symtable.SymbolTable) -> Iterator[str]:
-    bound = {one.get_name() for one in table.get_symbols() if _binds(one)} | _declared(table)
-    todo = [table]
+def _unbound(module: symtable.SymbolTable, places: Places) -> Iterator[str]:
+    bound = {*bound_in(places.tree), *_declared(places), *BUILTINS, *ONCE}
+    todo = [module]
     while todo:
         one = todo.pop()
-        todo += one.get_children()
-        for symbol in one.get_symbols():
-            is_free = symbol.is_global() or one is table
-            if symbol.is_referenced() and is_free and symbol.get_name() not in bound | BUILTINS | ONCE:
+        inside = one.get_children()
+        todo += inside
+        # Of these it is known without a look, which takes as long as there are scopes in this one.
+        defined = {child.get_name() for child in inside}
+        for symbol in map(one.lookup, {*one.get_identifiers()} - bound - defined):
+            is_free = symbol.is_global() or (one is module and not _binds(symbol))
+            if symbol.is_referenced() and is_free:
                 yield symbol.get_name()
 
 
@@ -199,12 +222,12 @@ def _caught(handler: ast.ExceptHandler) -> list[ast.expr]:
     return handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
 
 
-def _declared(table: symtable.SymbolTable) -> set[str]:
+def _declared(places: Places) -> Iterator[str]:
     """Names of the module that functions bind, by ``global``."""
-    found: set[str] = set()
-    for child in table.get_children():
-        found |= {one.get_name() for one in child.get_symbols() if one.is_declared_global()} | _declared(child)
-    return found
+    for root in places.holding(["global"]):
+        for node in ast.walk(root):
+            if isinstance(node, ast.Global):
+                yield from node.names
 
 
 def _binds(symbol: symtable.Symbol) -> bool:

@@ -687,7 +687,10 @@ def _add_lsp(commands: Commands) -> None:
 def _lsp(options: argparse.Namespace) -> int:
     from lsp.start import serve
 
-    return serve(load_settings(vars(options)), options.tcp)
+    def read() -> Settings:
+        return load_settings(vars(options))
+
+    return serve(read(), options.tcp, reread=read)
 
 
 # --- context

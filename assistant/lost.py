@@ -58,8 +58,8 @@ def _all(text: str, blocks: tuple[tuple[int, int], ...]) -> tuple[Mending, ...]:
     known = program(text)
     if known is None:
         return ()
-    places = Places(text)
-    roots = places.statements(known.tree, blocks)
+    places = known.places
+    roots = places.statements(blocks)
     nodes = list(_within(known.tree, roots))
     found = {
         one.start: one

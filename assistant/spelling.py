@@ -31,8 +31,8 @@ def respelt(text: str, blocks: Sequence[tuple[int, int]]) -> list[Mending]:
     if not wanted:
         return []
     found: dict[tuple[int, int], Mending] = {}
-    places = Places(text)
-    for use in uses(known.tree, wanted):
+    places = known.places
+    for use in uses(places, wanted):
         one = _meant(text, places, use)
         if one is not None and any(low <= one.start and one.end <= high for low, high in blocks):
             found[one.start, one.end] = one

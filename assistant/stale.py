@@ -54,8 +54,8 @@ def _all(text: str, blocks: tuple[tuple[int, int], ...]) -> tuple[Mending, ...]:
     known = program(text)
     if known is None:
         return ()
-    places = Places(text)
-    roots = places.statements(known.tree, blocks)
+    places = known.places
+    roots = places.statements(blocks)
     rules = (_names(known, places), _members(known, roots, places), _keywords(known, roots, places))
     found = {one.start: one for rule in rules for one in rule}
     return tuple(sorted(found.values(), key=lambda one: one.start))
@@ -108,17 +108,18 @@ def _names(known: Program, places: Places) -> Iterator[Mending]:
     if not known.unbound:
         return
     stale: dict[tuple[str, ast.AST], list[Use]] = {}
+    around = [node for root in places.holding(known.unbound) for node in ast.walk(root)]
     # Bound in a function, and used out of any: what stands too far out is no name of old.
-    elsewhere = {name for node in ast.walk(known.tree) if isinstance(node, Scope) for name in bound_in(node)}
-    for use in uses(known.tree, known.unbound):
+    elsewhere = {name for node in around if isinstance(node, Scope) for name in bound_in(node)}
+    for use in uses(places, known.unbound):
         if use.node.id in use.bound or use.node.id.startswith("__") or is_member(known.text, use):
             continue
         if use.node.id not in elsewhere or any(isinstance(one, Scope) for one in use.within):
             stale.setdefault((use.node.id, _outermost(use)), []).append(use)
     if not stale:
         return
-    idle = _idle_imports(known.tree)
-    called = {node.func for node in ast.walk(known.tree) if isinstance(node, ast.Call)}
+    idle = _idle_imports(places)
+    called = {node.func for node in around if isinstance(node, ast.Call)}
     now = {
         key: _now(key[0], found, idle, is_called=any(use.node in called for use in found))
         for key, found in stale.items()
@@ -185,15 +186,20 @@ def _later(scope: Scope, line: int) -> set[str]:
     return later - before
 
 
-def _idle_imports(tree: ast.Module) -> set[str]:
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    imported = {
+def _idle_imports(places: Places) -> set[str]:
+    """What is imported and not used, without a look at all of a large file where most of it is used near the top."""
+    idle = {
         (one.asname or one.name).partition(".")[0]
-        for node in ast.walk(tree)
+        for root in places.holding(["import"])
+        for node in ast.walk(root)
         if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module != "__future__")
         for one in node.names
     }
-    return imported - used
+    for root in places.holding(idle):
+        if not idle:
+            break
+        idle -= {node.id for node in ast.walk(root) if isinstance(node, ast.Name)}
+    return idle
 
 
 # --- attributes of self
@@ -211,15 +217,15 @@ def _members(known: Program, roots: Iterable[ast.stmt], places: Places) -> Itera
     wanted = {node for root in roots for node in ast.walk(root) if isinstance(node, ast.ClassDef)}
     if not wanted:
         return
-    classes = {node.name: node for node in ast.walk(known.tree) if isinstance(node, ast.ClassDef)}
-    asked = Counter(node.attr for node in ast.walk(known.tree) if isinstance(node, ast.Attribute))
+    inside = (node for root in places.holding(["class"]) for node in ast.walk(root))
+    classes = {node.name: node for node in inside if isinstance(node, ast.ClassDef)}
     for node in (node for node in classes.values() if node in wanted):
         had, methods = _had(node, classes), _functions(node)
         own, told, taken = _own(node)
         if had is None or "__init__" not in methods or told & DYNAMIC or PARTIAL.search(node.name):
             continue
         lacked = [one for one in taken if one.attr not in own | told | had]
-        if len({one.attr for one in lacked}) != 1 or len(lacked) != asked[old := lacked[0].attr]:
+        if len({one.attr for one in lacked}) != 1 or len(lacked) != _asked(old := lacked[0].attr, places):
             continue
         called = {call.func for call in ast.walk(node) if isinstance(call, ast.Call)}
         within = {name for name, one in methods.items() if any(use in ast.walk(one) for use in lacked)}
@@ -230,6 +236,12 @@ def _members(known: Program, roots: Iterable[ast.stmt], places: Places) -> Itera
             end = places.end_of(one)
             if known.text[end - len(old) : end] == old:
                 yield Mending(end - len(old), end, str(new))
+
+
+def _asked(name: str, places: Places) -> int:
+    """How often anything is asked for an attribute of that name."""
+    around = (node for root in places.holding([name]) for node in ast.walk(root))
+    return sum(isinstance(node, ast.Attribute) and node.attr == name for node in around)
 
 
 def _had(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef], depth: int = 0) -> set[str] | None:

@@ -8,6 +8,6 @@ from lsp.start import serve
 
 if __name__ == "__main__":
     try:
-        sys.exit(serve(load_settings()))
+        sys.exit(serve(load_settings(), reread=load_settings))
     except HoneError as error:
         sys.exit(f"hone: {error}")

@@ -1,4 +1,5 @@
-"""The daemon behind the language server: found or started in the background, looked for again when it has gone.
+"""The daemon behind the language server: found or started in the background, looked for again when it has gone, by the
+settings of then: `hone model use` may have been said in between.
 
 Nothing here blocks the event loop, and nothing heavy is imported before it is needed. It knows nothing of the protocol;
 who waits for what is told to a listener.
@@ -6,17 +7,20 @@ who waits for what is told to a listener.
 
 import asyncio
 import functools
+import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from assistant.config import Settings
-from assistant.errors import DaemonError
+from assistant.errors import DaemonError, SettingError
 from assistant.types import Caller, CompletionRequest, CompletionResult, EditRequest, EditResult
 
 if TYPE_CHECKING:
     from assistant.async_client import AsyncClient
     from assistant.runtime import Endpoint
 
+log = logging.getLogger("hone.lsp")
 PATIENCE_S = 0.4
 """What takes longer is told."""
 SILENT_S = 5.0
@@ -34,9 +38,21 @@ class Listener(Protocol):
 
 
 class Connection:
-    def __init__(self, settings: Settings, listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        listener: Listener | None = None,
+        *,
+        reread: Callable[[], Settings] | None = None,
+    ) -> None:
+        """``reread``: the settings as they are by then; what cannot be read is as it was."""
         self._settings = settings
+        self._reread = reread
         self.listener = listener
+        self.on_another: Callable[[], None] = lambda: None
+        """Told when a daemon was found that is not the one before; its model may be another, too."""
+        self._last: tuple[int, float] | None = None
+        """The process of the newest one."""
         self._client: AsyncClient | None = None
         self._opening: asyncio.Lock | None = None
         self._failure: DaemonError | None = None
@@ -58,7 +74,7 @@ class Connection:
         try:
             while not (await asyncio.wait({asking}, timeout=wait_s))[0]:
                 if self._has_answered and not self._is_locating:
-                    raise DaemonError(f"the daemon has said nothing for {wait_s:.0f} s; `hone stop` ends it")
+                    raise DaemonError(f"the daemon has said nothing for {wait_s:.0f} s; `hone serve stop` ends it")
         finally:
             asking.cancel()
         self._has_answered = True
@@ -105,8 +121,20 @@ class Connection:
 
     def _locate(self, loop: asyncio.AbstractEventLoop, *, replace: bool) -> "Endpoint":
         """On a thread of its own."""
+        endpoint = self._located(loop, replace=replace)
+        before, self._last = self._last, (endpoint.pid, endpoint.started)
+        if before not in (None, self._last):
+            loop.call_soon_threadsafe(self.on_another)
+        return endpoint
+
+    def _located(self, loop: asyncio.AbstractEventLoop, *, replace: bool) -> "Endpoint":
         from assistant import daemon, runtime  # noqa: PLC0415 (with the client, off the way of the first answer)
 
+        if self._reread is not None:
+            try:
+                self._settings = self._reread()
+            except SettingError as error:
+                log.warning("the settings cannot be read any more: %s", error)
         if self._settings.daemon == "never":
             endpoint = runtime.find()
             if endpoint is None:

@@ -220,6 +220,8 @@ class Documents:
     def __init__(self) -> None:
         self.encoding = "utf-16"
         self._open: dict[str, Document] = {}
+        self._lost: dict[str, Document] = {}
+        """Open, but nobody here knows any more what is in them; as they were last."""
 
     def __iter__(self) -> Iterator[Document]:
         return iter(tuple(self._open.values()))
@@ -233,19 +235,36 @@ class Documents:
 
     def open(self, uri: str, language_id: str, version: int, text: str) -> Document:
         document = Document.of(uri, version, language_id, text, self.encoding)
+        self._lost.pop(unquote(uri), None)
         self._open[unquote(uri)] = document
         return document
+
+    def lose(self, uri: str) -> bool:
+        """A change of it could not be read. It is as if it were closed until a change names its whole text; whether it
+        was open.
+        """
+        document = self._open.pop(unquote(uri), None)
+        if document is not None:
+            self._lost[unquote(uri)] = document
+        return document is not None
+
+    def is_lost(self, uri: str) -> bool:
+        return unquote(uri) in self._lost
 
     def change(
         self, uri: str, version: int, changes: Sequence[TextDocumentContentChangeEvent]
     ) -> tuple[Change, ...] | None:
-        """What was changed; None where there is no such document."""
+        """What was changed; None where there is no such document, and where that is not known."""
         document = self.get(uri)
         if document is None:
-            return None
+            if any(not isinstance(change, TextDocumentContentChangePartial) for change in changes):
+                document = self._lost.pop(unquote(uri), None)
+            if document is None:
+                return None
         self._open[unquote(uri)], made = document.changed(changes, version)
         document.forget()
         return made
 
     def close(self, uri: str) -> None:
         self._open.pop(unquote(uri), None)
+        self._lost.pop(unquote(uri), None)

@@ -126,6 +126,10 @@ class Notebooks:
         self._set(unquote(uri), [])
         self._cells.pop(unquote(uri), None)
 
+    def cells(self, uri: object) -> list[str]:
+        """The URIs of a notebook's cells, in order."""
+        return [cell.document for cell in self._cells.get(unquote(uri), ())] if isinstance(uri, str) else []
+
     def _set(self, key: str, cells: list[types.NotebookCell]) -> None:
         for cell in self._cells.get(key, ()):
             self._of.pop(unquote(cell.document), None)

@@ -4,7 +4,8 @@
   the first of these that holds; what is no message at all gets one that names no request.
 - An answer of the client's that cannot be read is a failure for who waits for it.
 - Changes that a client may mean though the protocol does not have them (without a version, at a place before the
-  beginning) are made: to pass over one would leave another text here than there.
+  beginning) are made: to pass over one would leave another text here than there. So a document of which a change cannot
+  be read is closed here until its whole text comes.
 - Documents are kept by ``lsp.documents``, since pygls's workspace breaks lines at more characters than editors do.
 - A request sees the document as it was when the request arrived: it is looked up before the handler's task begins.
 - A suggestion for a document that changed between its handler's end and its sending is not sent, but an empty list is.
@@ -14,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
@@ -40,7 +42,7 @@ log = logging.getLogger("hone.lsp")
 INLINE_EDIT = "textDocument/copilotInlineEdit"
 DID_FOCUS, DID_SHOW = "textDocument/didFocus", "textDocument/didShowCompletion"
 DID_SHOW_EDIT, DID_ACCEPT_PART = "textDocument/didShowInlineEdit", "textDocument/didPartiallyAcceptCompletion"
-DID_CHANGE_STATUS = "didChangeStatus"
+DID_CHANGE_STATUS, TASKS_CHANGED = "didChangeStatus", "hone/tasks"
 BEYOND = {INLINE_EDIT, DID_FOCUS, DID_SHOW, DID_SHOW_EDIT, DID_ACCEPT_PART}
 """Methods that the protocol does not have, as existing clients send them. Their params stay what JSON makes of them."""
 
@@ -98,11 +100,17 @@ class Protocol(LanguageServerProtocol):
     def _change(
         self, changed: types.VersionedTextDocumentIdentifier, changes: Sequence[types.TextDocumentContentChangeEvent]
     ) -> None:
+        was_lost = self.documents.is_lost(changed.uri)
         made = self.documents.change(changed.uri, changed.version, changes)
-        if made is None:
+        if made is not None:
+            self.on_change(unquote(changed.uri), None if was_lost else made)
+        elif not was_lost:
             log.warning("a document was changed that is not open")
-        else:
-            self.on_change(unquote(changed.uri), made)
+
+    def _lose(self, uri: object) -> None:
+        if isinstance(uri, str) and self.documents.lose(uri):
+            log.warning("a change of a document cannot be read; nothing is done in it until its whole text comes")
+            self.on_change(unquote(uri), None)
 
     def _close(self, closed: types.TextDocumentIdentifier) -> None:
         self.documents.close(closed.uri)
@@ -159,7 +167,7 @@ class Protocol(LanguageServerProtocol):
     def receive(self, body: bytes) -> None:
         """A message as it came. Nothing that is in it ends the loop that reads."""
         try:
-            message = json.loads(body)
+            message = json.loads(body, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             log.warning("what came is no JSON")
             self._refuse(None, PARSE_ERROR, "the message is no JSON")
@@ -197,13 +205,18 @@ class Protocol(LanguageServerProtocol):
         params = data.get("params")
         if data.get("error", ...) is None:  # beside a result
             del data["error"]
-        if method == types.TEXT_DOCUMENT_DID_OPEN:
-            _complete_opening(params)
-        elif method == types.TEXT_DOCUMENT_DID_CHANGE:
-            self._complete_change(params)
         try:
+            if method == types.TEXT_DOCUMENT_DID_OPEN:
+                _complete_opening(params)
+            elif method == types.TEXT_DOCUMENT_DID_CHANGE:
+                self._complete_change(params)
             message = super().structure_message({**data, "params": None} if beyond else data)
         except JsonRpcException as error:
+            if method in (types.TEXT_DOCUMENT_DID_OPEN, types.TEXT_DOCUMENT_DID_CHANGE):
+                self._lose(_named(params, "textDocument"))
+            elif method == types.NOTEBOOK_DOCUMENT_DID_CHANGE:
+                for cell in self.notebooks.cells(_named(params, "notebookDocument")):
+                    self._lose(cell)
             if is_request:
                 self._send_response(data["id"], error=error.to_response_error())
             elif "id" in data:
@@ -239,7 +252,7 @@ class Protocol(LanguageServerProtocol):
         if not isinstance(message, dict) or not message.keys() & {"jsonrpc", "method"}:
             log.warning("what came is no message")
             return self._refuse(None, INVALID_REQUEST, "no message of JSON-RPC 2.0")
-        if "id" in message and (isinstance(message["id"], bool) or not isinstance(message["id"], str | int | float)):
+        if "id" in message and not _is_id(message["id"]):
             log.warning("the id of what came is none")
             return self._refuse(None, INVALID_REQUEST, "an id is a number or a text") if "method" in message else None
         if "id" in message and "method" in message and (refusal := self._refusal(message)) is not None:
@@ -310,8 +323,7 @@ class Protocol(LanguageServerProtocol):
         identifier = getattr(params, "text_document", None)
         if identifier is not None:
             return self.documents.get(identifier.uri)
-        named = params.get("textDocument") if isinstance(params, dict) else None
-        uri = named.get("uri") if isinstance(named, dict) else None
+        uri = _named(params, "textDocument")
         return self.documents.get(uri) if isinstance(uri, str) else None
 
     def _send_response(self, msg_id: int | str, result: Any = None, error: types.ResponseError | None = None) -> None:
@@ -319,6 +331,23 @@ class Protocol(LanguageServerProtocol):
         if document is not None and error is None and not self.documents.is_current(document):
             result = NOTHING[method]()
         super()._send_response(msg_id, result, error)
+
+
+def _no_constant(name: str) -> None:
+    """JSON has no NaN and no Infinity, though Python reads them: in an answer nobody else could."""
+    raise ValueError(name)
+
+
+def _is_id(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _named(params: object, key: str) -> object:
+    """The URI of a document in params as they came."""
+    identifier = params.get(key) if isinstance(params, dict) else None
+    return identifier.get("uri") if isinstance(identifier, dict) else None
 
 
 def _complete_opening(params: object) -> None:

@@ -5,16 +5,17 @@ import contextlib
 import functools
 import logging
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, BinaryIO
 
 from lsprotocol import types
 from pygls.io_ import StdinAsyncReader, StdoutWriter
 
 from assistant.config import Settings
-from assistant.errors import HoneError, RequestError
+from assistant.errors import RequestError
 from assistant.runtime import is_loopback
 from assistant.statistics import Statistics
 from lsp import features
@@ -26,6 +27,8 @@ from lsp.session import Edits, Session
 from lsp.suggest import Complete, Counting
 from lsp.workspace import register
 
+EDITOR_S = 5.0
+"""How often it is looked whether the editor still is there."""
 TRIGGERS = [".", "(", "[", "{", "=", ",", ":", " "]
 """Characters at which a menu of completions is asked for."""
 
@@ -73,11 +76,14 @@ def _bound(feature: Callable[..., Awaitable[Any]], session: Session) -> Callable
 
 
 def _initialize(session: Session, params: types.InitializeParams) -> None:
+    if params.process_id is not None and is_alive(params.process_id):  # else it is a number of another machine's
+        session.spawn(_outlived(session, params.process_id))
     session.documents.encoding = str(session.workspace.position_encoding)
     session.complaints = session.start_options(params.initialization_options)
     told = params.capabilities.experimental
     if isinstance(told, dict) and told.get("didChangeStatus"):
         session.speaks_beyond()
+    session.wants_tasks = isinstance(told, dict) and bool(told.get("honeTasks"))
     documents = params.capabilities.text_document
     has_inline = documents is not None and documents.inline_completion is not None
     if session.options.completion == "on" or (session.options.completion == "auto" and not has_inline):
@@ -91,17 +97,32 @@ async def _initialized(session: Session, _: Any) -> None:
         session.tell(complaint)
     session.spawn(session.fetch_options())
     session.spawn(session.context.start())
-    session.spawn(_open(session))
+    session.learn_tasks()
 
 
-async def _open(session: Session) -> None:
+async def _outlived(session: Session, editor: int) -> None:
+    """Ends with the editor's process, whoever else keeps our standard input open."""
+    while True:
+        await asyncio.sleep(EDITOR_S)
+        if not is_alive(editor):
+            break
+    log.warning("the editor's process has ended")
+    if session.protocol.on_exit is not None:
+        session.protocol.on_exit(1)
+
+
+def is_alive(process: int) -> bool:
+    if os.name != "posix":
+        import psutil  # noqa: PLC0415 (not before the first answer, where there is another way)
+
+        return psutil.pid_exists(process)
     try:
-        await session.known_tasks()
-    except HoneError as error:
-        session.tell(str(error), types.MessageType.Error)
-    except Exception:  # noqa: BLE001 (the edge: nobody awaits this)
-        log.exception("the daemon could not be opened")
-        session.tell("the daemon could not be reached; `hone doctor` says what is missing", types.MessageType.Error)
+        os.kill(process, 0)
+    except PermissionError:  # it is somebody else's
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return process > 0
 
 
 async def _configured(session: Session, params: types.DidChangeConfigurationParams) -> None:
@@ -111,8 +132,8 @@ async def _configured(session: Session, params: types.DidChangeConfigurationPara
 # Running it.
 
 
-def serve(settings: Settings, tcp: str | None = None) -> int:
-    """Until the client leaves.
+def serve(settings: Settings, tcp: str | None = None, *, reread: Callable[[], Settings] | None = None) -> int:
+    """Until the client leaves. ``reread``: the settings as they are by then, for when a daemon is looked for.
 
     Raises:
         RequestError: ``tcp`` is no address, or cannot be listened at.
@@ -121,10 +142,10 @@ def serve(settings: Settings, tcp: str | None = None) -> int:
     logging.getLogger("pygls").setLevel(logging.CRITICAL + 1)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    connection = Connection(settings)
+    connection = Connection(settings, reread=reread)
     statistics = Statistics() if settings.statistics else None
     session = create_server(connection.complete, connection.open, statistics, connection.edit)
-    connection.listener = session.waiting
+    connection.listener, connection.on_another = session.waiting, session.found_another
     session.context.always = settings.exclude
     if tcp is None:
         return serve_stdio(session, statistics)
@@ -144,12 +165,32 @@ def serve_stdio(session: Session, statistics: Statistics | None = None) -> int:
     """Until the client leaves, also while a daemon is being started."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # whoever prints must not break the protocol
-    session.protocol.set_writer(StdoutWriter(sink))
     leave = session.protocol.on_exit = functools.partial(_leave, statistics=statistics)
+    session.protocol.set_writer(_Sink(sink, leave))
+
+    async def run() -> None:
+        if os.name == "posix":  # some editors end their servers so
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave, 0)
+        await _listen(session, StdinAsyncReader(source, ThreadPoolExecutor(1)))
+
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        asyncio.run(_listen(session, StdinAsyncReader(source, ThreadPoolExecutor(1))))
+        asyncio.run(run())
     leave(0)
     return 0
+
+
+class _Sink(StdoutWriter):
+    """Standard output, and the end once nobody reads it any more."""
+
+    def __init__(self, sink: BinaryIO, leave: Callable[[int], None]) -> None:
+        super().__init__(sink)
+        self._leave = leave
+
+    def write(self, data: bytes) -> None:
+        try:
+            super().write(data)
+        except (BrokenPipeError, ConnectionError):
+            self._leave(1)
 
 
 def serve_tcp(session: Session, host: str, port: int, statistics: Statistics | None = None) -> int:

@@ -15,14 +15,14 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from assistant import __version__
-from assistant.errors import DaemonError, RequestError
+from assistant.errors import DaemonError, HoneError, RequestError
 from assistant.types import Caller, EditRequest, EditResult
 from lsp.documents import Document, Documents
 from lsp.history import Change, History, Span
 from lsp.kept import Kept
 from lsp.notebook import Notebooks, Whole
 from lsp.options import SECTION, Options, read_options
-from lsp.protocol import DID_CHANGE_STATUS, REFUSED, Protocol, log
+from lsp.protocol import DID_CHANGE_STATUS, REFUSED, TASKS_CHANGED, Protocol, log
 from lsp.suggest import Complete, Counting, Suggester, Uncounted
 from lsp.window import Windows
 from lsp.workspace import Workspace
@@ -66,6 +66,8 @@ class Session(LanguageServer):
         self.open_daemon: Callable[[], Awaitable[tuple[str, ...]]] = _no_daemon
         self.tasks: tuple[str, ...] | None = None
         """What the model can be asked to do to a block; None until that is known."""
+        self.wants_tasks = False
+        """Whether the client wants to be told when they are others."""
         self._opening: asyncio.Future[tuple[str, ...]] | None = None
         self.options = Options()
         self.statistics = Switched(statistics or Uncounted(), lambda: self.options.statistics)
@@ -155,11 +157,35 @@ class Session(LanguageServer):
         if self.tasks is None:
             if self._opening is None or self._opening.done():
                 self._opening = asyncio.ensure_future(self.open_daemon())
-            await asyncio.wait({self._opening}, timeout=patience_s)
-            if not self._opening.done():
+            opening = self._opening
+            await asyncio.wait({opening}, timeout=patience_s)
+            if not opening.done():
                 raise DaemonError("Hone is still starting; try again in a few seconds")
-            self.tasks = self._opening.result()
+            found = opening.result()
+            if self._opening is not opening:  # they are another daemon's by now
+                return found
+            self.tasks = found
         return self.tasks
+
+    def learn_tasks(self) -> None:
+        self.spawn(self._learn_tasks())
+
+    async def _learn_tasks(self) -> None:
+        try:
+            tasks = await self.known_tasks()
+        except HoneError as error:
+            self.tell(str(error), types.MessageType.Error)
+        except Exception:  # noqa: BLE001 (the edge: nobody awaits this)
+            log.exception("the daemon could not be opened")
+            self.tell("the daemon could not be reached; `hone doctor` says what is missing", types.MessageType.Error)
+        else:
+            if self.wants_tasks:
+                self.protocol.notify(TASKS_CHANGED, {"tasks": list(tasks)})
+
+    def found_another(self) -> None:
+        """Another daemon has taken the place of the one before."""
+        self.tasks = self._opening = None
+        self.learn_tasks()
 
     async def think(self, work: Callable[[], T]) -> T:
         """On the one thread for what takes milliseconds: parsing."""

@@ -13,7 +13,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -26,7 +26,7 @@ from assistant.config import Settings
 _LARGEST = 16 * 2**20
 
 
-def serve(settings: Settings, tcp: str | None = None) -> int:
+def serve(settings: Settings, tcp: str | None = None, *, reread: Callable[[], Settings] | None = None) -> int:
     """``lsp.server.serve``, imported in half the time."""
     gc.disable()  # next to nothing that an import makes is garbage
     try:
@@ -36,7 +36,7 @@ def serve(settings: Settings, tcp: str | None = None) -> int:
     finally:
         gc.freeze()
         gc.enable()
-    return serve(settings, tcp)
+    return serve(settings, tcp, reread=reread)
 
 
 def kept_at() -> Path:

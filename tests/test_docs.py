@@ -1,5 +1,6 @@
 """What the documents say is true: their commands parse, their links lead somewhere, made pages are current."""
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -48,6 +49,31 @@ def parse(arguments: list[str]) -> None:
         build_parser().parse_args([word for word in arguments if word != "--help"])
     elif "--help" not in arguments:
         forwarded_parser(arguments[0]).parse_args(arguments[1:])
+
+
+SOURCES = [
+    path
+    for folder in ("assistant", "lsp", "infill", "model", "editors")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in {".py", ".ts", ".lua"} and "node_modules" not in path.parts
+]
+TOLD = re.compile(r"`hone ([a-z][a-z-]*)(?: ([a-z]+))?")
+
+
+def test_commands_that_messages_tell_exist() -> None:
+    """Nobody can do what a message says to do with a command that is none."""
+    commands = subcommands(build_parser())
+    told = {(path.name, *found) for path in SOURCES for found in TOLD.findall(path.read_text(encoding="utf-8"))}
+    assert len(told) > 30
+    wrong = [one for one in told if one[1] not in {*commands, *FORWARDED}]
+    inner = {name: subcommands(parser) for name, parser in commands.items()}
+    assert wrong == []
+    assert [one for one in told if one[2] and inner.get(one[1]) and one[2] not in inner[one[1]]] == []
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    found = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(found[0].choices) if found else {}
 
 
 def test_a_command_that_does_not_exist_is_noticed() -> None:

@@ -1,12 +1,16 @@
 """Names that nothing binds, and what they were meant to be; right programs are left alone."""
 
+import ast
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from assistant.bindings import program
 from assistant.rules import by_rule
 from assistant.spelling import respelt
+from assistant.stale import renamed
 from assistant.types import EditRequest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,6 +101,32 @@ def test_after_syntax_errors_and_in_python_alone() -> None:
     assert by_rule(request).request.text == "def f(width):\n    return width\n"
     other = "value = 1;\nx = valeu;\n"
     assert not by_rule(EditRequest(other, "fix", ((0, len(other)),), language="javascript")).is_mended
+
+
+def test_of_a_large_file_only_statements_that_hold_an_unknown_name_are_looked_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The rest is only parsed."""
+    right = "".join(f"def total_{n}(items):\n    return sum(items) + {n}\n\n\n" for n in range(500))
+    wrong = "@cache\ndef area(width, height):\n    return widht * height\n\n\ndef size(now):\n    return old * 2\n"
+    text = f"from functools import cache\nimport os\n\n\n{right}{wrong}{right}"
+    block = (text.index("@cache"), text.index("old * 2") + 8)
+    assert program(text) is not None
+    walked, each = [], ast.iter_child_nodes
+
+    def counted(node: ast.AST) -> Iterator[ast.AST]:
+        walked.append(node)
+        return each(node)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ast, "iter_child_nodes", counted)
+        found = [one for find in (respelt, renamed) for one in find(text, [block])]
+    assert [(one.start, one.text) for one in found] == [
+        (text.index("widht"), "width"),
+        (text.index("widht"), "width"),
+        (text.index("old * 2"), "now"),
+    ]
+    assert len(walked) < 500
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="where names in f-strings stand, Python tells from 3.12 on")

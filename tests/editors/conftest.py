@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 INIT = """
 vim.opt.runtimepath:prepend(%(plugin)s)
+vim.g.loaded_python3_provider = 0  -- else a file of Python asks every Python in the PATH for a module, and waits
 vim.o.swapfile, vim.o.shada, vim.o.termguicolors, vim.o.more = false, '', true, false
 told = {}
 vim.notify = function(message) table.insert(told, message) end

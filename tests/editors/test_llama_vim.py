@@ -30,6 +30,7 @@ ADD = "def add(a, b):\n    return\n"
 # The name of the address has changed in the course of time. A clone starts itself, llama.cpp's copy is told to.
 INIT = """
 set noswapfile shada= termguicolors
+let g:loaded_python3_provider = 0
 set runtimepath^={plugin}
 runtime autoload/llama.vim
 for name in ['endpoint', 'endpoint_fim']

@@ -582,3 +582,11 @@ def test_checkhealth(start: Start, start_daemon: StartDaemon) -> None:
     assert "no language server" not in report
     assert report.count("the daemon runs") == 1
     assert "<M-End> is mapped to something else" in report
+
+
+def test_checkhealth_where_nothing_runs_yet(start: Start) -> None:
+    editor = start("", "require('hone').setup({ cmd = { '~/nothing', 'lsp' } })", filename="a.txt", wait=False)
+    editor.lua("vim.cmd('checkhealth hone')")
+    report = until(lambda: "\n".join(editor.lines), "the report", lambda text: "Keys" in text, START_S)
+    assert "another way" not in report, report
+    assert f"{editor.file.parent}/nothing is not an executable" in " ".join(report.split()), report

@@ -61,18 +61,20 @@ def test_every_tag_of_the_help_is_found(plugin: Path, start: Start) -> None:
         assert len(line) <= 79, line
 
 
-def install(script: str, home: Path) -> None:
-    """A block of the page, with the clone where the page supposes it."""
-    (home / "hone").symlink_to(ROOT)
-    subprocess.run(["sh", "-euc", script], cwd=home, check=True, capture_output=True)
+def clone(home: Path, program: Path) -> None:
+    """Where the page supposes it, after ``make demo``; ``hone`` is not in the PATH."""
+    (home / "hone" / ".venv" / "bin").mkdir(parents=True)
+    (home / "hone" / "editors").symlink_to(ROOT / "editors")
+    program.rename(home / "hone" / ".venv" / "bin" / "hone")
 
 
 def test_installed_as_the_page_says(nvim: Path, environment: Path, answering: Answering) -> None:
-    """By a stranger: the two blocks of the page, and nothing else."""
-    answering(("return ", "a + b"))
+    """By a stranger: the blocks of the page, and nothing else."""
+    clone(environment, answering(("return ", "a + b")))
     (PLUGIN / "doc" / "tags").unlink(missing_ok=True)  # as in a new clone
-    (script, *_), (config, *_) = blocks("sh"), blocks("lua")
-    install(script, environment)
+    (make, script, *_), (config, *_) = blocks("sh"), blocks("lua")
+    assert "make demo" in make
+    subprocess.run(["sh", "-euc", script], cwd=environment, check=True, capture_output=True)
     init = environment / ".config" / "nvim" / "init.lua"
     init.parent.mkdir(parents=True)
     init.write_text(config, encoding="utf-8")
@@ -118,9 +120,8 @@ vim.api.nvim_create_autocmd(spec.event, {
 
 
 def test_loaded_late_as_lazy_nvim_loads_it(nvim: Path, environment: Path, answering: Answering) -> None:
-    answering(("return ", "a + b"))
+    clone(environment, answering(("return ", "a + b")))
     (spec,) = [block for block in blocks("lua") if "event =" in block]
-    (environment / "hone").symlink_to(ROOT)
     file = environment / "a.py"
     file.write_text("def add(a, b):\n    return\n", encoding="utf-8")
     editor = Neovim(nvim, write_init(environment, environment / "nothing", LAZY % spec), file)

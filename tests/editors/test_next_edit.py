@@ -110,6 +110,43 @@ def test_after_a_rename_the_uses_follow_one_by_one(start: Start, answering: Answ
     assert editor.messages == ""
 
 
+def follow(editor: Neovim, line: int, text: str) -> None:
+    """Jumps to the next edit, which is on that line, and makes it."""
+    until(
+        lambda: editor.lua("return current()"),
+        "the next edit",
+        lambda edits: edits and edits[0]["range"]["start"]["line"] == line,
+    )
+    editor.type("<Tab>")
+    until(lambda: editor.lua("return vim.api.nvim_win_get_cursor(0)"), "the jump", lambda at: at[0] == line + 1)
+    editor.type("<Tab>")
+    editor.wait_for_line(line, text)
+
+
+def test_after_a_parameter_is_gone_its_arguments_go_one_by_one(start: Start, answering: Answering) -> None:
+    calls = "a = area(1, '𝄞', 'm')\nb = area(1, height=2, unit='m')\n"
+    text = f"def area(width, height, unit):  # ä𝄞\n    return width, unit\n\n\n{calls}"
+    editor = open_(start, answering, text)
+    editor.type("f,dt,")
+    editor.wait_for_line(0, "def area(width, unit):  # ä𝄞")
+    follow(editor, 4, "a = area(1, 'm')")
+    follow(editor, 5, "b = area(1, unit='m')")
+    until(lambda: editor.lua("return current()"), "the end", lambda edits: not edits)
+    assert len(editor.lua("return commands")) == 2
+    assert editor.lua("return failed == nil")
+    assert editor.save() == text.replace(", height", "", 1).replace("'𝄞', ", "").replace("height=2, ", "")
+
+
+def test_after_a_parameter_is_new_a_call_passes_what_is_called_so(start: Start, answering: Answering) -> None:
+    text = "def area(width):\n    return width\n\n\ndef size(width, unit):\n    return area(width)\n"
+    editor = open_(start, answering, text)
+    editor.type("f)i, unit<Esc>")
+    editor.wait_for_line(0, "def area(width, unit):")
+    follow(editor, 5, "    return area(width, unit)")
+    editor.type("u")
+    editor.wait_for_line(5, "    return area(width)")
+
+
 def test_what_was_typed_meanwhile_is_not_overwritten(start: Start, answering: Answering) -> None:
     editor = open_(start, answering)
     editor.type("fwcwbreadth<Esc>")

@@ -251,6 +251,25 @@ def test_a_rename_in_a_notebook_goes_on_in_its_other_cells(window: Workbench, sc
     assert sources(window) == ["amount = 1", "print(total)", "x = total"], "one step of undo"
 
 
+def test_cells_of_other_languages_stay_with_the_editor(window: Workbench, script: Script) -> None:
+    script.set(("area = ", "3"), ("select ", "everything"))
+    window.open_notebook("area =", "select", languages={1: "sql"})
+    until(lambda: script.messages("notebookDocument/didOpen"), "the notebook")
+    assert script.messages("notebookDocument/didOpen")[-1]["cells"] == ["python"]
+    changes = len(script.messages("notebookDocument/didChange"))
+    window.cells.nth(1).locator(".view-lines").click()
+    window.press("Control+End")
+    window.type(" ")
+    window.cells.nth(0).locator(".view-lines").click()
+    window.press("Control+End")
+    window.type(" ")
+    window.wait_for_ghost("3")
+    window.press("Tab")
+    window.save()
+    assert sources(window) == ["area = 3", "select "]
+    assert len(script.messages("notebookDocument/didChange")) == changes + 2, "what was typed and what was taken"
+
+
 def sources(window: Workbench) -> list[str]:
     """Of the notebook's cells, on disk."""
     return ["".join(cell["source"]) for cell in json.loads(window.file.read_text(encoding="utf-8"))["cells"]]
@@ -268,6 +287,26 @@ def test_a_hole_is_filled_from_the_menu_of_code_actions(window: Workbench, scrip
     assert window.save() == "def add(a, b):\n    return a + b\n"
     window.press("Control+z")
     assert window.save() == "def add(a, b):\n    ...\n", "one step of undo"
+
+
+def test_the_palette_follows_the_model(window: Workbench, script: Script) -> None:
+    """As after `hone model use` and the end of the daemon: another one has come, with another model."""
+    script.set(tasks=["modernise"])
+    restart(window, script)
+    window.open("x = 1\n")
+    until(lambda: offered(window), "what that model can", lambda found: "Hone: Add Annotations" not in found)
+    assert "Hone: Modernise" in offered(window)
+    script.set(tasks=["annotate"])
+
+    def look() -> list[str]:
+        window.press("End")
+        window.type(" ")  # the daemon is found gone by who asks it
+        return offered(window)
+
+    until(look, "what the other one can", lambda found: "Hone: Modernise" not in found)
+    assert "Hone: Add Annotations" in offered(window)
+    script.set()
+    restart(window, script)
 
 
 def test_an_edit_is_previewed_and_then_made_or_thrown_away(window: Workbench, script: Script) -> None:

@@ -254,10 +254,15 @@ class Workbench:
         """A new file of that text in the place of what is open, with the cursor at its start."""
         self._opened(self._shown(text, suffix))
 
-    def open_notebook(self, *cells: str) -> None:
-        """A new notebook of cells of Python in the place of what is open."""
-        code: dict[str, Any] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
-        found = [{**code, "id": f"c{number}", "source": [text]} for number, text in enumerate(cells)]
+    def open_notebook(self, *cells: str, languages: Mapping[int, str] = {}) -> None:
+        """A new notebook of cells in the place of what is open, in Python where nothing else is said."""
+        code: dict[str, Any] = {"cell_type": "code", "execution_count": None, "outputs": []}
+        found = [
+            {**code, "id": f"c{at}", "source": [text], "metadata": {"vscode": {"languageId": languages[at]}}}
+            if at in languages
+            else {**code, "id": f"c{at}", "source": [text], "metadata": {}}
+            for at, text in enumerate(cells)
+        ]
         language = {"language_info": {"name": "python"}}
         notebook = {"cells": found, "metadata": language, "nbformat": 4, "nbformat_minor": 5}
         path = self._shown(json.dumps(notebook, indent=1) + "\n", ".ipynb")

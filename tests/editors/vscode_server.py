@@ -73,6 +73,8 @@ def serve(script: Path, log: Path) -> int:
 
     async def complete(request: CompletionRequest, caller: Caller) -> CompletionResult:
         note(method="the model", ahead=caller.batch)
+        if session.tasks not in (None, await tasks()):  # the daemon of another model has come
+            session.found_another()
         completer.delay = read().get("delay", 0.0)
         return await completer(request, caller)
 
@@ -95,7 +97,8 @@ def serve(script: Path, log: Path) -> int:
         if "method" in message:
             params = message.get("params") or {}
             trigger = (params.get("context") or {}).get("triggerKind")
-            note(method=message["method"], trigger=trigger, command=params.get("command"))
+            cells = [one["languageId"] for one in params.get("cellTextDocuments") or ()]
+            note(method=message["method"], trigger=trigger, command=params.get("command"), cells=cells)
         handle(message)
 
     session.protocol.handle_message = noted  # type: ignore[method-assign]

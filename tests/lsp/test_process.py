@@ -14,11 +14,23 @@ import pytest
 from assistant import daemon as real_daemon
 from assistant.cli import main
 from assistant.config import Settings
-from assistant.errors import DaemonError
+from assistant.errors import DaemonError, SettingError
+from assistant.runtime import Endpoint
 from assistant.types import Caller, CompletionRequest, CompletionResult
 from lsp.connection import Connection
 from tests.lsp.conftest import StartDaemon
-from tests.lsp.peers import MODERN, URI, Editor, RequestFailedError, over_stdio, over_tcp, run, until
+from tests.lsp.peers import (
+    MODERN,
+    URI,
+    Editor,
+    RequestFailedError,
+    Script,
+    in_memory,
+    over_stdio,
+    over_tcp,
+    run,
+    until,
+)
 from tests.lsp.test_inline import applied
 from tests.serve.conftest import ANSWER, PREFIX, TEXT
 
@@ -223,6 +235,58 @@ def test_a_daemon_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) 
             await asyncio.wait_for(connection.complete(request, Caller()), 5)
         await asyncio.sleep(0)
         assert hanging.given_up == 1
+
+    run(work)
+
+
+def test_a_daemon_is_looked_for_by_the_settings_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`hone model use` may have been said; and who knew what the old model can is told that there is another."""
+    asked: list[str | None] = []
+    now: list[Settings | None] = [Settings(dtype="bfloat16"), Settings(dtype="float32"), None, Settings()]
+    processes = [1, 1, 2, 3]
+
+    def ensure(settings: Settings, **_: object) -> Endpoint:
+        asked.append(settings.dtype)
+        return Endpoint("1.0", processes[len(asked) - 1], 0.0, "token", ready=len(asked) > 1)
+
+    def reread() -> Settings:
+        if (found := now[len(asked)]) is None:
+            raise SettingError("no TOML")
+        return found
+
+    monkeypatch.setattr("assistant.daemon.ensure", ensure)
+
+    async def work() -> None:
+        connection = Connection(Settings(), reread=reread)
+        told: list[int] = []
+        connection.on_another = lambda: told.append(len(asked))
+        for _ in now:
+            await asyncio.to_thread(connection._locate, asyncio.get_running_loop(), replace=True)
+            await asyncio.sleep(0)
+        assert asked == ["bfloat16", "float32", "float32", Settings().dtype]
+        assert told == [3, 4]
+
+    run(work)
+
+
+@pytest.mark.parametrize("wants", [True, False])
+def test_a_client_that_wants_to_is_told_what_the_model_can(wants: bool) -> None:
+    async def work() -> None:
+        tasks = [("fix",), ("modernise", "fix")]
+
+        async def open_daemon() -> tuple[str, ...]:
+            return tasks[0]
+
+        editor, session = in_memory(Script(lambda _: []))
+        session.open_daemon = open_daemon
+        await editor.start({**MODERN, "experimental": {"honeTasks": wants}})
+        assert await editor.request("workspace/executeCommand", command="hone.tasks") == ["fix"]
+        tasks.pop(0)
+        session.found_another()
+        await until(lambda: session.tasks == ("modernise", "fix"), "what the other model can")
+        await asyncio.sleep(0)
+        told = [params["tasks"] for name, params in editor.notes if name == "hone/tasks"]
+        assert told == ([["fix"], ["modernise", "fix"]] if wants else [])
 
     run(work)
 

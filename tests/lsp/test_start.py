@@ -109,7 +109,7 @@ def test_garbage_is_collected_again_afterwards(monkeypatch: pytest.MonkeyPatch) 
     import lsp.start
     from assistant.config import Settings
 
-    monkeypatch.setattr(lsp.server, "serve", lambda *_: int(gc.isenabled()))
+    monkeypatch.setattr(lsp.server, "serve", lambda *_, **__: int(gc.isenabled()))
     try:
         assert lsp.start.serve(Settings()) == 1
     finally:

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import random
+import subprocess
+import sys
 import time
 from io import BytesIO
 from typing import Any
@@ -13,6 +16,7 @@ from lsp.framing import bodies
 from tests.lsp.conftest import StartDaemon
 from tests.lsp.peers import (
     MODERN,
+    ROOT,
     URI,
     Connect,
     Editor,
@@ -271,6 +275,85 @@ def test_every_spelling_of_a_header_and_no_end_at_any_garbage(connect: Connect) 
                 assert [one["code"] for one in editor.lost] == [code]
             assert await editor.request("shutdown") is None
             editor.notify("exit")
+            assert await asyncio.wait_for(child.wait(), 20) == 0
+
+    run(work)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
+def test_an_id_that_json_cannot_have_is_not_sent_back(number: str) -> None:
+    async def work() -> None:
+        editor, session = in_memory(Script(lambda _: []))
+        await editor.start()
+        session.protocol.receive(b'{"jsonrpc": "2.0", "method": "shutdown", "id": %s}' % number.encode())
+        await until(lambda: editor.lost, "an answer to nobody")
+        assert [one["code"] for one in editor.lost] in ([-32600], [-32700])
+        assert await editor.request("textDocument/copilotInlineEdit", textDocument={"uri": URI}) == {"edits": []}
+
+    run(work)
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+def test_nobody_reads_its_answers(is_started: bool) -> None:
+    """Though somebody keeps its input open."""
+    read, write = os.pipe()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "assistant", "lsp"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=write,
+        stderr=subprocess.PIPE,
+    )
+    os.close(write)
+    assert child.stdin is not None
+    if not is_started:
+        os.close(read)
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"capabilities": {}}}).encode()
+    child.stdin.write(HEADS[0] % len(body) + body)
+    child.stdin.flush()
+    if is_started:
+        assert os.read(read, 10) == b"Content-Le"
+        os.close(read)
+        child.stdin.write(HEADS[0] % len(body) + body)
+        child.stdin.flush()
+    try:
+        assert child.wait(30) == 1
+        assert child.stderr is not None
+        assert b"Traceback" not in child.stderr.read()
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_it_ends_with_the_editor_that_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever else keeps its input open; but a number that says nothing here is no reason to end."""
+    monkeypatch.setattr("lsp.server.EDITOR_S", 0.02)
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+
+    async def work() -> None:
+        left: list[int] = []
+        for process in (sleeper.pid, None, 2**22 + 7, 2**31 - 1, 0, -1):
+            editor, session = in_memory(Script(lambda _: []))
+            session.protocol.on_exit = left.append
+            await editor.request("initialize", processId=process, rootUri=None, capabilities={})
+            editor.notify("initialized")
+        await asyncio.sleep(0.1)
+        assert left == []
+        sleeper.kill()
+        sleeper.wait()
+        await until(lambda: left, "its end")
+        await asyncio.sleep(0.1)
+        assert left == [1]
+
+    run(work)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no such signal")
+def test_a_signal_to_end_is_no_crash() -> None:
+    async def work() -> None:
+        async with over_stdio() as (editor, child):
+            await editor.start(MODERN)
+            child.terminate()
             assert await asyncio.wait_for(child.wait(), 20) == 0
 
     run(work)
@@ -607,16 +690,82 @@ def test_an_odd_document_leaves_others_alone(uri: str) -> None:
     run(work)
 
 
-def test_a_change_without_a_text_changes_nothing() -> None:
+UNREADABLE: list[Any] = [
+    [{"text": None}],
+    [{}],
+    [{"range": {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 1}}}],
+    [{"range": {"start": 5}, "text": "x"}],
+    [{"range": 5, "text": "x"}],
+    [5],
+    5,
+    None,
+]
+
+
+@pytest.mark.parametrize("changes", UNREADABLE, ids=str)
+def test_after_a_change_that_cannot_be_read_nothing_is_known_until_the_whole_text_comes(changes: Any) -> None:
+    """What the editor has then is another text: answers about the old one would be stale."""
+
     async def work() -> None:
-        editor, session = in_memory(Script(lambda _: []))
-        await editor.start()
-        editor.open("x = 1\n")
-        identifier = {"uri": URI, "version": 2}
-        editor.notify("textDocument/didChange", textDocument=identifier, contentChanges=[{"text": None}])
-        assert [one.text for one in session.documents] == ["x = 1\n"]
-        editor.notify("textDocument/didChange", textDocument=identifier, contentChanges=[{"range": None, "text": "y"}])
-        assert [one.text for one in session.documents] == ["y"]
+        script = Script(lambda _: ["1"])
+        editor, session = in_memory(script)
+        await editor.start(options={"ahead": False, "debounceMs": 0})
+        editor.open("x = \n")
+        assert len(await editor.inline(0, 4)) == 1
+        editor.notify("textDocument/didChange", textDocument={"uri": URI, "version": 2}, contentChanges=changes)
+        editor.type("y", 0, 0, 3)
+        assert await editor.inline(0, 4, by_hand=True) == []
+        edits = {"textDocument": {"uri": URI, "version": 3}, "position": {"line": 0, "character": 0}}
+        assert await editor.request("textDocument/copilotInlineEdit", **edits) == {"edits": []}
+        with pytest.raises(RequestFailedError, match="not open"):
+            await run_command(editor, action="fillHole")[1]
+        assert len(script.asked) == 1
+        editor.replace("zz = \n", 4)
+        assert len(await editor.inline(0, 5)) == 1
+        assert [one.text for one in session.documents] == ["zz = \n"]
+
+    run(work)
+
+
+def test_a_notebook_of_which_a_change_cannot_be_read() -> None:
+    async def work() -> None:
+        editor, session = in_memory(Script(lambda _: ["1"]))
+        await editor.start(options={"ahead": False, "debounceMs": 0})
+        uris = [f"vscode-notebook-cell:/a.ipynb#{name}" for name in "ab"]
+        editor.notify(
+            "notebookDocument/didOpen",
+            notebookDocument={
+                "uri": "file:///a.ipynb", "notebookType": "jupyter-notebook", "version": 1,
+                "cells": [{"kind": 2, "document": uri} for uri in uris],
+            },
+            cellTextDocuments=[{"uri": uri, "languageId": "python", "version": 1, "text": "x = "} for uri in uris],
+        )  # fmt: skip
+        assert len(await editor.inline(0, 4, uris[1])) == 1
+        editor.notify(
+            "notebookDocument/didChange",
+            notebookDocument={"uri": "file:///a.ipynb", "version": 2},
+            change={"cells": {"textContent": [{"document": {"uri": uris[0], "version": 2}, "changes": [{}]}]}},
+        )
+        assert [await editor.inline(0, 4, uri) for uri in uris] == [[], []]
+        assert not list(session.documents)
+
+    run(work)
+
+
+def test_a_document_that_was_lost_is_opened_and_closed_as_any() -> None:
+    async def work() -> None:
+        editor, session = in_memory(Script(lambda _: ["1"]))
+        await editor.start(options={"ahead": False, "debounceMs": 0})
+        for again in (True, False):
+            editor.open("x = \n")
+            editor.notify("textDocument/didChange", textDocument={"uri": URI, "version": 2}, contentChanges=5)
+            if again:
+                editor.open("y = \n")
+                assert len(await editor.inline(0, 4)) == 1
+            editor.notify("textDocument/didClose", textDocument={"uri": URI})
+            editor.replace("z = \n", 3)
+            assert await editor.inline(0, 4) == []
+        assert not list(session.documents)
 
     run(work)
 

@@ -2,7 +2,7 @@
 
 import { execFile } from "node:child_process";
 import * as vscode from "vscode";
-import { environment, SCHEMES, type Section } from "./config.ts";
+import { environment, isServed, SCHEMES, type Section } from "./config.ts";
 import type { Hone, Missing } from "./python.ts";
 import type { Drawn } from "./status.ts";
 import { messageOf } from "./work.ts";
@@ -131,8 +131,7 @@ export function folders(): string[] {
 
 export function hasDocumentOf(languages: readonly string[]): boolean {
   return vscode.workspace.textDocuments.some(
-    ({ uri, languageId }) =>
-      SCHEMES.includes(uri.scheme) && (languages.includes("*") || languages.includes(languageId)),
+    ({ uri, languageId }) => SCHEMES.includes(uri.scheme) && isServed(languages, languageId),
   );
 }
 

@@ -14,9 +14,10 @@ import {
   type Middleware,
   RevealOutputChannelOn,
   ShowMessageNotification,
+  type StaticFeature,
 } from "vscode-languageclient/node";
 import type { Kind, Target } from "./api.ts";
-import { environment, initialOptions, SCHEMES, type Section, serverOptions } from "./config.ts";
+import { environment, initialOptions, isServed, SCHEMES, type Section, serverOptions } from "./config.ts";
 import { actionToBeConfirmed, isCurrent, isEmpty, STALE, toBeConfirmed } from "./edits.ts";
 import { watched } from "./inline.ts";
 import type { Hone, Missing } from "./python.ts";
@@ -161,6 +162,10 @@ export class Server {
       command,
       this.#options(() => client),
     );
+    client.registerFeature(wantsTasks);
+    client.onNotification("hone/tasks", ({ tasks }: { tasks: string[] }) => {
+      if (this.#client === client) this.#host.knows(tasks);
+    });
     client.onNotification(ShowMessageNotification.type, ({ type, message }) => {
       const kind = type === MessageType.Error ? "error" : type === MessageType.Warning ? "warning" : "info";
       this.#host.log[kind === "warning" ? "warn" : kind](message);
@@ -174,6 +179,10 @@ export class Server {
     const languages = this.#host.languages();
     return {
       documentSelector: SCHEMES.flatMap((scheme) => languages.map((language) => ({ scheme, language }))),
+      // The server takes all of a notebook, whatever its cells are in.
+      notebookDocumentOptions: {
+        filterCells: (_, cells) => cells.filter((cell) => isServed(languages, cell.document.languageId)),
+      },
       synchronize: { configurationSection: "hone" },
       initializationOptions: () => initialOptions(this.#host.section()),
       initializationFailedHandler: () => false,
@@ -266,6 +275,16 @@ export class Server {
     void this.restart();
   }
 }
+
+/** Told when the model is another one, as after `hone model use`. */
+const wantsTasks: StaticFeature = {
+  fillClientCapabilities: (capabilities) => {
+    capabilities.experimental = { ...capabilities.experimental, honeTasks: true };
+  },
+  initialize: () => undefined,
+  getState: () => ({ kind: "static" }),
+  clear: () => undefined,
+};
 
 /** The server's refusals of an outdated document arrive as a cancellation. */
 function reasonOf(error: unknown): string {

@@ -16,6 +16,10 @@ export const AT_START = ["path", "python", "model", "editModel", "languages", "c
 /** Of the documents that are served: files, new ones, and cells of notebooks. */
 export const SCHEMES: readonly string[] = ["file", "untitled", "vscode-notebook-cell"];
 
+export function isServed(languages: readonly string[], language: string): boolean {
+  return languages.includes(language) || languages.includes("*");
+}
+
 /** Only what was set, bad values and unknown names too: the server reports them, and knows its own defaults. */
 export function serverOptions(section: Section): Record<string, unknown> {
   const keys = section.keys().filter((key) => !OWN.has(key) && section.isSet(key));

@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { test } from "node:test";
-import { environment, type Section, serverOptions } from "../src/config.ts";
+import { environment, isServed, type Section, serverOptions } from "../src/config.ts";
 import { isCurrent, toBeConfirmed } from "../src/edits.ts";
 import { find } from "../src/python.ts";
 import { type Drawn, Status } from "../src/status.ts";
@@ -106,6 +106,14 @@ test("models that are named are the server's environment, and not its options", 
   values.editModel = "edits";
   values.model = 3;
   assert.deepEqual(environment(section), { HONE_EDIT_MODEL: "edits" });
+});
+
+test("a language is served that is named, or where all are", () => {
+  assert.deepEqual(
+    ["python", "sql"].map((one) => isServed(["python"], one)),
+    [true, false],
+  );
+  assert.ok(isServed(["*"], "sql"));
 });
 
 test("an edit is confirmed, and is too old for another version", () => {

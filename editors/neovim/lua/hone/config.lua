@@ -92,6 +92,9 @@ function M.read(given)
   if given.cmd and (#given.cmd == 0 or type(given.cmd[1]) ~= 'string') then
     return nil, 'cmd must be a list such as { "hone", "lsp" }, not ' .. vim.inspect(given.cmd)
   end
+  if given.cmd and vim.startswith(given.cmd[1], '~') then
+    given.cmd[1] = vim.fs.normalize(given.cmd[1]) -- no shell does it
+  end
   local keys = vim.tbl_extend('force', M.defaults.keys, given.keys or {})
   return vim.tbl_extend('force', M.defaults, given, { keys = keys })
 end

@@ -45,6 +45,7 @@ end
 
 ---@return boolean
 function M.is_supported()
+  pcall(require, 'vim.lsp.inline_completion') -- which nothing may have asked for so far
   local ok, capability = pcall(require, 'vim.lsp._capability')
   local inline = ok and capability.all and capability.all.inline_completion
   return inline ~= nil and type(inline.active) == 'table' and vim.is_callable(inline.request) and vim.is_callable(inline.abort)
