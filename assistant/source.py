@@ -15,7 +15,6 @@ from pathlib import Path
 
 from assistant.errors import PositionError, SourceError
 from assistant.types import TextEdit
-from infill.minimal import spliced
 
 LARGEST = 64 * 2**20
 """Bytes; more than this is data, not source."""
@@ -97,6 +96,8 @@ def write_source(path: Path, text: str) -> None:
 
 def applied(text: str, edits: Iterable[TextEdit]) -> str:
     """The text with the edits made; they do not overlap."""
+    from infill.minimal import spliced  # noqa: PLC0415 (the command line starts without the engine)
+
     return spliced(text, ((one.start, one.end, one.text) for one in edits))
 
 
