@@ -863,7 +863,7 @@ class Request:
     async def mended(self, rows: Sequence[list[int]]) -> list[Draft]:
         if self.plan.policy == "causal":
             self.plan = replace(self.plan, policy=self.infiller.calibration.policy)
-            await self.rewind(list(self.layout.ids))
+            await self.rewind(self.base)
         with self.timed("repair"):
             canvas = Canvas.of_rows(rows, self.glue, self.tokenizer, self.denoiser.device)
             canvas = await self.refine(canvas, "repair")

@@ -790,6 +790,25 @@ class TestStub:
         assert denoiser.tokenizer.decode(shown[-1].ids) == answer
         assert len(shown[-1].ids) == len(shown[-1].confidence)
 
+    @pytest.mark.parametrize(
+        ("before", "answer", "left"), [("call(", '"index"))', "call"), ("call(ret", "urn_value))", "return")]
+    )
+    def test_what_the_causal_head_wrote_is_repaired_behind_the_same_context(
+        self, before: str, answer: str, left: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        denoiser, contexts = ScriptedDenoiser(f"value = {before}", answer, sharp=20.0), list[str]()
+        denoise = denoiser.denoise
+
+        def at_canvas(state: FakeState, canvas: Tensor, wanted: Tensor) -> Tensor:
+            contexts.append(denoiser.tokenizer.decode(state.ids))
+            return denoise(state, canvas, wanted)
+
+        monkeypatch.setattr(denoiser, "denoise", at_canvas)
+        infiller, prompt = Infiller(denoiser, calibration=OWN), Prompt(f"value = {before}", "\n", "python")
+        infiller.fill(prompt, InfillOptions(policy="causal"))
+        assert contexts, "it was repaired"
+        assert all(one.endswith(left) for one in contexts), contexts
+
     def test_nothing_else_may_stand_there(self) -> None:
         prefix, answer, suffix = self.SPACE
         (wrong,) = small_tokenizer().encode("value")
