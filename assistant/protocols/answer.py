@@ -14,8 +14,8 @@ file, and where a whole region is written anew, the text is continued as far as 
 
 import json
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Annotated, Any, cast
 from uuid import uuid4
@@ -168,6 +168,7 @@ class _Burst:
     began: float
     asked: int = 0
     under_way: int = 0
+    given: set[str] = field(default_factory=set[str])
 
 
 class Alternates:
@@ -195,9 +196,20 @@ class Alternates:
         while len(self._bursts) > self.MOST:
             del self._bursts[next(iter(self._bursts))]
         rank = burst.asked % self.WIDEST
+        if rank == 0:
+            burst.given.clear()
         burst.asked += 1
         burst.under_way += 1
         return rank
+
+    def fresh(self, key: bytes, texts: Sequence[str]) -> int:
+        """Which of these answers, the best first, nobody of the burst has got; the last where all are given. Who asks
+        for more alternatives may have another best one: more lengths are looked at."""
+        burst = self._bursts.get(key)
+        given = set[str]() if burst is None else burst.given
+        chosen = next((i for i, text in enumerate(texts) if text not in given), len(texts) - 1)
+        given.update(texts[max(chosen, 0) : chosen + 1])
+        return chosen
 
     def end(self, key: bytes) -> None:
         if (burst := self._bursts.get(key)) is not None:
@@ -205,7 +217,7 @@ class Alternates:
 
 
 async def run_varied(request: Request, hole: Hole, wish: Wish) -> CompletionResult:
-    """As ``run``; but where the same request is under way already, its next best answer, or the last there is.
+    """As ``run``; but where the same request is under way already, the best answer that it did not get, or the last.
 
     Not where somebody asks for a reproducible answer, by a seed or by temperature 0, or for alternatives by number.
     """
@@ -220,9 +232,10 @@ async def run_varied(request: Request, hole: Hole, wish: Wish) -> CompletionResu
     try:
         most = min(rank, options_of(request).max_n - 1)
         result = await run(request, hole, replace(wish, n=most + 1, varied=True))
+        chosen = alternates.fresh(key, [one.text for one in result.completions])
     finally:
         alternates.end(key)
-    return replace(result, completions=result.completions[: most + 1][-1:])
+    return replace(result, completions=result.completions[chosen : chosen + 1] if result.completions else ())
 
 
 # The answer.

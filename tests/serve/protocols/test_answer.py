@@ -43,6 +43,21 @@ def test_a_request_that_was_answered_a_moment_ago_counts() -> None:
     assert ours.begin(b"a", 0.05) == 0
 
 
+def test_nobody_of_a_burst_gets_what_another_got() -> None:
+    ours = Alternates()
+    for _ in range(3):
+        ours.begin(b"a", 0.0)
+    assert ours.fresh(b"a", ["one"]) == 0
+    assert ours.fresh(b"a", ["two", "one"]) == 0, "its best is another one"
+    assert ours.fresh(b"a", ["two", "one", "three"]) == 2
+    assert ours.fresh(b"a", ["two", "one"]) == 1, "there is no other"
+    assert ours.fresh(b"a", []) == -1
+    for _ in range(ours.WIDEST - 3):
+        ours.begin(b"a", 0.0)
+    assert ours.begin(b"a", 0.0) == 0
+    assert ours.fresh(b"a", ["one"]) == 0, "a burst that began again"
+
+
 @given(st.lists(st.tuples(st.integers(0, 600), st.booleans()), max_size=2000))
 def test_bursts_are_bounded(events: list[tuple[int, bool]]) -> None:
     ours = Alternates()
